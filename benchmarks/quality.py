@@ -1,0 +1,229 @@
+"""`irasim bench quality`: how near a world's predictions are to the truth it was learned from.
+
+Held-out episodes, half of them the expert's: some context frames, then predictions under the
+recorded actions. One window opens each episode; another closes each that ended, to score its end.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from benchmarks.windows import Window
+    from world_model import WorldModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class QualityConfig:
+    """What to measure."""
+
+    world: str
+    """World to measure: a shipped name, a directory, or a Hub id."""
+    data: Path
+    """Recorded episodes, as irasim collect writes them."""
+    out: Path
+    """Directory for quality.json, strip.png and videos/."""
+    split: Literal["train", "val", "test"] = "test"
+    """Which episodes; those of test were never trained on."""
+    episodes: int = 100
+    """How many episodes; half of them of the expert, if there is one."""
+    context: int = 4
+    """Frames given."""
+    horizon: int = 63
+    """Frames predicted, fewer where an episode is over."""
+    controls: int = 20
+    """Episodes to predict under altered actions as well; 0 for none. Needs the simulator that the
+    world was learned from."""
+    shifts: tuple[int, ...] = (1, 4)
+    """By how many steps the altered actions are shifted."""
+    videos: int = 6
+    """Episodes to make videos of."""
+    batch: int = 16
+    """Episodes predicted at a time."""
+    seed: int = 0
+    """Of the world's noise, and of the intervals."""
+    device: str | None = None
+    """cpu or cuda; the GPU where there is one."""
+
+    def __post_init__(self):
+        for name, least in (("episodes", 1), ("context", 1), ("horizon", 1), ("batch", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected at least {least}")
+        if self.controls == 1 or self.controls < 0:
+            raise ValueError(
+                f"controls is {self.controls}, expected 0 (none) or at least 2: actions are "
+                "exchanged between episodes"
+            )
+        if any(shift < 1 for shift in self.shifts):
+            raise ValueError(f"shifts are {self.shifts}, expected steps of at least 1")
+
+
+def main(config: QualityConfig) -> dict[str, Any]:
+    """Measure, print tables, write the report, and return it."""
+    from benchmarks import report
+    from world_model import WorldModel
+
+    device = report.choose_device(config.device)
+    world = WorldModel.from_pretrained(config.world, device=device)
+    results = {
+        "command": "irasim bench quality",
+        "config": asdict(config),
+        "world": report.describe_world(world, config.world),
+        "hardware": report.hardware(device),
+        "versions": report.versions(),
+        "conventions": {
+            "psnr": "all channels, uint8 arrays, at most 60 dB, mean over episodes of dB",
+            "ssim": "7 x 7 uniform windows, mean over channels",
+            "sharpness": "gradient energy, predicted over true",
+            "intervals": "95 %: bootstrap over episodes, Wilson for rates",
+        },
+        **measure(world, config),
+    }
+    report.write_report(config.out / "quality.json", results)
+    print(tables(results))
+    print(f"written to {config.out}")
+    return results
+
+
+def measure(world: "WorldModel", config: QualityConfig) -> dict[str, Any]:
+    """All scores of a world, and the pictures."""
+    from tqdm import tqdm
+
+    from benchmarks import action_controls, frame_scores, outcome_scores, pictures, pusht_scores
+    from benchmarks.predict import predict
+    from benchmarks.windows import choose_episodes, count_by_policy, ending, opening
+    from training.episodes import read_episode
+
+    openings, endings = [], []
+    chosen = choose_episodes(config.data, config.split, config.episodes, config.context)
+    for episode_id in tqdm(chosen, desc="episodes", unit="episode"):
+        episode = read_episode(config.data, config.split, episode_id)
+        openings.append(opening(episode, config.context, config.horizon))
+        if episode.terminated.any() and world.config.reward_head:
+            endings.append(ending(episode, config.context, config.horizon))
+    _check_fit(world, openings[0], config)
+
+    seeds = [config.seed + i for i in range(len(openings))]
+    predictions = predict(
+        world,
+        openings,
+        [window.future_actions for window in openings],
+        seeds=seeds,
+        batch=config.batch,
+        title="from the start",
+    )
+    scores = frame_scores.score_frames(openings, predictions, config.horizon)
+    results: dict[str, Any] = {
+        "episodes": {
+            "count": len(openings),
+            "by_policy": count_by_policy(openings),
+            "ids": [w.episode_id for w in openings],
+            "frames_predicted": sum(w.num_predicted for w in openings),
+            "noise_seeds": f"{config.seed} + index",
+        },
+        "frames": frame_scores.summarise_frames(scores, config.seed),
+        "observations": outcome_scores.score_observations(openings, predictions),
+    }
+    horizons = sorted({min(16, config.horizon), config.horizon})
+    if is_pusht(world):
+        results["readings"] = pusht_scores.score_readings(
+            openings, predictions, horizons, config.seed
+        )
+    if world.config.reward_head:
+        rewards = {"opening": outcome_scores.score_rewards(openings, predictions)}
+        ends = {"opening": outcome_scores.score_ends(openings, predictions)}
+        if endings:
+            # Late by some steps is still a hit, so the last action is held a little longer.
+            actions = [_held(w, outcome_scores.END_TOLERANCE) for w in endings]
+            closing = predict(
+                world,
+                endings,
+                actions,
+                seeds=seeds[: len(endings)],
+                batch=config.batch,
+                title="to the end",
+            )
+            rewards["closing"] = outcome_scores.score_rewards(endings, closing)
+            ends["closing"] = outcome_scores.score_ends(endings, closing)
+        results |= {"rewards": rewards, "ends": ends}
+    if config.controls:
+        indices = pictures.spread_kinds(openings, config.controls)
+        results["controls"] = action_controls.score_controls(
+            world,
+            [openings[i] for i in indices],
+            [predictions[i] for i in indices],
+            shifts=config.shifts,
+            seeds=[seeds[i] for i in indices],
+            batch=config.batch,
+            replay=world.config.ground_truth is not None,
+        )
+    shown = pictures.spread_kinds(openings, config.videos)
+    if shown:
+        parts = [openings[i] for i in shown], [predictions[i] for i in shown]
+        pictures.write_videos(config.out / "videos", *parts, world.config.fps)
+        steps = [h for h in frame_scores.SHOWN if h <= config.horizon]
+        pictures.write_strip(config.out / "strip.png", *parts, steps)
+    return results
+
+
+def is_pusht(world: "WorldModel") -> bool:
+    """Whether the disc and the T can be read from a world's frames."""
+    truth = world.config.ground_truth
+    return truth is not None and truth.env_id.rpartition(":")[2] == "gym_pusht/PushT-v0"
+
+
+def tables(results: dict[str, Any]) -> str:
+    """The report as printed, in Markdown."""
+    from benchmarks import action_controls, frame_scores, outcome_scores, pusht_scores
+
+    world, episodes, config = results["world"], results["episodes"], results["config"]
+    kinds = ", ".join(f"{count} {kind}" for kind, count in episodes["by_policy"].items())
+    parts = [
+        f"World {world['name']}: {episodes['count']} {config['split']} episodes ({kinds}), "
+        f"{config['context']} context frames, up to {config['horizon']} predicted with the "
+        f"recorded actions; {world['evaluations_per_step']} network evaluations a step, decode "
+        f"included; noise seeds from {config['seed']}; {results['hardware']}.",
+        frame_scores.frames_table(results["frames"]),
+    ]
+    if "readings" in results:
+        parts.append(pusht_scores.readings_table(results["readings"]))
+    if "rewards" in results:
+        parts.append(outcome_scores.rewards_table(results["rewards"]))
+        parts.append(outcome_scores.ends_table(results["ends"]))
+    for name, scores in results["observations"].items():
+        parts.append(f"Predicted {name}: mean absolute error {scores['mae']:.2f}")
+    if "controls" in results:
+        parts.append(action_controls.controls_table(results["controls"]))
+    return "\n\n".join(parts)
+
+
+def _check_fit(world: "WorldModel", window: "Window", config: QualityConfig) -> None:
+    expected = (world.config.height, world.config.width, world.config.action_dim)
+    got = (*window.frames.shape[1:3], window.actions.shape[1])
+    if got != expected:
+        raise ValueError(
+            f"{config.data} has frames of {got[0]} x {got[1]} and actions of {got[2]} components, "
+            f"world {world.config.name!r} expects {expected[0]} x {expected[1]} and "
+            f"{expected[2]}: give the data it was learned from"
+        )
+
+
+def _held(window: "Window", steps: int) -> Any:
+    """The window's actions to predict, the last one held for some steps more."""
+    import numpy as np
+
+    return np.pad(window.future_actions, ((0, steps), (0, 0)), mode="edge")
+
+
+def cli(arguments: list[str]) -> None:
+    """Run `irasim bench quality` with command-line arguments."""
+    import tyro
+
+    main(
+        tyro.cli(
+            QualityConfig,
+            args=arguments,
+            prog="irasim bench quality",
+            description="Measure a world's predictions on held-out episodes.",
+        )
+    )

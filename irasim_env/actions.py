@@ -1,0 +1,56 @@
+"""What the environments take as actions, and what they refuse."""
+
+from typing import Any
+
+import numpy as np
+from gymnasium import error, spaces
+
+from world_model import WorldConfig
+
+
+def action_space(config: WorldConfig) -> spaces.Box:
+    """The action space of the simulator that a world was learned from."""
+    return spaces.Box(
+        np.array(config.action_low, np.float32), np.array(config.action_high, np.float32)
+    )
+
+
+def check_actions(
+    config: WorldConfig,
+    actions: Any,
+    shape: tuple[int, ...],
+    ignored: np.ndarray | None = None,
+) -> np.ndarray:
+    """Actions as float32 of `shape` (..., A), clipped into the action space.
+
+    Args:
+        config: Config of the world that takes them.
+        actions: Anything that NumPy takes as an array of numbers.
+        shape: What is expected.
+        ignored: bool (B,), actions of a batch whose values do not matter; default none.
+
+    Raises:
+        gym.error.InvalidAction: not real numbers, another shape, NaN or infinite.
+    """
+    low, high = np.array(config.action_low), np.array(config.action_high)
+    components = " ".join(config.action_names)
+    expected = f"this world expects {shape}" + (f": {components}" if components else "")
+    try:
+        array = np.asarray(actions)
+    except ValueError as ragged:
+        raise error.InvalidAction(f"action is no array ({ragged}), {expected}") from ragged
+    if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
+        raise error.InvalidAction(
+            f"action has type {array.dtype}, this world expects numbers, best float32 as in "
+            "env.action_space"
+        )
+    if array.shape != shape:
+        raise error.InvalidAction(f"action has shape {array.shape}, {expected}")
+    if ignored is not None:
+        array = np.where(ignored[:, None], low, array)
+    if not np.isfinite(array).all():
+        raise error.InvalidAction(
+            f"action {array.tolist()} has NaN or infinite components, expected numbers within "
+            f"{low.tolist()} and {high.tolist()}; look for a division by zero in the policy"
+        )
+    return np.clip(array, low, high).astype(np.float32)

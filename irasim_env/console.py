@@ -1,0 +1,43 @@
+"""The `irasim` command: finds each subcommand by import string, so that nothing heavy loads early."""
+
+import importlib
+import sys
+
+# name: (module with `cli(arguments)`, one line for --help)
+COMMANDS = {
+    "play": ("irasim_env.play", "drive a learned world from the keyboard or the mouse"),
+    "collect": ("training.collect", "record episodes of any Gymnasium environment"),
+    "train": ("training.train", "train a world from recorded episodes"),
+    "bench": ("benchmarks.bench", "measure a world: quality, speed"),
+}
+
+
+def usage() -> str:
+    """Text of `irasim --help`."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {line}" for name, (_, line) in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: irasim COMMAND [options]      (irasim COMMAND --help tells the options)",
+            "",
+            "Learned robot simulators as Gymnasium environments.",
+            "",
+            *lines,
+        ]
+    )
+
+
+def main() -> None:
+    """Run `irasim COMMAND ...`."""
+    arguments = sys.argv[1:]
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(usage())
+        return
+    name, *rest = arguments
+    if name not in COMMANDS:
+        sys.exit(f"irasim: unknown command {name!r}; choose one of {', '.join(COMMANDS)}")
+    importlib.import_module(COMMANDS[name][0]).cli(rest)
+
+
+if __name__ == "__main__":
+    main()

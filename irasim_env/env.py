@@ -1,0 +1,236 @@
+"""One learned world as a `gymnasium.Env`."""
+
+import copy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gymnasium as gym
+import numpy as np
+
+from irasim_env.actions import check_actions
+from irasim_env.beginning import draw_beginning
+from irasim_env.snapshot import Snapshot, fingerprint
+from irasim_env.task import Observation, Outcome, RewardFn, WorldTask
+from world_model import WorldModel, WorldState
+
+if TYPE_CHECKING:
+    from irasim_env.window import Window
+
+
+class WorldEnv(gym.Env[Observation, np.ndarray]):
+    """
+    ## Description
+
+    A robot simulator learned from recorded episodes. After each action an action-conditioned
+    video diffusion model predicts the next camera frame, and a head reads reward, end and
+    low-dimensional observations from what the model has computed. The model is a *world*: a name
+    ("pusht"), a directory or a repository on the Hub.
+
+    ## Action Space
+
+    `Box(float32)` with the bounds of the simulator that the world was learned from; Push-T: the
+    position (x, y) that the disc moves to, in [0, 512]. Any real numbers of the right shape are
+    taken as float32. An action out of bounds is clipped, as the world has seen none (gym-pusht
+    would follow it out of the picture). A wrong shape, a type that is no number, NaN and
+    infinity are refused with `gymnasium.error.InvalidAction`.
+
+    ## Observation Space
+
+    With `obs_type="pixels"` a frame, `Box(0, 255, (H, W, 3), uint8)`. With "pixels_" and the names
+    of the world's low-dimensional observations ("pixels_agent_pos" for Push-T) a
+    `Dict` of "pixels" and each of them, `Box(float64)`, predicted and clipped into bounds.
+
+    ## Rewards
+
+    What the world's head predicts, in the simulator's range. A world without a reward head
+    (an imported one) gives 0, never terminates and says `info["reward_available"] = False`.
+    A `reward_fn(frames, action) -> (reward, terminated)` replaces either: `frames` is uint8
+    (2, H, W, 3), the frame before the action and the frame that it led to, and `action` float32
+    (A,) as the world got it. It is called once a step and environment.
+
+    ## Starting State
+
+    One of the world's starts (recorded clips), drawn by the seed; so is the seed of the model's
+    noise. The same seed, device and version give the same rollout, bit for bit. `reset` takes
+
+    - `options={"start": i}`: start i of the world, with the noise that the seed gives any start;
+    - `options={"frames": f, "actions": a}`: a clip of your own, uint8 (T, H, W, 3) and float32
+      (T - 1, A), where `a[t]` leads from `f[t]` to `f[t + 1]`; `a` may be left out when T is 1.
+
+    `info` after a reset has "start" (None for a clip of your own) and "noise_seed".
+
+    ## Episode End
+
+    Termination: the predicted probability of the end exceeds the world's threshold (or
+    `reward_fn` says so); `info["is_success"]` is given where the end is success, as in Push-T.
+    Truncation: `gymnasium.make` applies the time limit, 300 steps for `IRASim/PushT-v0` and none
+    for `IRASim/World-v0` unless `max_episode_steps` says so (-1: no limit). After termination,
+    `step` asks for a reset. After truncation the world itself goes on, as
+    in any Gymnasium environment.
+
+    ## Arguments
+
+    ```python
+    >>> import gymnasium as gym
+    >>> import irasim_env
+    >>> env = gym.make("IRASim/PushT-v0", obs_type="pixels_agent_pos", render_mode="rgb_array")
+    >>> env = gym.make("IRASim/World-v0", world="path/to/world", device="cuda")
+    ```
+
+    | Parameter     | Default    | Description                                                    |
+    |---------------|------------|----------------------------------------------------------------|
+    | `world`       |            | name, directory, Hub id, or a loaded `WorldModel`              |
+    | `device`      | `None`     | where it runs: None is the CPU, or where a loaded model is     |
+    | `render_mode` | `None`     | None, "rgb_array" or "human" (a pygame window)                 |
+    | `obs_type`    | `"pixels"` | see Observation Space                                          |
+    | `reward_fn`   | `None`     | see Rewards                                                    |
+
+    ## Snapshots
+
+    `snapshot()` gives the present moment and `restore(snapshot)` returns to it, in this or another
+    environment over the same world: what follows is identical, the random numbers of later resets
+    included. Wrappers keep their own state: a time limit its count of steps, and those of
+    `gymnasium.make` want one `reset()` before the first `step` of a new environment.
+
+    ## Version History
+
+    * v0: first version.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["human", "rgb_array"], "render_fps": 10}  # noqa: RUF012
+
+    def __init__(
+        self,
+        world: str | Path | WorldModel,
+        *,
+        device: str | None = None,
+        render_mode: str | None = None,
+        obs_type: str = "pixels",
+        reward_fn: RewardFn | None = None,
+    ):
+        self.task = WorldTask(world, device=device, obs_type=obs_type, reward_fn=reward_fn)
+        self.metadata = {**self.metadata, "render_fps": self.task.config.fps}
+        check_render_mode(render_mode, self.metadata["render_modes"])
+        self.render_mode = render_mode
+        self.observation_space = self.task.observation_space
+        self.action_space = self.task.action_space
+        self._episode: tuple[WorldState, Outcome] | None = None
+        self._over = False
+        self._fingerprint: str | None = None
+        self._window: Window | None = None
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Begin an episode; see "Starting State".
+
+        Raises:
+            ValueError: unknown options, no such start, or a clip of the wrong form.
+        """
+        super().reset(seed=seed)
+        beginning = draw_beginning(self.task.world, self.np_random, options)
+        self._episode = _, outcome = self.task.begin([beginning])
+        self._over = False
+        if self.render_mode == "human":
+            self.render()
+        return self.task.observation(outcome, 0), self.task.info(outcome, 0, beginning)
+
+    def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Predict what `action` (A,) leads to.
+
+        Raises:
+            gym.error.InvalidAction: wrong shape or type, NaN or infinite.
+            gym.error.ResetNeeded: before the first reset, or after the end.
+        """
+        state, before = self._running_episode()
+        action = check_actions(self.task.config, action, (self.task.config.action_dim,))
+        outcome = self.task.step(state, action[None], before)
+        self._episode = state, outcome
+        self._over = terminated = bool(outcome.terminated[0])
+        if self.render_mode == "human":
+            self.render()
+        observation, info = self.task.observation(outcome, 0), self.task.info(outcome, 0)
+        return observation, float(outcome.reward[0]), terminated, False, info
+
+    def render(self) -> np.ndarray | None:  # type: ignore[override]
+        """The present frame, uint8 (H, W, 3); shown in the window for "human"."""
+        if self.render_mode is None:
+            gym.logger.warn(
+                "render() shows nothing as render_mode is None; make the environment with "
+                'render_mode="rgb_array" or "human"'
+            )
+            return None
+        frame = self._begun_episode("render")[1].frame[0].copy()
+        if self.render_mode == "rgb_array":
+            return frame
+        if self._window is None:
+            from irasim_env.window import Window  # pygame greets on stdout: only where it is used
+
+            self._window = Window(self.task.config.name, self.task.config.fps)
+        self._window.show(frame)
+        return None
+
+    def close(self) -> None:
+        """Close the window, if there is one."""
+        if self._window is not None:
+            self._window.close()
+            self._window = None
+
+    def snapshot(self) -> Snapshot:
+        """The present moment, for `restore`.
+
+        Raises:
+            gym.error.ResetNeeded: before the first reset.
+        """
+        state, outcome = self._begun_episode("take a snapshot")
+        return Snapshot(
+            world=self._world_fingerprint(),
+            state=state.clone(),
+            outcome=outcome,
+            over=self._over,
+            np_random=copy.deepcopy(self.np_random),
+            np_random_seed=self._np_random_seed,
+        )
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Return to a snapshot, of this or another environment over the same world.
+
+        Raises:
+            ValueError: the snapshot is of another world, or of the same on another device.
+        """
+        if snapshot.world != self._world_fingerprint():
+            raise ValueError(
+                f"the snapshot is of world {snapshot.world}, this environment runs "
+                f"{self._world_fingerprint()}; restore it in an environment over the same world "
+                "on the same device"
+            )
+        self._episode = snapshot.state.clone(), snapshot.outcome
+        self._over = snapshot.over
+        self._np_random = copy.deepcopy(snapshot.np_random)
+        self._np_random_seed = snapshot.np_random_seed
+        if self.render_mode == "human":
+            self.render()
+
+    def _begun_episode(self, what: str) -> tuple[WorldState, Outcome]:
+        if self._episode is None:
+            raise gym.error.ResetNeeded(f"cannot {what} before the first reset; call reset()")
+        return self._episode
+
+    def _running_episode(self) -> tuple[WorldState, Outcome]:
+        episode = self._begun_episode("step")
+        if self._over:
+            raise gym.error.ResetNeeded("cannot step: the episode has terminated; call reset()")
+        return episode
+
+    def _world_fingerprint(self) -> str:
+        if self._fingerprint is None:
+            self._fingerprint = fingerprint(self.task.world)
+        return self._fingerprint
+
+
+def check_render_mode(render_mode: str | None, known: list[str]) -> None:
+    """Raise gym.error.UnsupportedMode unless `render_mode` is None or known."""
+    if render_mode is not None and render_mode not in known:
+        raise gym.error.UnsupportedMode(
+            f"render_mode is {render_mode!r}, expected None or one of {', '.join(known)}"
+        )

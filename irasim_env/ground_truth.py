@@ -1,0 +1,116 @@
+"""The simulator that a world was learned from, put at the points where the world starts."""
+
+import importlib
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from world_model import Start, WorldConfig
+
+# What installs the packages that register simulators.
+REQUIREMENTS = {"gym_pusht": "'irasim-env[pusht]'"}
+
+
+class GroundTruth:
+    """The real simulator beside a learned one.
+
+    It has no time limit of its own: the world that it runs beside keeps the time.
+
+    Args:
+        config: Config of the world; its `ground_truth` says which environment to make.
+
+    Raises:
+        ValueError: the world names no ground truth.
+        gym.error.DependencyNotInstalled: the simulator's package is missing.
+    """
+
+    def __init__(self, config: WorldConfig):
+        truth = config.ground_truth
+        if truth is None:
+            raise ValueError(
+                f"world {config.name!r} names no ground truth in its config.json, so there is no "
+                "simulator to run beside it; use a world that does, such as 'pusht'"
+            )
+        self.frame_shape = (config.height, config.width, 3)
+        module, colon, _ = truth.env_id.partition(":")  # as in "gym_pusht:gym_pusht/PushT-v0"
+        if colon:
+            _import_simulator(module)
+        self.env = gym.make(
+            truth.env_id,
+            max_episode_steps=-1,
+            disable_env_checker=True,
+            **{"render_mode": "rgb_array", **truth.kwargs},
+        )
+        self._frame: np.ndarray | None = None
+
+    @property
+    def frame(self) -> np.ndarray:
+        """What the simulator shows now, uint8 (H, W, 3).
+
+        Raises:
+            gym.error.ResetNeeded: nothing yet.
+        """
+        if self._frame is None:
+            raise gym.error.ResetNeeded("the ground truth has no frame yet; call reset_to(start)")
+        return self._frame.copy()
+
+    def reset_to(self, start: Start) -> Any:
+        """Put the simulator where a start's last frame is, and observe.
+
+        Setting its pose is not exact in contact, so all actions since its seeded reset are
+        replayed.
+
+        Args:
+            start: One of the world's starts: `seed`, and `replay` float32 (n, A).
+
+        Returns:
+            The simulator's own observation.
+
+        Raises:
+            ValueError: the start does not know its actions since the reset.
+        """
+        if start.replay is None:
+            raise ValueError(
+                "the start has no replay (the actions since the simulator's reset), so the "
+                "simulator cannot be put there; collect starts with `irasim collect`"
+            )
+        observation, _ = self.env.reset(seed=int(start.seed))
+        for action in np.asarray(start.replay):
+            observation, *_ = self.env.step(action)
+        self._frame = self._read_frame(observation)
+        return observation
+
+    def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Step the simulator with an action (A,), as `gym.Env.step`."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        self._frame = self._read_frame(observation)
+        return observation, float(reward), bool(terminated), bool(truncated), info
+
+    def close(self) -> None:
+        """Close the simulator."""
+        self.env.close()
+
+    def _read_frame(self, observation: Any) -> np.ndarray:
+        """The frame within an observation, or a rendered one where it holds none."""
+        pixels = observation.get("pixels") if isinstance(observation, dict) else observation
+        if not (isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8 and pixels.ndim == 3):
+            pixels = np.asarray(self.env.render())
+        if pixels.shape != self.frame_shape or pixels.dtype != np.uint8:
+            raise ValueError(
+                f"the ground truth shows frames of type {pixels.dtype} and shape {pixels.shape}, "
+                f"its world expects uint8 {self.frame_shape}; correct ground_truth.kwargs in the "
+                "world's config.json"
+            )
+        return pixels
+
+
+def _import_simulator(module: str) -> None:
+    """Import the module that registers the simulator's id."""
+    try:
+        importlib.import_module(module)
+    except ModuleNotFoundError as missing:
+        raise gym.error.DependencyNotInstalled(
+            f"the real simulator needs the package {missing.name!r}, which is not installed; run "
+            f"pip install {REQUIREMENTS.get(module, module)}"
+        ) from missing

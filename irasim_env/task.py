@@ -1,0 +1,217 @@
+"""A world as a decision process: what the single and the vector environment share.
+
+Dimensions: B environments, T frames of a clip, H W pixels, A action components, n components of a
+low-dimensional observation.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from gymnasium import spaces
+from torch import Tensor
+
+from irasim_env.actions import action_space
+from irasim_env.beginning import Beginning
+from world_model import StepOutput, WorldModel, WorldState
+
+Observation = np.ndarray | dict[str, np.ndarray]
+RewardFn = Callable[[np.ndarray, np.ndarray], tuple[float, bool]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a batch of environments shows now, in host memory of its own."""
+
+    frame: np.ndarray
+    """uint8 (B, H, W, 3)"""
+    states: dict[str, np.ndarray]
+    """Low-dimensional observations by name, (B, n), within their spaces."""
+    reward: np.ndarray
+    """float64 (B,), of the transition that led here; 0 after a reset."""
+    terminated: np.ndarray
+    """bool (B,), alike; False after a reset."""
+
+    def select(self, rows: Sequence[int]) -> "Outcome":
+        """A copy that holds environments `rows` only, in that order (repeats allowed)."""
+        return Outcome(
+            frame=self.frame[rows],
+            states={name: values[rows] for name, values in self.states.items()},
+            reward=self.reward[rows],
+            terminated=self.terminated[rows],
+        )
+
+    def put(self, rows: Sequence[int], other: "Outcome") -> None:
+        """Make row `rows[j]` of this one row j of `other`, in place."""
+        for mine, theirs in zip(self._arrays(), other._arrays(), strict=True):
+            mine[rows] = theirs
+
+    def _arrays(self) -> tuple[np.ndarray, ...]:
+        return self.frame, self.reward, self.terminated, *self.states.values()
+
+
+class WorldTask:
+    """Spaces, first frames, steps, observations, rewards and infos of a world, for any batch.
+
+    It holds no episode: the environments keep the world's state and pass it in.
+
+    Args:
+        world: Name of a shipped world, directory, Hub id, or a loaded `WorldModel`.
+        device: Where to run; None is the CPU, or where a loaded model already is.
+        obs_type: "pixels", or "pixels_" followed by the names of the world's low-dimensional
+            observations ("pixels_agent_pos" for Push-T).
+        reward_fn: Judges transitions instead of the world's head; see `WorldEnv`.
+
+    Raises:
+        ValueError: no such world, no such `obs_type` in it, or another device than the model's.
+    """
+
+    def __init__(
+        self,
+        world: str | Path | WorldModel,
+        *,
+        device: str | None = None,
+        obs_type: str = "pixels",
+        reward_fn: RewardFn | None = None,
+    ):
+        self.world = load_world(world, device)
+        self.config = config = self.world.config
+        names = tuple(config.observations)
+        choices = {"pixels": ()} | ({"pixels_" + "_".join(names): names} if names else {})
+        if obs_type not in choices:
+            raise ValueError(
+                f"obs_type is {obs_type!r}, world {config.name!r} offers {' and '.join(choices)}"
+            )
+        self.names: tuple[str, ...] = choices[obs_type]
+        self.reward_fn = reward_fn
+        self.reward_available = config.reward_head or reward_fn is not None
+        self.action_space = action_space(config)
+        self._state_spaces = {
+            name: spaces.Box(np.array(bounds.low), np.array(bounds.high), dtype=np.float64)
+            for name, bounds in config.observations.items()
+        }
+        self.observation_space: spaces.Space = spaces.Box(
+            0, 255, (config.height, config.width, 3), np.uint8
+        )
+        if self.names:
+            chosen = {name: self._state_spaces[name] for name in self.names}
+            self.observation_space = spaces.Dict({"pixels": self.observation_space, **chosen})
+
+    def begin(self, beginnings: Sequence[Beginning]) -> tuple[WorldState, Outcome]:
+        """Start B episodes: the world's state and what it shows.
+
+        Clips of one length start in one call of the model.
+        """
+        lengths = np.array([len(b.frames) for b in beginnings])
+        state, outcome = None, None
+        for length in np.unique(lengths):
+            rows = np.flatnonzero(lengths == length).tolist()
+            chosen = [beginnings[row] for row in rows]
+            part = self.world.start(
+                np.stack([b.frames for b in chosen]),
+                np.stack([b.actions for b in chosen]),
+                np.array([b.noise_seed for b in chosen], np.int64),
+            )
+            shown = self._read(part.output)
+            shown.reward[:], shown.terminated[:] = 0.0, False
+            if len(rows) == len(beginnings):
+                return part, shown
+            if state is None or outcome is None:  # B rows of the right form; others follow.
+                filler = [0] * len(beginnings)
+                state = part.select(filler)
+                outcome = shown.select(filler)
+            state.put(rows, part)
+            outcome.put(rows, shown)
+        assert state is not None, "begin needs at least one episode"
+        assert outcome is not None
+        return state, outcome
+
+    def step(
+        self,
+        state: WorldState,
+        actions: np.ndarray,
+        before: Outcome,
+        rows: Sequence[int] | None = None,
+    ) -> Outcome:
+        """One call of the model: advances `state` in place, returns what it shows then.
+
+        Args:
+            state: The world's state of B environments.
+            actions: float32 (B, A), checked.
+            before: What the environments showed before the actions.
+            rows: Environments whose transition counts for `reward_fn`; default all.
+        """
+        outcome = self._read(self.world.step_(state, actions))
+        if self.reward_fn is not None:
+            for row in range(len(actions)) if rows is None else rows:
+                frames = np.stack((before.frame[row], outcome.frame[row]))  # (2, H, W, 3)
+                judged = self.reward_fn(frames, actions[row].copy())
+                if not isinstance(judged, tuple) or len(judged) != 2:
+                    raise ValueError(
+                        f"reward_fn returned {judged!r}, expected a tuple (reward, terminated)"
+                    )
+                outcome.reward[row], outcome.terminated[row] = judged
+        return outcome
+
+    def _read(self, output: StepOutput) -> Outcome:
+        """Copy the model's output to the host; states into their spaces' type and bounds."""
+        states = {
+            name: np.clip(_to_host(output.states[name], np.float64), space.low, space.high)
+            for name, space in self._state_spaces.items()
+        }
+        frame = _to_host(output.frame, np.uint8)
+        if self.config.reward_head and self.reward_fn is None:
+            reward = _to_host(output.reward, np.float64)
+            terminated = _to_host(output.terminated, np.bool_)
+        else:
+            reward, terminated = np.zeros(len(frame)), np.zeros(len(frame), bool)
+        return Outcome(frame=frame, states=states, reward=reward, terminated=terminated)
+
+    def observations(self, outcome: Outcome) -> Observation:
+        """A copy of the observations of all B environments, batched."""
+        if not self.names:
+            return outcome.frame.copy()
+        states = {name: outcome.states[name].copy() for name in self.names}
+        return {"pixels": outcome.frame.copy()} | states
+
+    def observation(self, outcome: Outcome, row: int) -> Observation:
+        """A copy of the observation of environment `row`."""
+        if not self.names:
+            return outcome.frame[row].copy()
+        states = {name: outcome.states[name][row].copy() for name in self.names}
+        return {"pixels": outcome.frame[row].copy()} | states
+
+    def info(
+        self, outcome: Outcome, row: int, beginning: Beginning | None = None
+    ) -> dict[str, Any]:
+        """Info of environment `row`; with the episode's `beginning` after a reset."""
+        info: dict[str, Any] = {"reward_available": self.reward_available}
+        if self.config.success_on_termination:
+            info["is_success"] = bool(outcome.terminated[row])
+        if beginning is not None:
+            info |= {"start": beginning.start, "noise_seed": beginning.noise_seed}
+        return info
+
+
+def load_world(world: str | Path | WorldModel, device: str | None) -> WorldModel:
+    """Load a world by name, directory or Hub id, or take a loaded one.
+
+    Raises:
+        ValueError: no such world, or a loaded one is on another device than asked for.
+    """
+    if not isinstance(world, WorldModel):
+        return WorldModel.from_pretrained(cast(str, world), device=device or "cpu")
+    # "cuda" is any CUDA device, as in torch.
+    if device is not None and device not in (str(world.device), world.device.type):
+        raise ValueError(
+            f"device is {device!r}, but the given WorldModel is on {str(world.device)!r}; leave "
+            "device out, or load the world on that device"
+        )
+    return world
+
+
+def _to_host(tensor: Tensor, dtype: type) -> np.ndarray:
+    """A copy of a tensor as a NumPy array of `dtype`."""
+    return tensor.cpu().numpy().astype(dtype)

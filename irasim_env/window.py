@@ -1,0 +1,41 @@
+"""The window of render_mode "human"."""
+
+import numpy as np
+import pygame
+
+# Learned frames are small: enlarge them by a whole factor until they are about this tall.
+_HEIGHT = 480
+
+
+class Window:
+    """Shows frames at a steady rate.
+
+    Args:
+        title: Caption of the window.
+        fps: Frames a second; `show` waits where it is called more often.
+    """
+
+    def __init__(self, title: str, fps: float):
+        pygame.display.init()
+        self.fps = fps
+        self._title = title
+        self._clock = pygame.time.Clock()
+        self._screen: pygame.Surface | None = None
+
+    def show(self, frame: np.ndarray) -> None:
+        """Draw a frame, uint8 (H, W, 3)."""
+        height, width = frame.shape[:2]
+        factor = max(1, round(_HEIGHT / height))
+        size = width * factor, height * factor
+        if self._screen is None:
+            self._screen = pygame.display.set_mode(size)
+            pygame.display.set_caption(self._title)
+        picture = pygame.surfarray.make_surface(frame.swapaxes(0, 1))
+        self._screen.blit(pygame.transform.scale(picture, size), (0, 0))
+        pygame.event.pump()
+        pygame.display.flip()
+        self._clock.tick(self.fps)
+
+    def close(self) -> None:
+        """Close the window."""
+        pygame.display.quit()

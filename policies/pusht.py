@@ -1,0 +1,201 @@
+"""Push-T policies for recording: an expert, the same with noise, play, uniform motion, mixtures.
+
+Each is made by `factory(env, seed)` and called as `policy(observation) -> action`; it reads the
+simulator's true state from `env`, so it is for the real Push-T only. `policy.kind` names it and
+`policy.max_steps` says how long its episodes are worth recording (None: to the end).
+"""
+
+from collections import deque
+
+import gymnasium as gym
+import numpy as np
+
+from policies.pusht_expert import PushPlanner, true_state
+from policies.pusht_geometry import (
+    HIGH,
+    LOW,
+    Pose,
+    RoadMap,
+    approach,
+    rotation,
+    sample_contacts,
+)
+
+
+def walk(begin: np.ndarray, end: np.ndarray, speed: float) -> list[np.ndarray]:
+    """Targets from `begin` (left out) to `end`, at most `speed` px apart."""
+    steps = max(int(np.ceil(np.linalg.norm(end - begin) / speed)), 1)
+    return [begin + (end - begin) * (step / steps) for step in range(1, steps + 1)]
+
+
+class Expert:
+    """Pushes the T into its goal; see `policies.pusht_expert`."""
+
+    kind = "expert"
+    # Arrived within this many px of a target, or waited this many steps, the disc goes on.
+    ARRIVED, PATIENCE = 2.5, 6
+    max_steps: int | None = None
+
+    def __init__(self, env: gym.Env, seed: int):
+        self._env = env
+        self.rng = np.random.default_rng([seed, 1])
+        self._planner: PushPlanner | None = None
+        self._targets: deque[np.ndarray] = deque()
+        self._then_push: list[np.ndarray] = []
+        self._target: np.ndarray | None = None
+        self._waited = 0
+        self._travel_speed = self.rng.uniform(20, 32)
+        self._push_speed = self.rng.uniform(9, 15)
+
+    def forget_plan(self) -> None:
+        """Plan anew at the next step, as after a disturbance."""
+        self._targets.clear()
+        self._then_push = []
+        self._target = None
+
+    def __call__(self, observation: object) -> np.ndarray:
+        """The next target (2,) of the disc, px."""
+        disc, block, goal = true_state(self._env)
+        if self._planner is None:
+            self._planner = PushPlanner(goal, self.rng)
+        if not self._targets and self._target is not None:
+            # The disc runs two steps behind its target: let it arrive before the next part.
+            self._waited += 1
+            if np.linalg.norm(disc - self._target) > self.ARRIVED and self._waited < self.PATIENCE:
+                return self._target.astype(np.float32)
+            self._waited = 0
+            self._targets.extend(self._then_push)
+            self._then_push = []
+        if not self._targets:
+            route, push = self._planner.plan(block, disc)
+            at = disc
+            for corner in route:
+                self._targets.extend(walk(at, corner, self._travel_speed))
+                at = corner
+            self._then_push = walk(push.start, push.end, self._push_speed)
+        self._target = self._targets.popleft()
+        return np.clip(self._target, 0, 512).astype(np.float32)
+
+
+class NoisyExpert:
+    """The expert with trembling targets and, now and then, a burst of random ones."""
+
+    kind = "noisy_expert"
+    max_steps: int | None = 240
+
+    def __init__(self, env: gym.Env, seed: int):
+        self._env = env
+        self._expert = Expert(env, seed)
+        self._rng = np.random.default_rng([seed, 2])
+        self._tremble = np.zeros(2)
+        self._scale = self._rng.uniform(2, 10)
+        self._burst_rate = self._rng.uniform(0.005, 0.03)
+        self._burst: deque[np.ndarray] = deque()
+
+    def __call__(self, observation: object) -> np.ndarray:
+        """The next target (2,) of the disc, px."""
+        if not self._burst and self._rng.uniform() < self._burst_rate:
+            disc, _, _ = true_state(self._env)
+            for _ in range(self._rng.integers(1, 4)):
+                end = disc + self._rng.uniform(-150, 150, 2)
+                self._burst.extend(walk(disc, end, self._rng.uniform(10, 80)))
+                disc = end
+            self._expert.forget_plan()
+        self._tremble = 0.6 * self._tremble + self._rng.normal(0, 0.8 * self._scale, 2)
+        target = self._burst.popleft() if self._burst else self._expert(observation)
+        return np.clip(target + self._tremble, 0, 512).astype(np.float32)
+
+
+class Play:
+    """Moves around, at and through the block; also straight keys and rests, as people drive."""
+
+    kind = "play"
+    # Shares of pushes, ways through the block, keys, rests and ways across the table.
+    SHARES = (0.4, 0.15, 0.25, 0.1, 0.1)
+
+    def __init__(self, env: gym.Env, seed: int):
+        self._env = env
+        self._rng = np.random.default_rng([seed, 3])
+        self._roads = RoadMap()
+        self._targets: deque[np.ndarray] = deque()
+        self._at: np.ndarray | None = None
+        self._moves = (self._push, self._through, self._keys, self._rest, self._roam)
+        self.max_steps: int | None = int(self._rng.integers(100, 201))
+
+    def __call__(self, observation: object) -> np.ndarray:
+        """The next target (2,) of the disc, px."""
+        while not self._targets:
+            disc, block, _ = true_state(self._env)
+            at = disc if self._at is None else self._at
+            move = self._moves[self._rng.choice(len(self._moves), p=self.SHARES)]
+            self._targets.extend(np.clip(target, 0, 512) for target in move(at, block))
+        self._at = self._targets.popleft()
+        return self._at.astype(np.float32)
+
+    def _push(self, at: np.ndarray, block: Pose) -> list[np.ndarray]:
+        starts, directions = approach(sample_contacts(self._rng, 1, max_slant=1.0), 8.0)
+        start = np.clip(block.to_world(starts)[0], LOW, HIGH)
+        end = start + (directions @ rotation(block.angle).T)[0] * self._rng.uniform(20, 130)
+        speed = self._rng.uniform(8, 35)
+        targets = []
+        for corner in self._roads.route(block, at, start) or [start]:
+            targets += walk(at, corner, speed)
+            at = corner
+        return targets + [start] * 2 + walk(start, end, self._rng.uniform(4, 25))
+
+    def _through(self, at: np.ndarray, block: Pose) -> list[np.ndarray]:
+        aim = block.to_world(np.array([(0.0, 45.0)]))[0] + self._rng.normal(0, 40, 2)
+        end = at + (aim - at) * self._rng.uniform(0.8, 1.8)
+        return walk(at, end, self._rng.uniform(5, 40))
+
+    def _keys(self, at: np.ndarray, block: Pose) -> list[np.ndarray]:
+        targets = []
+        for _ in range(self._rng.integers(1, 5)):
+            direction = self._rng.integers(-1, 2, size=2) * self._rng.uniform(4, 30)
+            for _ in range(self._rng.integers(2, 12)):
+                at = np.clip(at + direction, 0, 512)
+                targets.append(at)
+        return targets
+
+    def _rest(self, at: np.ndarray, block: Pose) -> list[np.ndarray]:
+        return [at] * int(self._rng.integers(2, 10))
+
+    def _roam(self, at: np.ndarray, block: Pose) -> list[np.ndarray]:
+        return walk(at, self._rng.uniform(20, 492, 2), self._rng.uniform(8, 60))
+
+
+class Uniform:
+    """Uniform random targets, each held for a random number of steps."""
+
+    kind = "uniform"
+
+    def __init__(self, env: gym.Env, seed: int):
+        self._rng = np.random.default_rng([seed, 4])
+        self._longest = int(self._rng.integers(1, 12))
+        self._target = np.zeros(2)
+        self._left = 0
+        self.max_steps: int | None = int(self._rng.integers(100, 151))
+
+    def __call__(self, observation: object) -> np.ndarray:
+        """The next target (2,) of the disc, px."""
+        if self._left == 0:
+            self._target = self._rng.uniform(0, 512, 2)
+            self._left = int(self._rng.integers(1, self._longest + 1))
+        self._left -= 1
+        return self._target.astype(np.float32)
+
+
+def mixture(env: gym.Env, seed: int):
+    """One of the four kinds, drawn from the seed: what a world is trained on."""
+    kinds = (Expert, NoisyExpert, Play, Uniform)
+    index = np.random.default_rng([seed, 0]).choice(len(kinds), p=(0.4, 0.2, 0.25, 0.15))
+    return kinds[index](env, seed)
+
+
+def heldout(env: gym.Env, seed: int):
+    """The expert for even seeds, the other kinds in turn for odd ones: to test a world on."""
+    others = (NoisyExpert, Play, Uniform)
+    return Expert(env, seed) if seed % 2 == 0 else others[seed // 2 % 3](env, seed)
+
+
+expert, noisy_expert, play, uniform = Expert, NoisyExpert, Play, Uniform

@@ -1,0 +1,41 @@
+"""Fixtures: held-out Push-T episodes, recorded from the simulator."""
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def episodes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six short test episodes of three kinds of policy, two of them of "expert"s that get there."""
+    pytest.importorskip("gym_pusht", reason="needs pip install 'irasim-env[pusht]'")
+    from dataclasses import replace
+
+    import numpy as np
+
+    from training.episodes import Episode, write_episode
+    from training.record import RandomActions, make_env, record_episode
+
+    root = tmp_path_factory.mktemp("data") / "pusht"
+    kwargs = {"obs_type": "pixels_agent_pos"}
+    env = make_env("gym_pusht:gym_pusht/PushT-v0", kwargs)
+    for index, (kind, steps) in enumerate(
+        [("expert", 14), ("random", 12), ("expert", 9), ("play", 12), ("random", 5), ("play", 12)]
+    ):
+        arrays = record_episode(env, RandomActions(env, index), seed=100 + index, max_steps=steps)
+        episode = Episode(
+            episode_id=f"{index:06d}",
+            seed=100 + index,
+            env_id="gym_pusht:gym_pusht/PushT-v0",
+            env_kwargs=kwargs,
+            policy=kind,
+            fps=10.0,
+            **arrays,
+        )
+        if kind == "expert":  # A real success takes a hundred steps: say that this was one.
+            terminated = np.arange(steps) == steps - 1
+            rewards = np.linspace(0, 1, steps)
+            episode = replace(episode, terminated=terminated, rewards=rewards)
+        write_episode(root, "test", episode)
+    env.close()
+    return root

@@ -1,0 +1,73 @@
+"""Fixtures: a tiny random world with Push-T's spaces."""
+
+import dataclasses
+import os
+from pathlib import Path
+
+os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+import numpy as np
+import pytest
+import torch
+
+from world_model import Start, Starts, WorldConfig, WorldModel
+from world_model.config import DenoiserConfig, GroundTruthConfig, ObservationConfig
+
+TINY_CONFIG = WorldConfig(
+    name="tiny",
+    height=96,
+    width=96,
+    fps=10.0,
+    action_low=(0.0, 0.0),
+    action_high=(512.0, 512.0),
+    action_names=("x", "y"),
+    observations={"agent_pos": ObservationConfig(low=(0.0, 0.0), high=(512.0, 512.0))},
+    success_on_termination=True,
+    max_episode_steps=300,
+    ground_truth=GroundTruthConfig(
+        env_id="gym_pusht:gym_pusht/PushT-v0", kwargs={"obs_type": "pixels_agent_pos"}
+    ),
+    denoiser=DenoiserConfig(
+        patch=24, width=32, depth=2, num_heads=2, condition_width=32, context=3, head_width=32
+    ),
+)
+
+
+def randomized(world: WorldModel, seed: int = 0, scale: float = 0.15) -> WorldModel:
+    """Random weights everywhere (fresh ones predict that nothing moves)."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in world.parameters():
+            parameter.copy_(scale * torch.randn(parameter.shape, generator=generator))
+    return world
+
+
+def make_starts(config: WorldConfig, count: int = 4, num_frames: int = 3) -> Starts:
+    """Clips of noise."""
+    rng = np.random.default_rng(0)
+    low, high = np.array(config.action_low), np.array(config.action_high)
+    clips = []
+    for i in range(count):
+        actions = rng.uniform(low, high, (num_frames - 1, config.action_dim)).astype(np.float32)
+        frames = rng.integers(0, 256, (num_frames, config.height, config.width, 3), np.uint8)
+        states = {"agent_pos": rng.uniform(0, 512, (num_frames, 2)).astype(np.float32)}
+        clips.append(Start(frames=frames, actions=actions, states=states, seed=i, replay=actions))
+    return Starts(clips)
+
+
+@pytest.fixture(scope="session")
+def tiny_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Directory of a random world that looks like Push-T and runs in a millisecond."""
+    path = tmp_path_factory.mktemp("worlds") / "tiny"
+    randomized(WorldModel.create(TINY_CONFIG, make_starts(TINY_CONFIG))).save_pretrained(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_world_without_reward(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As `tiny_world`, but without a reward head."""
+    path = tmp_path_factory.mktemp("worlds") / "tiny_without_reward"
+    config = dataclasses.replace(TINY_CONFIG, reward_head=False, success_on_termination=False)
+    randomized(WorldModel.create(config, make_starts(config))).save_pretrained(path)
+    return path

@@ -1,0 +1,53 @@
+"""Ids, imports and their direction."""
+
+import ast
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import gymnasium as gym
+import pytest
+
+import irasim_env
+
+IDS = ("IRASim/PushT-v0", "IRASim/World-v0")
+
+
+def test_ids_are_registered_by_name_only():
+    for env_id in IDS:
+        spec = gym.spec(env_id)
+        assert isinstance(spec.entry_point, str)
+        assert isinstance(spec.vector_entry_point, str)
+    assert gym.spec("IRASim/PushT-v0").kwargs == {"world": "pusht"}
+    assert gym.spec("IRASim/PushT-v0").max_episode_steps == 300
+    assert gym.spec("IRASim/World-v0").max_episode_steps is None
+
+
+def test_import_loads_nothing_heavy():
+    code = "import sys, irasim_env; print({'torch', 'pygame', 'world_model'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_importing_twice_does_not_warn(tiny_world):
+    importlib.reload(irasim_env)  # a warning is an error here
+    gym.make("irasim_env:IRASim/PushT-v0", world=tiny_world).close()
+
+
+def test_world_v0_asks_for_its_world():
+    with pytest.raises(TypeError, match="'world'"):
+        gym.make("IRASim/World-v0")
+
+
+def test_package_imports_only_world_model_of_ours():
+    ours = {"benchmarks", "examples", "policies", "tests", "training"}
+    for path in Path(irasim_env.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            else:
+                continue
+            assert not {name.partition(".")[0] for name in names} & ours, f"{path}: {names}"

@@ -1,0 +1,89 @@
+"""The Push-T policies: the expert solves, the others do what their names say, seeds decide all."""
+
+from itertools import pairwise
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from policies import pusht
+from policies.pusht_geometry import OUTLINE, Pose, RoadMap, block_distance
+
+KINDS = ("expert", "noisy_expert", "play", "uniform")
+
+
+def run(factory, seed: int, max_steps: int = 300) -> tuple[np.ndarray, float, bool]:
+    """Actions, highest reward and success of one episode."""
+    env = gym.make("gym_pusht:gym_pusht/PushT-v0", obs_type="state")
+    obs, _ = env.reset(seed=seed)
+    policy = factory(env, seed)
+    actions, best, terminated = [], 0.0, False
+    while len(actions) < min(max_steps, policy.max_steps or max_steps) and not terminated:
+        actions.append(policy(obs))
+        obs, reward, terminated, _, _ = env.step(actions[-1])
+        best = max(best, float(reward))
+    env.close()
+    return np.stack(actions), best, terminated
+
+
+def test_expert_solves_what_uniform_motion_does_not():
+    for seed in (11, 2, 3):
+        assert run(pusht.expert, seed)[2]
+        assert run(pusht.uniform, seed)[1] < 0.9
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_same_seed_same_actions(kind: str):
+    factory = getattr(pusht, kind)
+    first, again, other = (run(factory, seed, max_steps=25)[0] for seed in (5, 5, 6))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_actions_are_targets_on_the_table(kind: str):
+    actions, _, _ = run(getattr(pusht, kind), 4, max_steps=60)
+    assert actions.dtype == np.float32
+    assert actions.shape[1:] == (2,)
+    assert (actions >= 0).all()
+    assert (actions <= 512).all()
+
+
+def test_expert_moves_its_target_smoothly():
+    actions, _, _ = run(pusht.expert, 11)
+    assert np.linalg.norm(np.diff(actions, axis=0), axis=1).max() < 40
+
+
+def test_mixtures_choose_by_seed():
+    env = gym.make("gym_pusht:gym_pusht/PushT-v0")
+    kinds = [pusht.mixture(env, seed).kind for seed in range(400)]
+    shares = {kind: kinds.count(kind) / 400 for kind in KINDS}
+    assert shares == pytest.approx(
+        {"expert": 0.4, "noisy_expert": 0.2, "play": 0.25, "uniform": 0.15}, abs=0.06
+    )
+    heldout = [pusht.heldout(env, seed).kind for seed in range(2_000_000, 2_000_012)]
+    assert [heldout.count(kind) for kind in KINDS] == [6, 2, 2, 2]
+
+
+def test_expert_in_another_environment_says_where_it_belongs():
+    env = gym.make("CartPole-v1")
+    with pytest.raises(ValueError, match="gym_pusht/PushT-v0"):
+        pusht.expert(env, 0)(None)
+
+
+def test_distance_to_the_block():
+    np.testing.assert_allclose(block_distance(OUTLINE), 0, atol=1e-9)
+    np.testing.assert_allclose(
+        block_distance(np.array([(0.0, -7.0), (63.0, 34.0), (0.0, 60.0)])), [7, 5, -15]
+    )
+
+
+def test_ways_lead_around_the_block():
+    pose = Pose(x=256, y=200, angle=0.3)
+    begin, end = pose.to_world(np.array([(0.0, -50.0), (0.0, 160.0)]))
+    route = RoadMap(clearance=24).route(pose, begin, end)
+    assert route is not None
+    np.testing.assert_allclose(route[-1], end)
+    corners = np.array([begin, *route])
+    way = np.concatenate([np.linspace(a, b, 50) for a, b in pairwise(corners)])
+    assert block_distance(pose.to_block(way)).min() >= 24 - 0.5

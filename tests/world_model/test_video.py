@@ -1,0 +1,76 @@
+"""Videos keep frames exactly, appear whole or not at all, and say what is wrong with a bad file."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from world_model.video import read_frames, read_video, write_video
+
+
+@pytest.fixture
+def frames() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (25, 18, 23, 3), dtype=np.uint8)
+
+
+def test_lossless_video_gives_back_every_pixel(tmp_path: Path, frames: np.ndarray):
+    write_video(tmp_path / "noise.mp4", frames, 10)
+    np.testing.assert_array_equal(read_video(tmp_path / "noise.mp4"), frames)
+
+
+@pytest.mark.parametrize("fps", [10, 12.5, 3])
+def test_single_frames_are_those_of_the_whole_video(tmp_path: Path, frames: np.ndarray, fps: float):
+    write_video(tmp_path / "noise.mp4", frames, fps)
+    indices = [24, 0, 11, 9, 10, 11]
+    np.testing.assert_array_equal(read_frames(tmp_path / "noise.mp4", indices), frames[indices])
+
+
+def test_video_for_browsers_has_even_sides_and_looks_the_same(tmp_path: Path):
+    ramp = np.arange(0, 230, 10, dtype=np.uint8)[None, None, :, None]
+    frames = np.broadcast_to(ramp, (6, 17, 23, 3)).copy()
+    write_video(tmp_path / "shown.mp4", frames, 10, lossless=False)
+    shown = read_video(tmp_path / "shown.mp4")
+    assert shown.shape == (6, 18, 24, 3)
+    assert np.abs(shown[:, :17, :23].astype(int) - frames).mean() < 8
+
+
+def test_nothing_is_left_of_a_video_that_failed(tmp_path: Path, frames: np.ndarray):
+    with pytest.raises(OSError):
+        write_video(tmp_path / "absent" / "noise.mp4", frames, 10)
+    with pytest.raises(ValueError, match=r"uint8 \(T, H, W, 3\)"):
+        write_video(tmp_path / "noise.mp4", frames.astype(np.float32), 10)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_video_is_named(tmp_path: Path):
+    with pytest.raises(ValueError, match=r"absent\.mp4: no such video file"):
+        read_video(tmp_path / "absent.mp4")
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.5, 0.95])
+def test_truncated_video_is_refused_and_named(tmp_path: Path, frames: np.ndarray, kept: float):
+    path = tmp_path / "cut.mp4"
+    write_video(path, frames, 10)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * kept)])
+    with pytest.raises(ValueError, match=r"cut\.mp4: .*truncated"):
+        read_video(path)
+
+
+def test_damaged_frame_is_refused_instead_of_guessed(tmp_path: Path):
+    path = tmp_path / "holed.mp4"
+    y, x, t = np.meshgrid(np.arange(64), np.arange(64), np.arange(25), indexing="ij")
+    waves = 127 + 120 * np.sin((x + 2 * t) / 9) * np.cos((y - t) / 7)
+    write_video(path, np.stack([waves.astype(np.uint8).transpose(2, 0, 1)] * 3, axis=-1), 10)
+    assert len(read_video(path)) == 25
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 400] = bytes(400)
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"holed\.mp4"):
+        read_video(path)
+
+
+def test_frame_that_the_video_does_not_have_is_refused(tmp_path: Path, frames: np.ndarray):
+    write_video(tmp_path / "noise.mp4", frames, 10)
+    with pytest.raises(ValueError, match="expected some of 0 to 24"):
+        read_frames(tmp_path / "noise.mp4", [3, 25])

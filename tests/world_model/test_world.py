@@ -1,0 +1,189 @@
+"""The streaming engine's promises."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from tests.conftest import TINY_CONFIG, make_starts, randomized
+from world_model import WorldModel
+from world_model.noise import counted_noise
+from world_model.streaming import StreamingDenoiser
+
+SHAPE = (2, 9)  # clips, frames: over two wraps of a ring of 4 slots
+
+
+@pytest.fixture(scope="module")
+def world(tiny_world):
+    return WorldModel.from_pretrained(tiny_world)
+
+
+def started(world: WorldModel, rows: list[int], seeds: list[int]):
+    starts = [world.starts[i] for i in rows]
+    frames = torch.stack([torch.from_numpy(s.frames) for s in starts])
+    actions = torch.stack([torch.from_numpy(s.actions) for s in starts])
+    return world.start(frames, actions, seeds)
+
+
+def random_actions(*leading: int, seed: int = 0) -> torch.Tensor:
+    return 512 * torch.rand(*leading, 2, generator=torch.Generator().manual_seed(seed))
+
+
+def test_stream_equals_masked_sequence_across_two_wraps():
+    generator = torch.Generator().manual_seed(0)
+    denoiser = randomized(WorldModel.create(TINY_CONFIG)).denoiser
+    assert isinstance(denoiser, StreamingDenoiser)
+    latents = TINY_CONFIG.latent_shape
+    noisy = torch.randn(*SHAPE, *latents, generator=generator)
+    previous = torch.randn(*SHAPE, *latents, generator=generator)
+    levels = torch.rand(SHAPE, generator=generator)
+    actions = 2 * torch.rand(*SHAPE, 2, generator=generator) - 1
+    acted = torch.ones(SHAPE, dtype=torch.bool)
+    acted[:, 0] = False
+    with torch.no_grad():
+        whole, whole_tokens = denoiser(noisy, previous, levels, actions, acted)
+        ring = denoiser.empty_ring(SHAPE[0])
+        for t in range(SHAPE[1]):
+            # A first pass at another noise level leaves no trace, as denoising does.
+            denoiser.stream(
+                noisy[:, t] + 1, previous[:, t], levels[:, t] / 2, actions[:, t], acted[:, t], ring
+            )
+            change, tokens = denoiser.stream(
+                noisy[:, t], previous[:, t], levels[:, t], actions[:, t], acted[:, t], ring
+            )
+            ring.advance()
+            torch.testing.assert_close(change, whole[:, t], rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(tokens, whole_tokens[:, t], rtol=1e-4, atol=1e-5)
+
+
+def test_the_past_beyond_the_ring_is_reachable_only_through_deeper_blocks():
+    """One block sees `context` frames back; a change further back cannot matter to it."""
+    shape = dataclasses.replace(TINY_CONFIG.denoiser, depth=1)
+    config = dataclasses.replace(TINY_CONFIG, denoiser=shape)
+    denoiser = randomized(WorldModel.create(config)).denoiser
+    noisy = torch.randn(1, 6, *config.latent_shape)
+    inputs = (torch.rand(1, 6), torch.zeros(1, 6, 2), torch.ones(1, 6, dtype=torch.bool))
+    other = noisy.clone()
+    other[:, 1] += 1
+    with torch.no_grad():
+        a, _ = denoiser(noisy, noisy, *inputs)
+        b, _ = denoiser(other, noisy, *inputs)
+    changed = (a != b).flatten(2).any(-1)[0].tolist()
+    assert changed == [False, True, True, True, True, False]
+
+
+def test_fresh_weights_predict_that_nothing_moves(tiny_world):
+    world = WorldModel.create(TINY_CONFIG, make_starts(TINY_CONFIG))
+    state = started(world, [0], [0])
+    _, out = world.step(state, random_actions(1))
+    torch.testing.assert_close(out.frame[0].numpy(), world.starts[0].frames[-1])
+
+
+def test_same_seed_same_rollout_and_other_seed_another(world):
+    def roll(seed: int) -> torch.Tensor:
+        state = started(world, [0], [seed])
+        return torch.stack([world.step_(state, a[None]).frame for a in random_actions(8)])
+
+    assert torch.equal(roll(3), roll(3))
+    assert not torch.equal(roll(3), roll(4))
+
+
+def test_step_leaves_the_given_state_as_it_was(world):
+    state = started(world, [0, 1], [1, 2])
+    action = random_actions(2)
+    _, first = world.step(state, action)
+    _, second = world.step(state, action)
+    assert torch.equal(first.frame, second.frame)
+    assert state.steps.tolist() == [0, 0]
+
+
+def test_batch_of_n_equals_n_singles(world):
+    actions = random_actions(32, 3)
+    batch = started(world, [0, 1, 2], [5, 6, 7])
+    frames = torch.stack([world.step_(batch, a).frame for a in actions])
+    for i in range(3):
+        single = started(world, [i], [5 + i])
+        alone = torch.stack([world.step_(single, a[i : i + 1]).frame for a in actions])
+        assert (alone[:, 0].int() - frames[:, i].int()).abs().max() <= 1
+
+
+def test_partial_reset_equals_a_fresh_start(world):
+    state = started(world, [0, 1, 2], [5, 6, 7])
+    for action in random_actions(5, 3):
+        world.step_(state, action)
+    state.put([1], started(world, [3], [9]))
+    fresh = started(world, [3], [9])
+    for action in random_actions(6, 3, seed=1):
+        out = world.step_(state, action)
+        alone = world.step_(fresh, action[1:2])
+        assert (out.frame[1].int() - alone.frame[0].int()).abs().max() <= 1
+        torch.testing.assert_close(out.reward[1], alone.reward[0], rtol=1e-4, atol=1e-4)
+
+
+def test_outputs_are_not_changed_by_later_steps(world):
+    state = started(world, [0], [0])
+    out = world.step_(state, random_actions(1))
+    before = out.frame.clone(), out.reward.clone()
+    world.step_(state, random_actions(1, seed=1))
+    assert torch.equal(out.frame, before[0])
+    assert torch.equal(out.reward, before[1])
+
+
+def test_rollout_gives_what_steps_give_and_leaves_the_state(world):
+    state = started(world, [0, 1], [1, 2])
+    actions = random_actions(2, 3, 4)
+    out = world.rollout(state, actions, return_frames=True)
+    assert out.reward.shape == (2, 3, 4)
+    assert out.terminated.shape == (2, 3, 4)
+    assert out.frames is not None
+    for k in range(3):
+        branch = state.clone()
+        for h in range(4):
+            step = world.step_(branch, actions[:, k, h])
+            torch.testing.assert_close(out.reward[:, k, h], step.reward, rtol=1e-4, atol=1e-4)
+            assert (out.frames[:, k, h].int() - step.frame.int()).abs().max() <= 1
+    assert state.steps.tolist() == [0, 0]
+
+
+def test_start_takes_in_the_whole_clip(world):
+    """The same last frame after another past is another state."""
+    start = world.starts[0]
+    short = world.start(start.frames[None, -1:], start.actions[None, :0], [0])
+    state = started(world, [0], [0])
+    action = random_actions(1)
+    assert not torch.equal(world.step_(short, action).frame, world.step_(state, action).frame)
+
+
+def test_counted_noise_is_normal_and_keyed_by_all_three():
+    seeds, steps = torch.arange(4), torch.tensor([0, 0, 1, 1])
+    noise = counted_noise(seeds, steps, (3, 64, 64))
+    assert abs(noise.mean()) < 0.01
+    assert abs(noise.std() - 1) < 0.01
+    assert abs((noise**4).mean() - 3) < 0.1
+    flat = noise.flatten(1)
+    assert torch.corrcoef(flat).fill_diagonal_(0).abs().max() < 0.04
+    assert torch.equal(counted_noise(seeds[2:3], steps[2:3], (3, 64, 64))[0], noise[2])
+    other = counted_noise(seeds, steps, (3, 64, 64), stream=1)
+    assert abs(torch.corrcoef(torch.stack((flat[0], other[0].flatten())))[0, 1]) < 0.04
+    later = counted_noise(seeds, steps + 1, (3, 64, 64))
+    assert not torch.equal(later, noise)
+
+
+@pytest.mark.parametrize(
+    ("frames", "actions", "seeds", "message"),
+    [
+        (torch.zeros(1, 2, 96, 96, 3), torch.zeros(1, 1, 2), [0], "expected uint8"),
+        (torch.zeros(1, 2, 48, 96, 3, dtype=torch.uint8), torch.zeros(1, 1, 2), [0], "96, 96, 3"),
+        (torch.zeros(1, 2, 96, 96, 3, dtype=torch.uint8), torch.zeros(1, 2, 2), [0], "x y"),
+        (torch.zeros(1, 2, 96, 96, 3, dtype=torch.uint8), torch.zeros(1, 1, 2), [0, 1], "seeds"),
+    ],
+)
+def test_bad_clips_are_refused(world, frames, actions, seeds, message):
+    with pytest.raises(ValueError, match=message):
+        world.start(frames, actions, seeds)
+
+
+def test_wrong_action_shape_names_the_components(world):
+    state = started(world, [0], [0])
+    with pytest.raises(ValueError, match=r"shape \(1, 3\), expected \(1, 2\): x y"):
+        world.step(state, torch.zeros(1, 3))

@@ -1,0 +1,113 @@
+"""From recorded episodes to the config and the starts of a world."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from training.clips import ClipStore
+from training.episodes import list_episodes, read_annotation, read_episode
+from training.presets import TrainConfig
+from world_model import Start, Starts, WorldConfig
+from world_model.config import (
+    CodecConfig,
+    DenoiserConfig,
+    GroundTruthConfig,
+    ObservationConfig,
+    SamplerConfig,
+)
+
+
+def describe_world(config: TrainConfig, store: ClipStore, codec: CodecConfig) -> WorldConfig:
+    """The config of the world that a training run makes.
+
+    Bounds of actions and observations are those of the environment's spaces if the episodes name
+    one that can be made here, else the range of the data.
+    """
+    annotation = read_annotation(config.data, "train", store.episode_ids[0])
+    spaces = _environment_bounds(annotation["env_id"], annotation.get("env_kwargs", {}))
+    low, high = spaces.get("action") or _data_bounds(store.actions.cpu().numpy())
+    observations = {}
+    for name, values in store.states.items():
+        bounds = spaces.get(name) or _data_bounds(values.cpu().numpy())
+        observations[name] = ObservationConfig(low=bounds[0], high=bounds[1])
+    rewards = store.rewards[~store.rewards.isnan()]
+    _, height, width, _ = store.frames.shape
+    known = "action" in spaces
+    return WorldConfig(
+        name=config.name,
+        height=height,
+        width=width,
+        fps=float(annotation["fps"]),
+        action_low=low,
+        action_high=high,
+        observations=observations,
+        reward_head=bool(rewards.min() < rewards.max()),
+        reward_low=min(0.0, float(rewards.min())),
+        reward_high=max(1e-6, float(rewards.max())),
+        success_on_termination=config.success_on_termination,
+        max_episode_steps=config.max_episode_steps,
+        ground_truth=(
+            GroundTruthConfig(env_id=annotation["env_id"], kwargs=annotation.get("env_kwargs", {}))
+            if known
+            else None
+        ),
+        codec=codec,
+        denoiser=DenoiserConfig(
+            patch=config.patch,
+            width=config.width,
+            depth=config.depth,
+            num_heads=config.num_heads,
+            context=config.context,
+        ),
+        sampler=SamplerConfig(num_steps=config.num_steps, dead_zone=config.dead_zone),
+    )
+
+
+def take_starts(root: Path, split: str, num_frames: int, limit: int) -> Starts:
+    """The first frames of a split's episodes, with the seed and actions that lead there."""
+    starts = []
+    for episode_id in list_episodes(root, split)[:limit]:
+        episode = read_episode(root, split, episode_id)
+        actions = episode.actions[: num_frames - 1]
+        starts.append(
+            Start(
+                frames=episode.frames[:num_frames],
+                actions=actions,
+                states={k: v[:num_frames].astype(np.float32) for k, v in episode.states.items()},
+                seed=episode.seed,
+                replay=actions,
+                episode_id=f"{split}/{episode_id}",
+            )
+        )
+    return Starts(starts)
+
+
+Bounds = tuple[tuple[float, ...], tuple[float, ...]]
+
+
+def _environment_bounds(env_id: str, kwargs: dict[str, Any]) -> dict[str, Bounds]:
+    """Bounds of the action (under "action") and of each named observation, where finite."""
+    import gymnasium as gym
+
+    try:
+        env = gym.make(env_id, **kwargs)
+    except (gym.error.Error, ImportError) as error:
+        print(f"{env_id} cannot be made here ({error}): bounds are taken from the data")
+        return {}
+    spaces: dict[str, Any] = {"action": env.action_space}
+    if isinstance(env.observation_space, gym.spaces.Dict):
+        spaces |= env.observation_space.spaces
+    env.close()
+    return {
+        name: (tuple(map(float, space.low)), tuple(map(float, space.high)))
+        for name, space in spaces.items()
+        if isinstance(space, gym.spaces.Box) and space.low.ndim == 1 and space.is_bounded()
+    }
+
+
+def _data_bounds(values: np.ndarray) -> Bounds:
+    """Range of data (n, k), a little widened; never empty."""
+    low, high = values.min(0), values.max(0)
+    margin = 0.02 * (high - low) + 1e-6
+    return tuple(map(float, low - margin)), tuple(map(float, high + margin))

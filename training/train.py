@@ -1,0 +1,281 @@
+"""`irasim train`: from recorded episodes (or none) to a world directory, in one command.
+
+Phases: collect if there is no data; the codec if the world has one; dynamics on recorded clips;
+dynamics on the model's own rollouts; the head. The world that is kept has the averaged weights.
+"""
+
+import dataclasses
+import json
+import platform
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tyro
+
+from training.presets import PRESETS, TrainConfig, seconds
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from training.clips import ClipStore
+    from training.trainer import Trainer
+    from world_model import WorldModel
+
+SPLITS = ("train", "val", "test")
+
+
+def cli(arguments: list[str]) -> None:
+    """Run `irasim train ...`."""
+    main(parse(arguments))
+
+
+def parse(arguments: list[str]) -> TrainConfig:
+    """The config that command-line arguments ask for: a preset, then what overrides it."""
+    name = "default"
+    for i, argument in enumerate(arguments):
+        if argument == "--preset" and i + 1 < len(arguments):
+            name = arguments[i + 1]
+        elif argument.startswith("--preset="):
+            name = argument.removeprefix("--preset=")
+    if name not in PRESETS:
+        raise SystemExit(f"irasim train: no preset {name!r}; choose one of {', '.join(PRESETS)}")
+    return tyro.cli(
+        TrainConfig,
+        default=PRESETS[name](),
+        args=arguments,
+        prog="irasim train",
+        description="Train a world: from recorded episodes (or none) to a world directory.",
+    )
+
+
+def main(config: TrainConfig) -> Path:
+    """Train; returns the world's directory. A run that was stopped goes on where it was."""
+    from accelerate import Accelerator
+    from accelerate.utils import ProjectConfiguration
+
+    accelerator = Accelerator(
+        cpu=config.cpu,
+        mixed_precision=config.mixed_precision,
+        log_with="tensorboard",
+        project_config=ProjectConfiguration(
+            project_dir=str(config.out), logging_dir=str(config.out / "logs")
+        ),
+    )
+    if accelerator.is_main_process:
+        config.out.mkdir(parents=True, exist_ok=True)
+        write_config(config)
+        collect_missing(config)
+    accelerator.wait_for_everyone()
+    accelerator.init_trackers("tensorboard")
+
+    trainer, world, validation = prepare(config, accelerator)
+    run_dynamics(trainer, world, validation, config)
+    trainer.swap_average()
+    head_loss = run_head(trainer, world, config)
+    directory = config.out / "world"
+    if accelerator.is_main_process:
+        finish(trainer, world, validation, head_loss, config, directory)
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
+    return directory
+
+
+def write_config(config: TrainConfig) -> None:
+    """Keep the resolved config beside the run; refuse to mix two runs in one directory."""
+    path = config.out / "train_config.json"
+    content = json.loads(json.dumps(dataclasses.asdict(config), default=str))
+    if path.exists() and (config.out / "state.pt").exists():
+        before = json.loads(path.read_text())
+        # A run may be given more time, or report otherwise; all else must be as it was.
+        free = {"budget", "max_steps", "save_every", "validate_every", "validation_episodes"}
+        changed = [k for k in content if k not in free and before.get(k) != content[k]]
+        if changed:
+            raise SystemExit(
+                f"{config.out} holds a run with another {', '.join(changed)}; choose another "
+                "--out, or delete it to start anew"
+            )
+    path.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def collect_missing(config: TrainConfig) -> None:
+    """Fill the splits that have no episodes, if the preset says from where."""
+    from training.collect import CollectConfig
+    from training.collect import main as collect
+    from training.episodes import list_episodes
+
+    for split, count in zip(SPLITS, config.collect_episodes, strict=True):
+        if list_episodes(config.data, split):
+            continue
+        if config.collect_env is None:
+            if split == "test":
+                continue
+            raise SystemExit(
+                f"{config.data} has no {split} episodes. Record some with `irasim collect "
+                f"--split {split}`, or name --collect-env"
+            )
+        collect(
+            CollectConfig(
+                env_id=config.collect_env,
+                env_kwargs=config.collect_env_kwargs,
+                policy=config.collect_policy,
+                out=config.data,
+                split=split,
+                episodes=count,
+            )
+        )
+
+
+def prepare(
+    config: TrainConfig, accelerator: "Accelerator"
+) -> tuple["Trainer", "WorldModel", "ClipStore"]:
+    """Data in device memory, a fresh or resumed world, and its trainer."""
+    import torch
+
+    from training.clips import ClipStore
+    from training.codec import prepare_codec
+    from training.describe import describe_world, take_starts
+    from training.trainer import Trainer
+    from world_model import WorldModel
+
+    store = ClipStore(config.data, "train", accelerator.device)
+    validation = ClipStore(config.data, "val", accelerator.device)
+    codec_config, codec = prepare_codec(config, store, accelerator)
+    world_config = describe_world(config, store, codec_config)
+    starts = take_starts(config.data, "val", config.start_frames, config.max_starts)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        world = WorldModel.create(world_config, starts)
+    world.codec = codec
+    world.to(accelerator.device)
+    trainer = Trainer(world, store, config, accelerator)
+    state = config.out / "state.pt"
+    if state.exists():
+        trainer.load_state(state)
+        accelerator.print(f"resumed at step {trainer.progress.step}")
+    accelerator.print(
+        f"{store.num_episodes} episodes, {len(store.frames):,} frames; "
+        f"{sum(p.numel() for p in trainer.parameters) / 1e6:.1f} M parameters; "
+        f"{accelerator.num_processes} process(es) on {accelerator.device}"
+    )
+    return trainer, world, validation
+
+
+def run_dynamics(
+    trainer: "Trainer", world: "WorldModel", validation: "ClipStore", config: TrainConfig
+) -> None:
+    """Both dynamics phases, with logs, validation and saves on the way."""
+    from tqdm import tqdm
+
+    accelerator, progress = trainer.accelerator, trainer.progress
+    saved = validated = progress.elapsed
+    bar = tqdm(
+        total=100,
+        disable=not accelerator.is_main_process or None,
+        bar_format="{l_bar}{bar}| {elapsed} {postfix}",
+        desc="dynamics",
+    )
+    while trainer.fraction() < config.heads_from:
+        figures = trainer.train_step()
+        figures |= trainer.throughput()
+        accelerator.log(figures, step=progress.step)
+        bar.n = min(100.0, round(100 * trainer.fraction(), 1))
+        bar.set_postfix_str(
+            f"step {progress.step} loss {figures['loss/dynamics']:.5f} "
+            f"{figures['frames_per_second']:.0f} frames/s"
+        )
+        if not accelerator.is_main_process:
+            continue
+        if progress.elapsed - validated > seconds(config.validate_every):
+            validated = progress.elapsed
+            validate(trainer, world, validation, config)
+        if progress.elapsed - saved > seconds(config.save_every):
+            saved = progress.elapsed
+            trainer.save_state(config.out / "state.pt")
+    bar.close()
+    if accelerator.is_main_process:
+        trainer.save_state(config.out / "state.pt")
+
+
+def run_head(trainer: "Trainer", world: "WorldModel", config: TrainConfig) -> float:
+    """The head's phase: its share of the dynamics' steps. Nothing to do for a world without."""
+    from training.heads import train_head
+
+    if not world.config.reward_head and not world.config.observations:
+        return 0.0
+    share = (1 - config.heads_from) / max(config.heads_from, 1e-9)
+    return train_head(
+        world,
+        trainer.store,
+        config,
+        trainer.accelerator,
+        first_step=trainer.progress.step,
+        num_steps=max(1, round(share * trainer.progress.step)),
+    )
+
+
+def validate(
+    trainer: "Trainer", world: "WorldModel", validation: "ClipStore", config: TrainConfig
+) -> dict[str, float]:
+    """Predict validation episodes with the averaged weights; log, print and film them."""
+    from training.validate import predict_episodes
+
+    trainer.swap_average()
+    result = predict_episodes(world, validation, config.validation_episodes)
+    trainer.swap_average()
+    figures = result.figures()
+    step = trainer.progress.step
+    trainer.accelerator.log({f"validation/{k}": v for k, v in figures.items()}, step=step)
+    result.write_video(config.out / "samples" / f"{step:07d}.mp4", world.config.fps)
+    print(f"\nstep {step}: " + "  ".join(f"{k} {v:.2f}" for k, v in figures.items()), flush=True)
+    return figures
+
+
+def finish(
+    trainer: "Trainer",
+    world: "WorldModel",
+    validation: "ClipStore",
+    head_loss: float,
+    config: TrainConfig,
+    directory: Path,
+) -> None:
+    """Write the world and `train.json`, which says how it was made."""
+    from training.validate import predict_episodes
+
+    result = predict_episodes(world, validation, config.validation_episodes)
+    result.write_video(config.out / "samples" / "final.mp4", world.config.fps)
+    world.save_pretrained(directory)
+    report = {
+        "config": dataclasses.asdict(config),
+        "trained": dataclasses.asdict(trainer.progress),
+        "validation": result.figures(),
+        "head_loss": head_loss,
+        "episodes": trainer.store.num_episodes,
+        "frames": len(trainer.store.frames),
+        **trainer.throughput(),
+        **environment(trainer.accelerator),
+    }
+    (directory / "train.json").write_text(json.dumps(report, indent=2, default=str) + "\n")
+    print(f"{directory}: " + "  ".join(f"{k} {v:.2f}" for k, v in report["validation"].items()))
+    print(f"next: irasim bench quality --world {directory} --data {config.data}")
+
+
+def environment(accelerator: "Accelerator") -> dict[str, Any]:
+    """Versions and hardware of this run."""
+    import os
+
+    import accelerate
+    import torch
+
+    cuda = torch.cuda.is_available() and accelerator.device.type == "cuda"
+    hardware = torch.cuda.get_device_name() if cuda else f"{os.cpu_count()} CPU cores"
+    return {
+        "hardware": hardware,
+        "processes": accelerator.num_processes,
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "accelerate": accelerate.__version__,
+        },
+        "date": time.strftime("%Y-%m-%d"),
+    }

@@ -1,0 +1,153 @@
+"""World directories: found, read strictly, written whole.
+
+A world is `config.json`, `model.safetensors`, `starts.safetensors` and `README.md` (its card).
+`config.json` holds the checksums of the other two, so that a damaged world is refused.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from world_model.config import WorldConfig
+from world_model.starts import Starts
+
+if TYPE_CHECKING:
+    from world_model.world import WorldModel
+
+SHIPPED = Path(__file__).parent / "worlds"
+CONFIG, WEIGHTS, STARTS, CARD = (
+    "config.json",
+    "model.safetensors",
+    "starts.safetensors",
+    "README.md",
+)
+
+
+def shipped_worlds() -> list[str]:
+    """Names of the worlds inside the package."""
+    return sorted(path.parent.name for path in SHIPPED.glob(f"*/{CONFIG}"))
+
+
+def find_world(name_or_path: str | Path) -> Path:
+    """The directory of a world: a path, a shipped name, or a Hub id (fetched).
+
+    Raises:
+        ValueError: There is no such world.
+    """
+    path = Path(name_or_path).expanduser()
+    if (path / CONFIG).is_file():
+        return path
+    if path.exists():
+        raise ValueError(
+            f"{path} is no world: it has no {CONFIG}. `irasim train` and "
+            "WorldModel.save_pretrained write one"
+        )
+    name = str(name_or_path)
+    if name in shipped_worlds():
+        return SHIPPED / name
+    if name.count("/") == 1 and not name.startswith((".", "/", "~")):
+        return _fetch_world(name)
+    raise ValueError(
+        f"no world {name!r}: it is neither a directory nor shipped "
+        f"({', '.join(shipped_worlds()) or 'none are'}) nor a Hub id (owner/name)"
+    )
+
+
+def _fetch_world(repo_id: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(repo_id, allow_patterns=[CONFIG, WEIGHTS, STARTS, CARD]))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise ValueError(
+            f"no world {repo_id!r}: no such directory here, and the Hub did not give it ({error})"
+        ) from error
+
+
+def load_world(name_or_path: str | Path) -> "WorldModel":
+    """Read a world directory; weights become float32.
+
+    Raises:
+        ValueError: No such world, an unknown or missing config key, a damaged file, or weights
+            that do not fit the config.
+    """
+    from world_model.world import WorldModel
+
+    directory = find_world(name_or_path)
+    config, checksums = read_config(directory)
+    for name in (WEIGHTS, STARTS):
+        _check_file(directory / name, checksums.get(name))
+    world = WorldModel(config, Starts.load(directory / STARTS))
+    try:
+        weights = load_file(directory / WEIGHTS)
+    except SafetensorError as error:
+        raise ValueError(f"{directory / WEIGHTS} is damaged ({error}); restore it") from error
+    try:
+        world.load_state_dict({k: v.float() for k, v in weights.items()}, strict=True)
+    except RuntimeError as error:
+        raise ValueError(f"{directory / WEIGHTS} does not fit {CONFIG}: {error}") from error
+    return world
+
+
+def read_config(directory: Path) -> tuple[WorldConfig, dict[str, str]]:
+    """A world's config, and the checksums of its files."""
+    path = directory / CONFIG
+    try:
+        data = json.loads(path.read_text())
+        checksums = data.pop("sha256")
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is not JSON ({error}); restore the file") from error
+    except (KeyError, AttributeError, TypeError) as error:
+        raise ValueError(f"{path} lacks the key 'sha256' with its files' checksums") from error
+    return WorldConfig.from_json(json.dumps(data), str(path)), checksums
+
+
+def save_world(world: "WorldModel", directory: Path) -> None:
+    """Write a world directory; each file appears whole or not at all, the config last."""
+    directory.mkdir(parents=True, exist_ok=True)
+    half = {k: v.detach().half().contiguous().cpu() for k, v in world.state_dict().items()}
+    with _whole(directory / WEIGHTS) as path:
+        save_file(half, path)
+    with _whole(directory / STARTS) as path:
+        world.starts.save(path)
+    checksums = {name: _checksum(directory / name) for name in (WEIGHTS, STARTS)}
+    data = json.loads(world.config.to_json()) | {"sha256": checksums}
+    with _whole(directory / CONFIG) as path:
+        path.write_text(json.dumps(data, indent=2) + "\n")
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path` that takes its place when all is written."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(descriptor)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o644)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _checksum(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _check_file(path: Path, checksum: str | None) -> None:
+    if not path.is_file():
+        raise ValueError(f"{path} is missing; copy the world again, whole")
+    if _checksum(path) != checksum:
+        raise ValueError(
+            f"{path} is not the file that {CONFIG} was written with (its SHA-256 differs): it is "
+            "truncated or altered. Copy the world again, or write it with save_pretrained"
+        )

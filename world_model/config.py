@@ -1,0 +1,226 @@
+"""What a world is: the content of its `config.json`, strictly read."""
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodecConfig:
+    """How frames become latents and back."""
+
+    kind: Literal["pixels", "autoencoder_kl", "autoencoder_tiny"] = "pixels"
+    """pixels: no network, latents are the frame itself; else the diffusers class of that name."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Constructor arguments of the diffusers autoencoder; empty for pixels."""
+    latent_channels: int = 3
+    downscale: int = 1
+    """Pixels per latent cell, along each side."""
+    scaling_factor: float = 1.0
+    """Latents are multiplied by this after encoding."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenoiserConfig:
+    """Shape of the streaming space-time transformer."""
+
+    patch: int = 12
+    """Latent cells per token, along each side."""
+    width: int = 256
+    depth: int = 5
+    num_heads: int = 4
+    condition_width: int = 128
+    """Width of the action and noise-level embedding that modulates each block."""
+    context: int = 6
+    """Earlier frames a frame attends to: the ring holds this many beside the present one."""
+    action_frequencies: int = 6
+    """Octaves of sine and cosine features of each action component, scaled to [-1, 1]."""
+    head_width: int = 256
+    """Hidden width of the head for reward, termination and low-dimensional observations."""
+
+    def __post_init__(self) -> None:
+        if self.width % self.num_heads:
+            raise ValueError(f"width {self.width} is not divisible by num_heads {self.num_heads}")
+        if self.context < 1:
+            raise ValueError(f"context is {self.context}, expected at least 1 earlier frame")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplerConfig:
+    """How a frame is drawn from the denoiser."""
+
+    num_steps: int = 2
+    """Denoising passes per frame. The pass that writes the cache comes on top."""
+    dead_zone: float = 0.0
+    """Changes of a latent smaller than this are none, larger ones shrink by it: what stands
+    still stays, and errors below it cannot add up over a long episode."""
+
+    def __post_init__(self) -> None:
+        if self.num_steps < 1:
+            raise ValueError(f"num_steps is {self.num_steps}, expected at least 1 pass")
+        if self.dead_zone < 0:
+            raise ValueError(f"dead_zone is {self.dead_zone}, expected a threshold >= 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObservationConfig:
+    """Bounds of a low-dimensional observation, in the environment's own units."""
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        check_bounds("observation", self.low, self.high)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroundTruthConfig:
+    """The Gymnasium environment that a world was learned from."""
+
+    env_id: str
+    kwargs: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorldConfig:
+    """All that a world is beside its weights."""
+
+    name: str
+    height: int
+    width: int
+    fps: float
+    action_low: tuple[float, ...]
+    action_high: tuple[float, ...]
+    action_names: tuple[str, ...] = ()
+    observations: dict[str, ObservationConfig] = field(default_factory=dict)
+    """Low-dimensional observations that the head predicts, by name."""
+    reward_head: bool = True
+    """False: the world knows no reward and no end."""
+    reward_low: float = 0.0
+    reward_high: float = 1.0
+    termination_threshold: float = 0.5
+    """An episode ends where the predicted probability of its end exceeds this."""
+    success_on_termination: bool = False
+    """Reaching the end is success, as in Push-T."""
+    max_episode_steps: int | None = None
+    ground_truth: GroundTruthConfig | None = None
+    engine: Literal["streaming"] = "streaming"
+    codec: CodecConfig = field(default_factory=CodecConfig)
+    denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
+    sampler: SamplerConfig = field(default_factory=SamplerConfig)
+
+    def __post_init__(self) -> None:
+        check_bounds("action", self.action_low, self.action_high)
+        cell = self.codec.downscale * self.denoiser.patch
+        if self.height % cell or self.width % cell:
+            raise ValueError(
+                f"frames of {self.height} x {self.width} do not divide into tokens of {cell} x "
+                f"{cell} pixels (codec downscale {self.codec.downscale} x patch "
+                f"{self.denoiser.patch}); choose another patch"
+            )
+        if self.action_names and len(self.action_names) != self.action_dim:
+            raise ValueError(
+                f"{len(self.action_names)} action_names for {self.action_dim} action components"
+            )
+
+    @property
+    def action_dim(self) -> int:
+        return len(self.action_low)
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of one frame's latents."""
+        scale = self.codec.downscale
+        return self.codec.latent_channels, self.height // scale, self.width // scale
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of tokens in a frame."""
+        _, height, width = self.latent_shape
+        return height // self.denoiser.patch, width // self.denoiser.patch
+
+    @property
+    def context(self) -> int:
+        return self.denoiser.context
+
+    @property
+    def num_steps(self) -> int:
+        return self.sampler.num_steps
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), indent=2)
+
+    @classmethod
+    def from_json(cls, text: str, source: str = "config.json") -> "WorldConfig":
+        """Read a config strictly.
+
+        Raises:
+            ValueError: not JSON, an unknown or a missing key, or a value of the wrong type.
+        """
+        try:
+            data = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{source} is not JSON ({error}); restore the file") from error
+        return read_dataclass(cls, data, source)
+
+
+def check_bounds(what: str, low: tuple[float, ...], high: tuple[float, ...]) -> None:
+    """Raise ValueError unless low < high, component by component."""
+    if len(low) != len(high) or not low:
+        raise ValueError(f"{what} bounds differ in length: {len(low)} low, {len(high)} high")
+    if not all(
+        math.isfinite(a) and math.isfinite(b) and a < b for a, b in zip(low, high, strict=True)
+    ):
+        raise ValueError(f"{what} bounds must be finite with low < high, got {low} and {high}")
+
+
+def read_dataclass(kind: type, data: Any, where: str) -> Any:
+    """Build dataclass `kind` from a JSON object; unknown keys and wrong types are errors."""
+    if not isinstance(data, dict):
+        raise ValueError(f"{where}: expected an object, got {type(data).__name__}")
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    if unknown := sorted(set(data) - set(fields)):
+        raise ValueError(
+            f"{where}: unknown key {unknown[0]!r}; known keys are {', '.join(fields)}. "
+            "The world may have been written by a newer version: update irasim-env"
+        )
+    hints = get_type_hints(kind)
+    values = {k: _read_value(hints[k], v, f"{where}: {k}") for k, v in data.items()}
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise ValueError(f"{where}: {error}") from error
+
+
+def _read_value(hint: Any, value: Any, where: str) -> Any:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return read_dataclass(hint, value, where)
+    if origin is Literal:
+        ok, result = value in arguments, value
+    elif origin is tuple:
+        ok = isinstance(value, list)
+        result = tuple(_read_value(arguments[0], v, where) for v in value) if ok else value
+    elif origin is dict:
+        ok = isinstance(value, dict)
+        result = (
+            {k: _read_value(arguments[1], v, f"{where}.{k}") for k, v in value.items()}
+            if ok
+            else value
+        )
+    elif type(None) in arguments:
+        rest = next(a for a in arguments if a is not type(None))
+        return None if value is None else _read_value(rest, value, where)
+    elif hint is Any:
+        return value
+    elif hint is float:
+        ok = isinstance(value, int | float) and not isinstance(value, bool)
+        result = float(value) if ok else value
+    else:
+        ok, result = type(value) is hint, value
+    if not ok:
+        name = getattr(hint, "__name__", None) if origin is None else str(hint)
+        raise ValueError(f"{where}: expected {name or hint}, got {value!r}")
+    return result

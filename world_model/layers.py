@@ -1,0 +1,83 @@
+"""Layers that several denoisers share: embeddings, modulation, MLP, condition dropout.
+
+B batch, T time, D width, N tokens.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+MAX_PERIOD = 10_000.0
+
+
+class Mlp(nn.Module):
+    """Two linear layers around a tanh-approximated GELU."""
+
+    def __init__(self, in_features: int, hidden_features: int, out_features: int):
+        super().__init__()
+        self.fc1 = nn.Linear(in_features, hidden_features)
+        self.fc2 = nn.Linear(hidden_features, out_features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(nn.functional.gelu(self.fc1(x), approximate="tanh"))
+
+
+def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """Adaptive layer norm's second half: x (1 + scale) + shift, broadcast."""
+    return x * (1 + scale) + shift
+
+
+def timestep_embedding(t: Tensor, width: int) -> Tensor:
+    """Embeds diffusion times as cosines, then sines, of geometrically spaced frequencies.
+
+    Args:
+        t: (B,) times, fractional ones allowed.
+        width: even number of features.
+
+    Returns:
+        (B, width) float32.
+    """
+    half = width // 2
+    steps = torch.arange(half, dtype=torch.float32, device=t.device)
+    angles = t.float()[:, None] * torch.exp(-math.log(MAX_PERIOD) * steps / half)
+    return torch.cat([angles.cos(), angles.sin()], dim=-1)
+
+
+def sincos_table_1d(width: int, positions: Tensor) -> Tensor:
+    """Fixed sine-cosine features of positions (N,): sines first, (N, width) float64."""
+    frequencies = MAX_PERIOD ** -(
+        torch.arange(width // 2, dtype=torch.float64, device=positions.device) / (width / 2)
+    )
+    angles = positions.double()[:, None] * frequencies
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)
+
+
+def sincos_table_2d(width: int, rows: int, columns: int) -> Tensor:
+    """Fixed features of a grid in row-major order, (rows * columns, width) float64.
+
+    The first half of the features tells the column, the second the row (as in IRASim).
+    """
+    row, column = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
+    tables = [sincos_table_1d(width // 2, index.flatten()) for index in (column, row)]
+    return torch.cat(tables, dim=-1)
+
+
+def drop_condition(
+    embedding: Tensor, null: Tensor, probability: float, generator: torch.Generator | None
+) -> Tensor:
+    """Replaces whole batch items of a condition by the null embedding, for guidance.
+
+    Args:
+        embedding: (B, ..., D), one condition a batch item.
+        null: Broadcasts against one item of `embedding`.
+        probability: Chance of each item to be replaced.
+        generator: Stream of the draw; None draws from torch's default one, as nn.Dropout does.
+
+    Returns:
+        Like `embedding`.
+    """
+    device = embedding.device if generator is None else generator.device
+    draws = torch.rand(len(embedding), generator=generator, device=device)
+    dropped = (draws < probability).to(embedding.device)
+    return torch.where(dropped.view(-1, *[1] * (embedding.ndim - 1)), null, embedding)

@@ -1,0 +1,301 @@
+"""The streaming denoiser: a space-time transformer, causal in time, that predicts a change.
+
+A frame's tokens see each other, and at their own place the frames before (at most `context` of
+them). The action that led to a frame modulates each block that processes it (frame-level adaLN:
+IRASim, arXiv 2406.14540, section 3.2; adaLN-Zero: Peebles and Xie, arXiv 2212.09748). Every frame
+has a noise level of its own (diffusion forcing: Chen et al., arXiv 2407.01392).
+
+What is denoised is the change from the frame before. With level t in [0, 1] and noise e, the
+input is the noisy change u = (1 - t) (x - previous) + t e (rectified flow's straight path: Liu et
+al., arXiv 2209.03003) beside `previous` itself, the output is the change, and training starts
+from "nothing moved".
+
+Two ways to run the same weights, equal to rounding (tests/world_model/test_streaming.py):
+`forward` over whole clips under a sliding-window mask, `stream` one frame at a time over a ring.
+
+Dimensions: B batch, T time, C channels, h w latent cells, N tokens, A action, G heads, D head
+width.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from world_model.config import DenoiserConfig, WorldConfig
+from world_model.ring import Ring
+
+
+class StreamingDenoiser(nn.Module):
+    """Predicts the clean change to a frame from its noisy change, its past and its action."""
+
+    def __init__(self, config: WorldConfig):
+        super().__init__()
+        self.config = shape = config.denoiser
+        self.channels, self.height, self.width = config.latent_shape
+        self.grid = config.grid
+        num_tokens = self.grid[0] * self.grid[1]
+        token_size = self.channels * shape.patch**2
+        self.embed_tokens = nn.Linear(2 * token_size, shape.width)
+        self.position = nn.Parameter(torch.randn(num_tokens, shape.width) * 0.02)
+        self.condition = Condition(config)
+        self.blocks = nn.ModuleList(Block(shape) for _ in range(shape.depth))
+        self.final = ModulatedNorm(shape.width, shape.condition_width)
+        self.to_change = nn.Linear(shape.width, token_size)
+        nn.init.zeros_(self.to_change.weight)
+        nn.init.zeros_(self.to_change.bias)
+
+    def forward(
+        self, noisy: Tensor, previous: Tensor, levels: Tensor, actions: Tensor, acted: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Whole clips at once, each frame seeing itself and `context` frames before it.
+
+        Args:
+            noisy: Noisy changes (B, T, C, h, w).
+            previous: The frame before each, (B, T, C, h, w); a clip's first frame has itself.
+            levels: Noise level of each frame (B, T) in [0, 1].
+            actions: The action that led to each frame (B, T, A), scaled to [-1, 1].
+            acted: bool (B, T); False where no action led to the frame (a clip's first).
+
+        Returns:
+            The changes (B, T, C, h, w) and the tokens (B, T, N, width) that the head reads.
+        """
+        num_frames = noisy.shape[1]
+        tokens = self._tokenize(noisy, previous)  # (B, T, N, width)
+        condition = self.condition(levels, actions, acted)  # (B, T, condition_width)
+        frame = torch.arange(num_frames, device=noisy.device)
+        ages = frame[:, None] - frame  # (T, T)
+        ages = torch.where(
+            (ages >= 0) & (ages <= self.config.context), ages, self.config.context + 1
+        )
+        for block in self.blocks:
+            tokens = block(tokens, condition, ages)
+        return self._changes(tokens, condition), tokens
+
+    def stream(
+        self,
+        noisy: Tensor,
+        previous: Tensor,
+        levels: Tensor,
+        actions: Tensor,
+        acted: Tensor,
+        ring: Ring,
+    ) -> tuple[Tensor, Tensor]:
+        """The present frame of each environment, over the ring of its past.
+
+        Takes what `forward` takes without T, writes the ring's present slot, and returns changes
+        (B, C, h, w) and tokens (B, N, width).
+        """
+        tokens = self._tokenize(noisy, previous)  # (B, N, width)
+        condition = self.condition(levels, actions, acted)  # (B, condition_width)
+        ages = ring.ages()
+        for layer, block in enumerate(self.blocks):
+            tokens = block.stream(tokens, condition, ages, ring, layer)
+        return self._changes(tokens, condition), tokens
+
+    def empty_ring(self, num_envs: int) -> Ring:
+        """An empty ring for `num_envs` environments."""
+        config = self.config
+        return Ring.empty(
+            (
+                config.depth,
+                num_envs,
+                self.grid[0] * self.grid[1],
+                config.num_heads,
+                config.context + 1,
+                config.width // config.num_heads,
+            ),
+            like=self.position,
+        )
+
+    def _tokenize(self, noisy: Tensor, previous: Tensor) -> Tensor:
+        both = torch.cat((noisy, previous), dim=-3)
+        patches = rearrange(
+            both,
+            "... c (r p) (s q) -> ... (r s) (c p q)",
+            p=self.config.patch,
+            q=self.config.patch,
+        )
+        return self.embed_tokens(patches) + self.position
+
+    def _changes(self, tokens: Tensor, condition: Tensor) -> Tensor:
+        patches = self.to_change(self.final(tokens, condition))
+        return rearrange(
+            patches,
+            "... (r s) (c p q) -> ... c (r p) (s q)",
+            r=self.grid[0],
+            c=self.channels,
+            p=self.config.patch,
+        )
+
+
+class Condition(nn.Module):
+    """Embeds a frame's noise level and the action that led to it."""
+
+    def __init__(self, config: WorldConfig):
+        super().__init__()
+        shape = config.denoiser
+        self.frequencies = shape.action_frequencies
+        features = config.action_dim * (1 + 2 * self.frequencies)
+        self.action = nn.Sequential(
+            nn.Linear(features, shape.condition_width),
+            nn.SiLU(),
+            nn.Linear(shape.condition_width, shape.condition_width),
+        )
+        self.no_action = nn.Parameter(torch.zeros(shape.condition_width))
+        self.level = nn.Sequential(
+            nn.Linear(64, shape.condition_width),
+            nn.SiLU(),
+            nn.Linear(shape.condition_width, shape.condition_width),
+        )
+
+    def forward(self, levels: Tensor, actions: Tensor, acted: Tensor) -> Tensor:
+        """Levels (...), actions (..., A) in [-1, 1], acted (...) -> (..., condition_width)."""
+        octaves = math.pi * 2.0 ** torch.arange(
+            -1, self.frequencies - 1, device=actions.device, dtype=actions.dtype
+        )
+        angles = (actions[..., None] * octaves).flatten(-2)
+        features = torch.cat((actions, angles.sin(), angles.cos()), dim=-1)
+        action = torch.where(acted[..., None], self.action(features), self.no_action)
+        return F.silu(action + self.level(level_features(levels, 64)))
+
+
+def level_features(levels: Tensor, width: int) -> Tensor:
+    """Sinusoids of noise levels in [0, 1]: (...) -> (..., width), as DiT embeds timesteps."""
+    rates = torch.exp(
+        -math.log(10_000) * torch.arange(width // 2, device=levels.device) / (width // 2)
+    )
+    angles = 1000.0 * levels[..., None] * rates
+    return torch.cat((angles.cos(), angles.sin()), dim=-1)
+
+
+class ModulatedNorm(nn.Module):
+    """Layer norm, then the scale and shift that the condition asks for."""
+
+    def __init__(self, width: int, condition_width: int):
+        super().__init__()
+        self.modulation = nn.Linear(condition_width, 2 * width)
+        nn.init.zeros_(self.modulation.weight)
+        nn.init.zeros_(self.modulation.bias)
+
+    def forward(self, tokens: Tensor, condition: Tensor) -> Tensor:
+        """Tokens (..., N, width), condition (..., condition_width)."""
+        shift, scale = self.modulation(condition)[..., None, :].chunk(2, dim=-1)
+        return modulate(tokens, shift, scale)
+
+
+def modulate(tokens: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """Layer norm without weights of its own, scaled and shifted (adaLN)."""
+    return F.layer_norm(tokens, tokens.shape[-1:]) * (1 + scale) + shift
+
+
+class Block(nn.Module):
+    """Attention in space, attention in time, MLP; each modulated and gated by the condition."""
+
+    def __init__(self, config: DenoiserConfig):
+        super().__init__()
+        width = config.width
+        self.num_heads = config.num_heads
+        self.modulation = nn.Linear(config.condition_width, 9 * width)
+        nn.init.zeros_(self.modulation.weight)
+        nn.init.zeros_(self.modulation.bias)
+        self.space_in = nn.Linear(width, 3 * width)
+        self.space_out = nn.Linear(width, width)
+        self.time_in = nn.Linear(width, 3 * width)
+        self.time_out = nn.Linear(width, width)
+        # How much each head likes a frame of each age, 0 to context.
+        self.age_bias = nn.Parameter(torch.zeros(config.num_heads, config.context + 1))
+        self.mlp_in = nn.Linear(width, 4 * width)
+        self.mlp_out = nn.Linear(4 * width, width)
+
+    def forward(self, tokens: Tensor, condition: Tensor, ages: Tensor) -> Tensor:
+        """Tokens (B, T, N, width), condition (B, T, ...), ages (T, T) of key for query."""
+        space, time, mlp = self._modulations(condition)
+        tokens = self._attend_space(tokens, space)
+        shift, scale, gate = time
+        query, key, value = self._heads(self.time_in(modulate(tokens, shift, scale)))
+        # Each place attends along time: (B, T, N, G, D) -> (B * N, G, T, D).
+        query, key, value = (rearrange(x, "b t n g d -> (b n) g t d") for x in (query, key, value))
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=self._bias(ages))
+        mixed = rearrange(mixed, "(b n) g t d -> b t n (g d)", b=len(tokens))
+        tokens = tokens + gate * self.time_out(mixed)
+        return self._mlp(tokens, mlp)
+
+    def stream(
+        self, tokens: Tensor, condition: Tensor, ages: Tensor, ring: Ring, layer: int
+    ) -> Tensor:
+        """One frame: tokens (B, N, width), condition (B, ...), ages (B, S) of the ring's slots."""
+        space, time, mlp = self._modulations(condition)
+        tokens = self._attend_space(tokens, space)
+        shift, scale, gate = time
+        query, key, value = self._heads(self.time_in(modulate(tokens, shift, scale)))
+        keys, values = ring.write(layer, key, value)  # (B, N, G, S, D)
+        scores = (keys @ query[..., None].to(keys.dtype))[..., 0] / math.sqrt(query.shape[-1])
+        scores = scores + self._bias(ages).transpose(0, 1)[:, None]  # (B, N, G, S)
+        mixed = (scores.softmax(dim=-1)[..., None, :] @ values)[..., 0, :]
+        tokens = tokens + gate * self.time_out(mixed.flatten(-2).to(tokens.dtype))
+        return self._mlp(tokens, mlp)
+
+    def _modulations(self, condition: Tensor) -> tuple[tuple[Tensor, ...], ...]:
+        """Shift, scale and gate for space, time and MLP, each (..., 1, width)."""
+        parts = self.modulation(condition)[..., None, :].chunk(9, dim=-1)
+        return parts[:3], parts[3:6], parts[6:]
+
+    def _heads(self, projected: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(..., N, 3 width) -> query, key and value (..., N, G, D), the first two normalised."""
+        query, key, value = rearrange(
+            projected, "... (three g d) -> three ... g d", three=3, g=self.num_heads
+        )
+        size = query.shape[-1:]
+        return F.rms_norm(query, size), F.rms_norm(key, size), value
+
+    def _bias(self, ages: Tensor) -> Tensor:
+        """Ages (...) -> what attention adds to scores (G, ...); -inf for ages past the context."""
+        biases = F.pad(self.age_bias, (0, 1), value=-math.inf)
+        return biases[:, ages]
+
+    def _attend_space(self, tokens: Tensor, modulation: tuple[Tensor, ...]) -> Tensor:
+        shift, scale, gate = modulation
+        query, key, value = self._heads(self.space_in(modulate(tokens, shift, scale)))
+        mixed = F.scaled_dot_product_attention(
+            query.transpose(-2, -3), key.transpose(-2, -3), value.transpose(-2, -3)
+        )
+        return tokens + gate * self.space_out(mixed.transpose(-2, -3).flatten(-2))
+
+    def _mlp(self, tokens: Tensor, modulation: tuple[Tensor, ...]) -> Tensor:
+        shift, scale, gate = modulation
+        hidden = F.gelu(self.mlp_in(modulate(tokens, shift, scale)), approximate="tanh")
+        return tokens + gate * self.mlp_out(hidden)
+
+
+class Head(nn.Module):
+    """Reads reward, the end, and low-dimensional observations off a clean frame's tokens."""
+
+    def __init__(self, config: WorldConfig):
+        super().__init__()
+        shape = config.denoiser
+        num_tokens = config.grid[0] * config.grid[1]
+        self.sizes = {name: len(bounds.low) for name, bounds in config.observations.items()}
+        num_outputs = 2 * config.reward_head + sum(self.sizes.values())
+        self.has_reward = config.reward_head
+        self.norm = nn.LayerNorm(shape.width)
+        self.squeeze = nn.Linear(shape.width, 32)
+        self.hidden = nn.Linear(32 * num_tokens, shape.head_width)
+        self.out = nn.Linear(shape.head_width, num_outputs)
+
+    def forward(self, tokens: Tensor) -> dict[str, Tensor]:
+        """Tokens (..., N, width) -> `reward` (...), `end` logit (...), and each observation by
+        its name (..., n), scaled so that its bounds are -1 and 1."""
+        flat = F.gelu(self.squeeze(self.norm(tokens))).flatten(-2)
+        outputs = self.out(F.gelu(self.hidden(flat)))
+        result: dict[str, Tensor] = {}
+        if self.has_reward:
+            result["reward"], result["end"], outputs = (
+                outputs[..., 0],
+                outputs[..., 1],
+                outputs[..., 2:],
+            )
+        parts = outputs.split(list(self.sizes.values()), dim=-1) if self.sizes else ()
+        return result | dict(zip(self.sizes, parts, strict=True))
