@@ -1,4 +1,4 @@
-"""The `irasim` command: finds each subcommand by import string, so that nothing heavy loads early."""
+"""The `irasim` command: finds each subcommand by import string; nothing heavy loads early."""
 
 import importlib
 import sys

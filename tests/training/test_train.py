@@ -1,0 +1,267 @@
+"""Training: the whole command in miniature, exact resume, any number of processes."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+
+from training.clips import ClipStore
+from training.episodes import Episode, write_episode
+from training.objective import before, draw_levels, make_batch
+from training.presets import PRESETS, TrainConfig, seconds, tiny
+from training.train import main, parse, prepare
+from training.trainer import Trainer
+from world_model import WorldModel
+
+SHAPE = (48, 48)
+
+
+def write_moving_square(root: Path, split: str, count: int, num_steps: int = 12) -> None:
+    """Episodes of a square that an action moves: what it does next is known exactly."""
+    for i in range(count):
+        rng = np.random.default_rng((hash_of(split), i))
+        actions = rng.uniform(-1, 1, (num_steps, 2)).astype(np.float32)
+        place, frames = np.array([20.0, 20.0]), []
+        states = []
+        for t in range(num_steps + 1):
+            frame = np.full((*SHAPE, 3), 255, np.uint8)
+            x, y = place.astype(int)
+            frame[y : y + 8, x : x + 8] = (30, 60, 200)
+            frames.append(frame)
+            states.append(place.copy())
+            if t < num_steps:
+                place = np.clip(place + 4 * actions[t], 0, 40)
+        episode = Episode(
+            episode_id=f"{i:06d}",
+            frames=np.stack(frames),
+            actions=actions,
+            rewards=np.linspace(0, 1, num_steps),
+            terminated=np.arange(num_steps) == num_steps - 1,
+            states={"place": np.stack(states)},
+            seed=i,
+            env_id="NoSuchSquare-v0",
+            policy="random",
+            fps=10.0,
+        )
+        write_episode(root, split, episode)
+
+
+def hash_of(split: str) -> int:
+    return ("train", "val", "test").index(split)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("squares")
+    write_moving_square(root, "train", 6)
+    write_moving_square(root, "val", 2, num_steps=9)
+    return root
+
+
+def config_for(data: Path, out: Path, **changes) -> TrainConfig:
+    return dataclasses.replace(
+        tiny(), data=data, out=out, cpu=True, max_steps=8, warmup=1, collect_env=None, **changes
+    )
+
+
+@pytest.fixture
+def accelerator() -> Accelerator:
+    return Accelerator(cpu=True)
+
+
+def losses(trainer: Trainer, count: int) -> list[float]:
+    return [trainer.train_step()["loss/dynamics"] for _ in range(count)]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorboard.*")
+def test_the_whole_command_writes_a_world_that_steps(data, tmp_path, capsys):
+    directory = main(config_for(data, tmp_path / "run", validate_every="0s", save_every="0s"))
+    world = WorldModel.from_pretrained(directory)
+    assert len(world.starts) == 2
+    start = world.starts[0]
+    state = world.start(start.frames[None], start.actions[None], [0])
+    out = world.step_(state, start.actions[None, 0])
+    assert out.frame.shape == (1, *SHAPE, 3)
+    assert out.states["place"].shape == (1, 2)
+    report = json.loads((directory / "train.json").read_text())
+    assert report["trained"]["step"] == 8
+    assert report["frames_per_second"] > 0
+    assert list((tmp_path / "run/samples").glob("*.mp4"))
+    assert list((tmp_path / "run/logs").rglob("events.*"))
+    assert "bounds are taken from the data" in capsys.readouterr().out
+
+
+def test_loss_falls(data, tmp_path, accelerator):
+    config = config_for(data, tmp_path, rate=3e-3)
+    trainer, _, _ = prepare(dataclasses.replace(config, max_steps=1000), accelerator)
+    curve = losses(trainer, 250)
+    assert np.mean(curve[-20:]) < 0.75 * np.mean(curve[:20])
+
+
+def test_a_resumed_run_continues_as_if_it_had_not_stopped(data, tmp_path, accelerator):
+    config = config_for(data, tmp_path, rollout_from=0.2)
+    trainer, _, _ = prepare(config, accelerator)
+    losses(trainer, 3)
+    trainer.save_state(tmp_path / "state.pt")
+    expected = losses(trainer, 3)
+    again, _, _ = prepare(config, Accelerator(cpu=True))
+    assert again.progress.step == 3
+    assert losses(again, 3) == expected
+    for a, b in zip(trainer.average, again.average, strict=True):
+        assert torch.equal(a, b)
+
+
+def test_accumulation_does_not_change_the_loss(data, tmp_path, accelerator):
+    whole, _, _ = prepare(config_for(data, tmp_path), accelerator)
+    parts, _, _ = prepare(config_for(data, tmp_path, accumulation=2), Accelerator(cpu=True))
+    np.testing.assert_allclose(losses(whole, 4), losses(parts, 4), rtol=1e-4)
+
+
+PROCESS = """
+import sys
+from accelerate import Accelerator
+from pathlib import Path
+from training.presets import TrainConfig
+from training.train import prepare
+from tests.training.test_train import config_for
+
+accelerator = Accelerator(cpu=True)
+trainer, _, _ = prepare(config_for(Path(sys.argv[1]), Path(sys.argv[2])), accelerator)
+for _ in range(4):
+    figures = trainer.train_step()
+    if accelerator.is_main_process:
+        print("loss", accelerator.num_processes, repr(figures["loss/dynamics"]), flush=True)
+accelerator.end_training()
+"""
+
+
+def test_two_processes_train_as_one_does(data, tmp_path, accelerator):
+    script = tmp_path / "process.py"
+    script.write_text(PROCESS)
+    root = Path(__file__).parents[2]
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    result = subprocess.run(
+        [sys.executable, *command, str(script), str(data), str(tmp_path / "two")],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    lines = [line.split() for line in result.stdout.splitlines() if line.startswith("loss")]
+    assert [line[1] for line in lines] == ["2"] * 4
+    trainer, _, _ = prepare(config_for(data, tmp_path / "one"), accelerator)
+    alone = losses(trainer, 4)
+    np.testing.assert_allclose([float(line[2]) for line in lines], alone, rtol=1e-5)
+
+
+def test_damaged_state_and_other_model_are_refused(data, tmp_path, accelerator):
+    trainer, _, _ = prepare(config_for(data, tmp_path), accelerator)
+    path = tmp_path / "state.pt"
+    trainer.save_state(path)
+    other, _, _ = prepare(config_for(data, tmp_path / "x", width=48), Accelerator(cpu=True))
+    with pytest.raises(ValueError, match="another model"):
+        other.load_state(path)
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(ValueError, match="damaged"):
+        trainer.load_state(path)
+
+
+def test_another_run_in_the_same_directory_is_refused(data, tmp_path):
+    main(config_for(data, tmp_path))
+    with pytest.raises(SystemExit, match="another depth"):
+        main(config_for(data, tmp_path, depth=3))
+
+
+def test_missing_data_says_how_to_get_some(tmp_path):
+    with pytest.raises(SystemExit, match="has no train episodes.*irasim collect"):
+        main(config_for(tmp_path / "nothing", tmp_path / "run"))
+
+
+@pytest.mark.parametrize("kind", ["autoencoder_tiny", "autoencoder_kl"])
+def test_a_world_with_a_learned_codec_trains_and_steps(data, tmp_path, kind):
+    config = config_for(data, tmp_path, codec=kind, codec_width=8, patch=2)
+    world = WorldModel.from_pretrained(main(dataclasses.replace(config, max_steps=3)))
+    assert world.config.latent_shape == (4, 6, 6)
+    start = world.starts[0]
+    state = world.start(start.frames[None], start.actions[None], [0])
+    assert world.step_(state, start.actions[None, 0]).frame.shape == (1, *SHAPE, 3)
+
+
+def test_clips_keep_the_time_contract(data):
+    store = ClipStore(data, "train")
+    clips = store.clips(torch.tensor([0, store.offsets[1] - 3]), 7)
+    assert clips.valid.tolist()[0] == [True] * 7
+    assert clips.valid.tolist()[1] == [True] * 3 + [False] * 4
+    # The action at t is the one that led from frame t - 1 to frame t.
+    place = clips.states["place"]
+    moved = (place[:, :-1] + 4 * clips.actions[:, 1:]).clamp(0, 40)
+    torch.testing.assert_close(moved[0], place[0, 1:])
+    assert clips.ended[1].tolist()[:3] == [False, False, True]
+
+
+def test_samples_do_not_depend_on_the_batch_they_are_in(data):
+    store = ClipStore(data, "train")
+    many = store.sample(5, torch.arange(8), 7)
+    one = store.sample(5, torch.tensor([6]), 7)
+    assert torch.equal(many.frames[6], one.frames[0])
+    levels = draw_levels(torch.full((8,), 5), torch.arange(8), 7)
+    assert torch.equal(levels[6], draw_levels(torch.tensor([5]), torch.tensor([6]), 7)[0])
+
+
+def test_previous_is_the_frame_before(data, tmp_path, accelerator):
+    trainer, world, _ = prepare(config_for(data, tmp_path), accelerator)
+    clips = trainer.store.sample(0, torch.arange(2), 7)
+    batch = make_batch(world, clips, 0, torch.arange(2), 0)
+    previous = before(batch.latents)
+    assert torch.equal(previous[:, 1:], batch.latents[:, :-1])
+    assert torch.equal(previous[:, 0], batch.latents[:, 0])
+
+
+def test_own_rollouts_of_a_fresh_model_repeat_the_first_frame(data, tmp_path, accelerator):
+    """Fresh weights predict no change, so k rounds deep `previous` is the frame k + 1 before."""
+    trainer, world, _ = prepare(config_for(data, tmp_path), accelerator)
+    clips = trainer.store.sample(0, torch.arange(8), 7)
+    batch = make_batch(world, clips, 0, torch.arange(8), 3)
+    previous = trainer.objective.roll(batch)
+    assert batch.rounds.unique().tolist() == [0, 1, 2, 3]
+    for b, rounds in enumerate(batch.rounds.tolist()):
+        for t in range(1, 7):
+            source = max(0, t - 1 - rounds)
+            assert torch.equal(previous[b, t], batch.latents[b, source]), (b, t)
+
+
+def test_durations():
+    assert seconds("90s") == 90
+    assert seconds("20min") == 1200
+    assert seconds("1.5h") == 5400
+    with pytest.raises(ValueError, match="write 90s, 20min"):
+        seconds("soon")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"clip_frames": 5}, "two rings"),
+        ({"accumulation": 3}, "does not divide"),
+        ({"heads_from": 0.1}, "out of order"),
+    ],
+)
+def test_wrong_configs_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(tiny(), **changes)
+
+
+def test_command_line_overrides_the_preset():
+    config = parse(["--preset", "pusht", "--budget", "3min", "--depth", "2"])
+    assert config == dataclasses.replace(PRESETS["pusht"](), budget="3min", depth=2)
+    with pytest.raises(SystemExit, match="no preset 'nosuch'"):
+        parse(["--preset", "nosuch"])
