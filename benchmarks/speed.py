@@ -91,9 +91,7 @@ def measure(config: SpeedConfig, size: int, device: str) -> dict[str, Any]:
     if size == 1:
         env = gym.make("IRASim/World-v0", max_episode_steps=-1, **kwargs)
     else:
-        env = gym.make_vec(
-            "IRASim/World-v0", num_envs=size, vector_kwargs={"autoreset_mode": "Disabled"}, **kwargs
-        )
+        env = gym.make_vec("IRASim/World-v0", num_envs=size, autoreset_mode="Disabled", **kwargs)
     seconds = []
     try:
         for repeat in trange(config.repeats, desc=f"batch {size}", unit="repeat"):

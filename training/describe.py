@@ -60,7 +60,11 @@ def describe_world(config: TrainConfig, store: ClipStore, codec: CodecConfig) ->
             num_heads=config.num_heads,
             context=config.context,
         ),
-        sampler=SamplerConfig(num_steps=config.num_steps, dead_zone=config.dead_zone),
+        sampler=SamplerConfig(
+            num_steps=config.num_steps,
+            noise_scale=config.noise_scale,
+            dead_zone=config.dead_zone,
+        ),
     )
 
 

@@ -129,7 +129,8 @@ def make_batch(
         acted=acted,
         valid=clips.valid,
         supervised=supervised,
-        noise=counted_noise(seeds, samples, tuple(latents.shape[1:]), stream=NOISE),
+        noise=world.config.sampler.noise_scale
+        * counted_noise(seeds, samples, tuple(latents.shape[1:]), stream=NOISE),
         levels=draw_levels(seeds, samples, num_frames),
         rounds=counted_index(seeds, samples, max_rounds + 1, stream=ROUNDS),
         rewards=clips.rewards,

@@ -48,6 +48,8 @@ class TrainConfig:
     """Frames of a training clip, at least two rings and one."""
     num_steps: int = 2
     """Denoising passes a frame when the world is used."""
+    noise_scale: float = 0.3
+    """Deviation of pure noise (frames are in [-1, 1])."""
     dead_zone: float = 0.004
     """Changes smaller than this are none (frames are in [-1, 1]; a grey level is .0078)."""
 

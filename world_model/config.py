@@ -53,6 +53,9 @@ class SamplerConfig:
 
     num_steps: int = 2
     """Denoising passes per frame. The pass that writes the cache comes on top."""
+    noise_scale: float = 0.3
+    """Deviation of pure noise, where pixels span [-1, 1]. Most of a frame does not change, so
+    noise of deviation 1 would drown what does at nearly every level."""
     dead_zone: float = 0.0
     """Changes of a latent smaller than this are none, larger ones shrink by it: what stands
     still stays, and errors below it cannot add up over a long episode."""
@@ -60,6 +63,8 @@ class SamplerConfig:
     def __post_init__(self) -> None:
         if self.num_steps < 1:
             raise ValueError(f"num_steps is {self.num_steps}, expected at least 1 pass")
+        if self.noise_scale <= 0:
+            raise ValueError(f"noise_scale is {self.noise_scale}, expected a deviation > 0")
         if self.dead_zone < 0:
             raise ValueError(f"dead_zone is {self.dead_zone}, expected a threshold >= 0")
 

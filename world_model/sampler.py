@@ -20,7 +20,7 @@ def sample_change(
 
     Args:
         denoise: (noisy change (B, C, h, w), level (B,)) -> predicted clean change.
-        noise: Standard normal (B, C, h, w).
+        noise: Normal (B, C, h, w), of deviation `config.noise_scale`.
 
     Returns:
         The change (B, C, h, w), what lies inside the dead zone set to none.

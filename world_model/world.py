@@ -238,8 +238,9 @@ class WorldModel(nn.Module):
         def denoise(noisy: Tensor, levels: Tensor) -> Tensor:
             return self.denoiser.stream(noisy, previous, levels, action, acted, state.ring)[0]
 
+        sampler = self.config.sampler
         noise = counted_noise(state.seeds, state.steps, self.config.latent_shape)
-        change = sample_change(denoise, noise, self.config.sampler)
+        change = sample_change(denoise, sampler.noise_scale * noise, sampler)
         state.latents = self.codec.settle(previous + change)
         tokens = self._remember(state.latents, previous, action, state.ring, acted=True)
         state.steps = state.steps + 1
