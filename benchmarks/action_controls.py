@@ -113,7 +113,10 @@ def score_controls(
         By alteration: "to_original" (PSNR of the altered prediction, dB), "recorded_actions" (PSNR
         of the prediction under the recorded ones) and "worse_by"; with a replay "to_replay",
         "nearer_by" and "nearer": the windows in which the altered prediction is nearer to the
-        replay. Only frames in which the replay differs from the original count there.
+        replay. A replay in which little happens is nearer to any timid prediction, so "contrast"
+        is by how much more the altered prediction favours the replay than the one under the
+        recorded actions does: 0 for a world that ignores its actions. Only frames in which the
+        replay differs from the original count there.
     """
     originals = [window.future for window in windows]
     results = {}
@@ -133,7 +136,7 @@ def score_controls(
         }
         if replay:
             replays = replay_ground_truth(world, windows, actions, f"ground truth, {name}")
-            results[name] |= _nearer(altered, originals, replays, seeds[0])
+            results[name] |= _nearer(altered, originals, replays, predictions, seeds[0])
     return results
 
 
@@ -141,16 +144,23 @@ def _nearer(
     altered: Sequence[Prediction],
     originals: Sequence[np.ndarray],
     replays: Sequence[np.ndarray],
+    recorded: Sequence[Prediction],
     seed: int,
 ) -> dict[str, Any]:
     """Whether predictions are nearer to the replays, where those differ from the originals."""
-    to_replay, to_original = [], []
-    for prediction, original, replay in zip(altered, originals, replays, strict=True):
+    to_replay, to_original, ignoring = [], [], []
+    for prediction, original, replay, unaltered in zip(
+        altered, originals, replays, recorded, strict=True
+    ):
         differs = np.any(original != replay, axis=(1, 2, 3))
         if differs.any():
-            to_replay.append(_psnr(prediction.frames[differs], replay[differs]))
-            to_original.append(_psnr(prediction.frames[differs], original[differs]))
+            original, replay = original[differs], replay[differs]
+            to_replay.append(_psnr(prediction.frames[differs], replay))
+            to_original.append(_psnr(prediction.frames[differs], original))
+            frames = unaltered.frames[differs]
+            ignoring.append(_psnr(frames, replay) - _psnr(frames, original))
     nearer_by = _means(to_replay) - _means(to_original)
+    contrast = nearer_by - _means(ignoring)
     count, nearer = len(nearer_by), int(np.sum(nearer_by > 0))
     return {
         "compared": count,
@@ -158,6 +168,8 @@ def _nearer(
         "to_original_compared": _mean(_means(to_original)),
         "nearer_by": _mean(nearer_by),
         "nearer_by_interval": bootstrap_interval(nearer_by, seed),
+        "contrast": _mean(contrast),
+        "contrast_interval": bootstrap_interval(contrast, seed),
         "nearer": {
             "count": nearer,
             "of": count,
@@ -170,7 +182,7 @@ def _nearer(
 def controls_table(controls: dict[str, dict[str, Any]]) -> str:
     """The controls as printed."""
     header = ("actions", "to replay dB", "to original dB", "nearer by dB", "95 % interval")
-    header += ("nearer", "95 % interval", "worse than recorded by dB")
+    header += ("nearer", "95 % interval", "contrast dB", "95 % interval", "worse than recorded by")
     rows = []
     for name, at in controls.items():
         row = [name]
@@ -179,8 +191,9 @@ def controls_table(controls: dict[str, dict[str, Any]]) -> str:
             row += [number(at["to_replay"]), number(at["to_original_compared"])]
             row += [number(at["nearer_by"]), interval(at["nearer_by_interval"])]
             row += [f"{nearer['count']}/{nearer['of']}", interval(nearer["interval"])]
+            row += [number(at["contrast"]), interval(at["contrast_interval"])]
         else:
-            row += ["-", number(at["to_original"]), "-", "-", "-", "-"]
+            row += ["-", number(at["to_original"]), *["-"] * 6]
         rows.append([*row, number(at["worse_by"])])
     return table(header, rows)
 

@@ -7,6 +7,7 @@ import sys
 PARTS = {
     "quality": ("benchmarks.quality", "predictions on held-out episodes against the truth"),
     "speed": ("benchmarks.speed", "steps a second, latency and memory"),
+    "endurance": ("benchmarks.endurance", "one very long episode: memory, speed, what holds"),
     "card": ("benchmarks.card", "write a world's README.md from what was measured"),
 }
 

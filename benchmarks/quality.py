@@ -12,6 +12,25 @@ if TYPE_CHECKING:
     from benchmarks.windows import Window
     from world_model import WorldModel
 
+ABOUT_FRAMES = (
+    'PSNR is that of uint8 frames, capped at 60 dB; "nothing moves" is the last context frame, '
+    "repeated; sharpness is gradient energy, predicted over true. Intervals are bootstrapped over "
+    "episodes, those of rates are Wilson's."
+)
+ABOUT_READINGS = (
+    "Disc and T are read from the frames: median errors in pixels and degrees where they can be "
+    "read, mean overlap (IoU) of the T's pixels; unread: how many could not be."
+)
+ABOUT_OUTCOMES = (
+    "Opening: the windows above. Closing: the last frames of each episode that ended. Hit: the end "
+    "within 3 steps; false: an end earlier than that, or where there is none."
+)
+ABOUT_CONTROLS = (
+    "Under altered actions: PSNR to the simulator replayed under them and to the original, on "
+    "frames where these differ; contrast: how much more that favours the replay than the "
+    "prediction under the recorded actions does (0 if actions are ignored)."
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class QualityConfig:
@@ -21,7 +40,7 @@ class QualityConfig:
     """World to measure: a shipped name, a directory, or a Hub id."""
     data: Path
     """Recorded episodes, as irasim collect writes them."""
-    out: Path
+    out: Path = Path("runs/quality")
     """Directory for quality.json, strip.png and videos/."""
     split: Literal["train", "val", "test"] = "test"
     """Which episodes; those of test were never trained on."""
@@ -183,17 +202,18 @@ def tables(results: dict[str, Any]) -> str:
         f"{config['context']} context frames, up to {config['horizon']} predicted with the "
         f"recorded actions; {world['evaluations_per_step']} network evaluations a step, decode "
         f"included; noise seeds from {config['seed']}; {results['hardware']}.",
+        ABOUT_FRAMES,
         frame_scores.frames_table(results["frames"]),
     ]
     if "readings" in results:
-        parts.append(pusht_scores.readings_table(results["readings"]))
+        parts += [ABOUT_READINGS, pusht_scores.readings_table(results["readings"])]
     if "rewards" in results:
-        parts.append(outcome_scores.rewards_table(results["rewards"]))
+        parts += [ABOUT_OUTCOMES, outcome_scores.rewards_table(results["rewards"])]
         parts.append(outcome_scores.ends_table(results["ends"]))
     for name, scores in results["observations"].items():
         parts.append(f"Predicted {name}: mean absolute error {scores['mae']:.2f}")
     if "controls" in results:
-        parts.append(action_controls.controls_table(results["controls"]))
+        parts += [ABOUT_CONTROLS, action_controls.controls_table(results["controls"])]
     return "\n\n".join(parts)
 
 

@@ -25,9 +25,6 @@ from world_model.world import WorldModel
 # Streams of the counted numbers of one sample; 0 picks its clip (training/clips.py).
 NOISE, LEVELS, ROUNDS = 1, 2, 3
 
-# Frames no noisier than this count as clean: the head is trained on them.
-CLEAN = 0.1
-
 
 @dataclass(frozen=True)
 class Losses:
@@ -60,7 +57,7 @@ class StreamingObjective(nn.Module):
         noisy = (1 - levels) * change + levels * batch.noise
         predicted, tokens = self.denoiser(noisy, previous, batch.levels, batch.actions, batch.acted)
         error = (predicted.float() - change).square().flatten(2).mean(-1)  # (B, T)
-        clean = batch.valid & (batch.levels <= CLEAN)
+        clean = batch.valid & (batch.levels == 0)
         head = head_loss(self.head(tokens.float()), batch, self.config)
         return Losses(dynamics=(error * valid).sum(), head=self.head_weight * (head * clean).sum())
 
@@ -140,13 +137,14 @@ def make_batch(
 
 
 def draw_levels(seeds: Tensor, samples: Tensor, num_frames: int) -> Tensor:
-    """Noise levels (B, T): clean or nearly so (.3), pure noise (.3), between (.4); first clean.
+    """Noise levels (B, T): pure noise (half), clean (a quarter), between; a clip's first clean.
 
-    A step samples from pure noise over a clean past, so these two are drawn more often.
+    A step samples from pure noise over a clean past, so these two are drawn more often. Levels
+    under .2 are left out: no pass of a sampler of up to five visits them.
     """
     kind, value = counted_uniform(seeds, samples, (2, num_frames), stream=LEVELS).unbind(1)
-    levels = torch.where(kind < 0.3, CLEAN * value * (kind < 0.15), value)
-    levels = torch.where(kind >= 0.7, torch.ones_like(levels), levels)
+    levels = torch.where(kind < 0.5, torch.ones_like(value), 0.2 + 0.8 * value)
+    levels = torch.where(kind >= 0.75, torch.zeros_like(levels), levels)
     levels[:, 0] = 0.0
     return levels
 

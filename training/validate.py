@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.metrics import psnr
+from benchmarks.metrics import PSNR_CAP, psnr
 from training.clips import ClipStore
 from world_model import WorldModel
 from world_model.video import write_video
@@ -69,5 +69,4 @@ def predict_episodes(
 
 
 def _mean(predicted: np.ndarray, true: np.ndarray) -> float:
-    # Two equal frames would be infinitely good: 60 dB is as good as it gets.
-    return float(np.minimum(psnr(predicted, true), 60.0).mean())
+    return float(psnr(predicted, true, cap=PSNR_CAP).mean())

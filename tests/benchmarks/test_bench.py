@@ -18,6 +18,7 @@ from benchmarks.quality import QualityConfig
 from benchmarks.quality import main as measure_quality
 from benchmarks.speed import SpeedConfig
 from benchmarks.speed import main as measure_speed
+from tests.conftest import TINY_CONFIG, make_starts
 from world_model import WorldModel
 from world_model.video import read_video
 
@@ -99,6 +100,30 @@ def test_quality_of_a_world_without_reward(episodes, tiny_world_without_reward, 
     results = measure_quality(config)
     assert "rewards" not in results
     assert "ends" not in results
+
+
+def test_quality_of_a_world_that_names_no_ground_truth(episodes, tmp_path):
+    config = replace(TINY_CONFIG, ground_truth=None)
+    WorldModel.create(config, make_starts(config)).save_pretrained(tmp_path / "world")
+    results = measure_quality(
+        QualityConfig(
+            world=str(tmp_path / "world"),
+            data=episodes,
+            out=tmp_path / "out",
+            episodes=3,
+            horizon=4,
+            controls=2,
+            videos=1,
+            device="cpu",
+        )
+    )
+    assert "readings" not in results
+    assert "nearer" not in results["controls"]["shuffle"]
+    # Fresh weights predict that nothing moves, whatever the actions.
+    assert results["frames"]["all"]["psnr"] == pytest.approx(
+        results["frames"]["all"]["psnr_still"], abs=0.01
+    )
+    assert results["controls"]["shuffle"]["worse_by"] == 0
 
 
 def test_quality_refuses_what_cannot_be_measured(episodes, tiny_world, tmp_path):

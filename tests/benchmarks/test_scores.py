@@ -180,14 +180,16 @@ def test_controls_tell_who_obeys(kind, windows, tiny_world, monkeypatch):
         assert shift["nearer"]["rate"] == shuffle["nearer"]["rate"] == 1
         assert shuffle["to_replay"] == 60
         assert shuffle["worse_by"] > 10
+        assert shuffle["contrast"] > 20
     elif kind == "ignores":
         assert shift["nearer"]["count"] == shuffle["nearer"]["count"] == 0
         assert shuffle["worse_by"] == 0
+        assert shuffle["contrast"] == pytest.approx(0, abs=1e-9)
     else:
-        # Told actions a step early, it does what the original did; the shuffle cannot tell.
-        assert shift["nearer"]["count"] == 0
+        # Told its actions a step early, it does what the original did.
+        assert shift["nearer"]["rate"] < 0.5
+        assert shift["nearer_by"] < 0
         assert shift["worse_by"] < 0
-        assert shuffle["nearer"]["rate"] == 1
 
 
 def test_predictions_do_not_depend_on_the_batch(windows, tiny_world):

@@ -1,0 +1,220 @@
+"""`irasim bench endurance`: one very long episode.
+
+Does memory stay flat, does a step stay as quick, and does the picture hold together? For Push-T
+the disc is held at a target for some steps at a time, and must be where the target is; the T must
+still be one (both read from the frames).
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from world_model import WorldModel
+
+REPORTED = (100, 500, 1000, 2000, 5000, 10000)
+WARM_UP = 100  # steps after which memory must not grow
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnduranceConfig:
+    """What to measure."""
+
+    world: str
+    """World to measure: a shipped name, a directory, or a Hub id."""
+    out: Path = Path("runs/endurance")
+    """Directory for endurance.json and frames.png."""
+    steps: int = 2000
+    """Steps of the one episode, its end ignored."""
+    hold: int = 10
+    """Steps that each random target is held for."""
+    start: int = 0
+    """Start of the episode."""
+    seed: int = 0
+    """Of the targets and of the world's noise."""
+    device: str | None = None
+    """cpu or cuda; the GPU where there is one."""
+
+    def __post_init__(self):
+        if self.steps <= WARM_UP:
+            raise ValueError(f"steps is {self.steps}, expected more than {WARM_UP}")
+        if self.hold < 1:
+            raise ValueError(f"hold is {self.hold}, expected at least 1")
+
+
+def main(config: EnduranceConfig) -> dict[str, Any]:
+    """Measure, print a table, write the report, and return it."""
+    from benchmarks import report
+    from world_model import WorldModel
+
+    device = report.choose_device(config.device)
+    world = WorldModel.from_pretrained(config.world, device=device)
+    episode = run(world, config)
+    results = {
+        "command": "irasim bench endurance",
+        "config": asdict(config),
+        "world": report.describe_world(world, config.world),
+        "hardware": report.hardware(device),
+        "versions": report.versions(),
+        **summarise(episode, config, world),
+    }
+    report.write_report(config.out / "endurance.json", results)
+    _write_picture(config.out / "frames.png", episode["frames"], config)
+    print(table(results))
+    print(f"written to {config.out}")
+    return results
+
+
+def run(world: "WorldModel", config: EnduranceConfig) -> dict[str, Any]:
+    """One episode of `steps` steps: its frames, targets, memory and seconds at each step."""
+    import time
+
+    import gymnasium as gym
+    import numpy as np
+    import psutil
+    from tqdm import trange
+
+    import irasim_env  # noqa: F401  registers the ids
+
+    env = gym.make(
+        "IRASim/World-v0",
+        world=world,
+        max_episode_steps=-1,
+        reward_fn=lambda frames, action: (0.0, False),  # no end, whatever the head says
+    )
+    frame, _ = env.reset(seed=config.seed, options={"start": config.start})
+    space = env.action_space
+    assert isinstance(space, gym.spaces.Box)
+    margin = 0.1 * (space.high - space.low)
+    rng = np.random.default_rng(config.seed)
+    process = psutil.Process()
+    frames, targets, memory, seconds = [frame], [], [], []
+    target = rng.uniform(space.low + margin, space.high - margin)
+    for step in trange(config.steps, desc="steps"):
+        if step % config.hold == 0:
+            target = rng.uniform(space.low + margin, space.high - margin)
+        begin = time.perf_counter()
+        frame, *_ = env.step(target.astype(space.dtype))
+        seconds.append(time.perf_counter() - begin)
+        frames.append(frame)
+        targets.append(target)
+        # Frames are kept for reading; they are this test's own memory, not the world's.
+        memory.append(process.memory_info().rss - sum_of_sizes(frames))
+    env.close()
+    return {"frames": frames, "targets": targets, "memory": memory, "seconds": seconds}
+
+
+def sum_of_sizes(frames: "list[np.ndarray]") -> int:
+    """Bytes of frames of one size."""
+    return len(frames) * frames[0].nbytes
+
+
+def summarise(
+    episode: dict[str, Any], config: EnduranceConfig, world: "WorldModel"
+) -> dict[str, Any]:
+    """Growth of memory, change of speed, and what can be read from the last frames before each
+    reported step."""
+    import numpy as np
+
+    from benchmarks.quality import is_pusht
+
+    memory = np.array(episode["memory"])
+    seconds = np.array(episode["seconds"])
+    settled, last = memory[WARM_UP : 2 * WARM_UP].mean(), memory[-WARM_UP:].mean()
+    return {
+        "memory_growth": float(last / settled - 1),
+        "peak_memory_growth": float(memory[WARM_UP:].max() / settled - 1),
+        "step_ms_first": float(1000 * np.median(seconds[WARM_UP // 10 : WARM_UP])),
+        "step_ms_last": float(1000 * np.median(seconds[-WARM_UP:])),
+        "readings": read(episode, config) if is_pusht(world) else [],
+    }
+
+
+def read(episode: dict[str, Any], config: EnduranceConfig) -> list[dict[str, float]]:
+    """For each reported step, over the ten targets before it: the disc's distance from its target
+    at the end of the hold, and how often disc and T can be read at all."""
+    import numpy as np
+
+    from benchmarks.pusht_reading import WORLD_SIZE, read_disc, read_t
+
+    rows = []
+    for step in _reported(config):
+        ends = np.arange(max(config.hold, step - 9 * config.hold), step + 1, config.hold)
+        frames = np.stack([episode["frames"][t] for t in ends])
+        targets = np.stack([episode["targets"][t - 1] for t in ends])
+        discs, poses = read_disc(frames), read_t(frames)
+        distance = np.linalg.norm(discs - targets * frames.shape[2] / WORLD_SIZE, axis=1)
+        seen = distance[~np.isnan(distance)]
+        rows.append(
+            {
+                "step": step,
+                "disc_to_target_px": float(np.median(seen)) if len(seen) else float("nan"),
+                "disc_read": float(np.mean(~np.isnan(distance))),
+                "t_read": float(np.mean(~np.isnan(poses[:, 0]))),
+            }
+        )
+    return rows
+
+
+def table(results: dict[str, Any]) -> str:
+    """The report as printed, in Markdown."""
+    from benchmarks.report import number
+    from benchmarks.report import table as aligned
+
+    steps = results["config"]["steps"]
+    lines = [
+        f"World {results['world']['name']}: one episode of {steps} steps, start "
+        f"{results['config']['start']}, seed {results['config']['seed']}; {results['hardware']}.",
+        f"Memory grew by {100 * results['memory_growth']:.2f} % after the first {WARM_UP} steps "
+        f"(highest {100 * results['peak_memory_growth']:.2f} %); a step took "
+        f"{results['step_ms_first']:.1f} ms at first, {results['step_ms_last']:.1f} ms at last.",
+    ]
+    if results["readings"]:
+        lines += [
+            "Over the ten targets before a step: median distance of the disc from its target, and "
+            "share of frames where disc and T can be read.",
+            "",
+            aligned(
+                ("step", "disc to target px", "disc read", "T read"),
+                [
+                    (
+                        str(row["step"]),
+                        number(row["disc_to_target_px"]),
+                        number(row["disc_read"]),
+                        number(row["t_read"]),
+                    )
+                    for row in results["readings"]
+                ],
+            ),
+        ]
+    return "\n".join(lines)
+
+
+def _reported(config: EnduranceConfig) -> list[int]:
+    steps = {step for step in REPORTED if step < config.steps} | {config.steps}
+    return sorted(step // config.hold * config.hold for step in steps)
+
+
+def _write_picture(path: Path, frames: "list[np.ndarray]", config: EnduranceConfig) -> None:
+    import cv2
+    import numpy as np
+
+    row = np.concatenate([frames[step] for step in (0, *_reported(config))], axis=1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), row.repeat(3, 0).repeat(3, 1)[..., ::-1])
+
+
+def cli(arguments: list[str]) -> None:
+    """Run `irasim bench endurance` with command-line arguments."""
+    import tyro
+
+    main(
+        tyro.cli(
+            EnduranceConfig,
+            args=arguments,
+            prog="irasim bench endurance",
+            description="Run one very long episode: memory, speed, and what holds.",
+        )
+    )
