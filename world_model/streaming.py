@@ -24,14 +24,14 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from world_model.config import DenoiserConfig, WorldConfig
+from world_model.config import DenoiserConfig, StreamingConfig
 from world_model.ring import Ring
 
 
 class StreamingDenoiser(nn.Module):
     """Predicts the clean change to a frame from its noisy change, its past and its action."""
 
-    def __init__(self, config: WorldConfig):
+    def __init__(self, config: StreamingConfig):
         super().__init__()
         self.config = shape = config.denoiser
         self.channels, self.height, self.width = config.latent_shape
@@ -134,7 +134,7 @@ class StreamingDenoiser(nn.Module):
 class Condition(nn.Module):
     """Embeds a frame's noise level and the action that led to it."""
 
-    def __init__(self, config: WorldConfig):
+    def __init__(self, config: StreamingConfig):
         super().__init__()
         shape = config.denoiser
         self.frequencies = shape.action_frequencies
@@ -199,6 +199,8 @@ class Block(nn.Module):
         width = config.width
         self.num_heads = config.num_heads
         self.modulation = nn.Linear(config.condition_width, 9 * width)
+        # Closed gates, so that blocks fade in (adaLN-Zero). With open ones training hardly began:
+        # after 90 steps on one batch the loss stood at .91 of "nothing moves", here at .21.
         nn.init.zeros_(self.modulation.weight)
         nn.init.zeros_(self.modulation.bias)
         self.space_in = nn.Linear(width, 3 * width)
@@ -273,7 +275,7 @@ class Block(nn.Module):
 class Head(nn.Module):
     """Reads reward, the end, and low-dimensional observations off a clean frame's tokens."""
 
-    def __init__(self, config: WorldConfig):
+    def __init__(self, config: StreamingConfig):
         super().__init__()
         shape = config.denoiser
         num_tokens = config.grid[0] * config.grid[1]
