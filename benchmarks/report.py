@@ -61,7 +61,7 @@ def describe_world(world: "WorldModel", name_or_path: str) -> dict[str, Any]:
 
 def evaluations_per_step(world: "WorldModel") -> int:
     """Passes through the denoiser that one environment step takes, the cache write among them."""
-    return world.config.num_steps + 1
+    return world.config.evaluations_per_step
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
