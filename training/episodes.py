@@ -105,6 +105,25 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object, such as an annotation, as it is on disk.
+
+    Raises:
+        ValueError: The file is missing, no JSON, or no JSON object.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file") from None
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"{path}: is not readable as JSON ({error}); delete it or restore it"
+        ) from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: holds a JSON {type(content).__name__}, expected an object")
+    return content
+
+
 def read_annotation(root: str | Path, split: str, episode_id: str) -> dict[str, Any]:
     """An episode's annotation as it is on disk, without its video.
 
@@ -112,16 +131,9 @@ def read_annotation(root: str | Path, split: str, episode_id: str) -> dict[str, 
         ValueError: The annotation is missing, is no JSON object, or lacks a key.
     """
     path = annotation_path(root, split, episode_id)
-    try:
-        content = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise ValueError(f"{path}: no such episode") from None
-    except ValueError as error:
-        raise ValueError(
-            f"{path}: is not readable as JSON ({error}); delete it or restore it"
-        ) from error
+    content = read_json(path)
     required = ("actions", "rewards", "terminated", "seed", "env_id", "policy", "fps")
-    missing = [key for key in required if not isinstance(content, dict) or key not in content]
+    missing = [key for key in required if key not in content]
     if missing:
         raise ValueError(f"{path}: lacks {', '.join(missing)}")
     return content

@@ -5,7 +5,7 @@ play in browsers; videos for people are yuv420p, which does and is not exact.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -16,7 +16,7 @@ from av.container import InputContainer
 from av.error import FFmpegError
 from av.video.stream import VideoStream
 
-# Frames from one key frame to the next in lossless videos: 10 seeks quickly and costs little.
+# Frames from one key frame to the next: 10 seeks quickly and costs little.
 KEYFRAME_INTERVAL = 10
 
 
@@ -27,34 +27,65 @@ def write_video(path: str | Path, frames: np.ndarray, fps: float, *, lossless: b
         path: File to write; it appears only once it is complete.
         frames: uint8 (T, H, W, 3), RGB, T at least 1.
         fps: Frames a second.
-        lossless: Exact (libx264rgb, every 10th frame a key frame), or for browsers (yuv420p; an odd
+        lossless: Exact (libx264rgb), or for browsers (yuv420p; an odd
             height or width is made even by repeating the last row or column).
     """
+    with video_writer(path, fps, lossless=lossless) as write:
+        write(frames)
+
+
+@contextmanager
+def video_writer(
+    path: str | Path, fps: float, *, lossless: bool = True
+) -> Iterator[Callable[[np.ndarray], None]]:
+    """As `write_video`, for frames that come in parts: yields a function that appends some.
+
+    Example:
+        with video_writer("long.mp4", fps=10) as write:
+            for frames in parts:
+                write(frames)  # uint8 (T, H, W, 3)
+    """
     path = Path(path)
-    frames = np.asarray(frames)
-    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or not frames.size:
-        raise ValueError(
-            f"{path}: frames are {frames.dtype} {frames.shape}, expected uint8 (T, H, W, 3) with "
-            "at least one frame"
-        )
     if not fps > 0:
         raise ValueError(f"{path}: fps is {fps}, expected a positive number")
-    if not lossless:
-        padding = [(0, 0), (0, frames.shape[1] % 2), (0, frames.shape[2] % 2), (0, 0)]
-        frames = np.pad(frames, padding, mode="edge")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    codec = "libx264rgb" if lossless else "libx264"
+    quality = {"g": str(KEYFRAME_INTERVAL)} | ({"qp": "0"} if lossless else {"crf": "18"})
+    rate = Fraction(fps).limit_denominator(1000)
     try:
         with av.open(str(temporary), "w", format="mp4") as container:
-            codec = "libx264rgb" if lossless else "libx264"
-            quality = {"qp": "0", "g": str(KEYFRAME_INTERVAL)} if lossless else {"crf": "18"}
-            rate = Fraction(fps).limit_denominator(1000)
             stream = container.add_stream(codec, rate=rate, options=quality)
-            stream.height, stream.width = frames.shape[1:3]
             stream.pix_fmt = "rgb24" if lossless else "yuv420p"
             stream.codec_context.thread_count = 1
-            for frame in frames:
-                picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
-                container.mux(stream.encode(picture))
+            size: tuple[int, ...] = ()
+
+            def write(frames: np.ndarray) -> None:
+                nonlocal size
+                frames = np.asarray(frames)
+                if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3:
+                    raise ValueError(
+                        f"{path}: frames are {frames.dtype} {frames.shape}, expected uint8 "
+                        "(T, H, W, 3)"
+                    )
+                if not lossless:
+                    padding = [(0, 0), (0, frames.shape[1] % 2), (0, frames.shape[2] % 2), (0, 0)]
+                    frames = np.pad(frames, padding, mode="edge")
+                if not size:
+                    size = frames.shape[1:3]
+                    stream.height, stream.width = size
+                if frames.shape[1:3] != size:
+                    raise ValueError(
+                        f"{path}: frames are {frames.shape[1:3]}, those before were {size}"
+                    )
+                for frame in frames:
+                    picture = av.VideoFrame.from_ndarray(
+                        np.ascontiguousarray(frame), format="rgb24"
+                    )
+                    container.mux(stream.encode(picture))
+
+            yield write
+            if not size:
+                raise ValueError(f"{path}: no frames were given, expected at least one")
             container.mux(stream.encode())
         os.replace(temporary, path)
     finally:
@@ -112,6 +143,23 @@ def read_frames(path: str | Path, indices: Sequence[int]) -> np.ndarray:
             if last not in found:
                 raise ValueError(f"{path}: frame {last} could not be read: the file is damaged")
     return np.stack([found[index] for index in indices])
+
+
+def frames_from(path: str | Path, seconds: float) -> Iterator[tuple[float, np.ndarray]]:
+    """Frames of a video from a time on, in order: (time in seconds, uint8 (H, W, 3)).
+
+    Begins at or before `seconds`, at a key frame; whatever the frame rate, constant or not.
+
+    Raises:
+        ValueError: As `read_video`.
+    """
+    with _open_video(path) as (container, stream):
+        assert stream.time_base is not None, f"{path}: a stream without a time base"
+        first = stream.start_time or 0
+        container.seek(first + int(seconds / stream.time_base), stream=stream, backward=True)
+        for frame in container.decode(stream):
+            assert frame.pts is not None, f"{path}: a frame without a time"
+            yield float((frame.pts - first) * stream.time_base), _to_array(path, frame)
 
 
 def _to_array(path: str | Path, frame: av.VideoFrame) -> np.ndarray:

@@ -5,7 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from world_model.video import read_frames, read_video, write_video
+from world_model.video import (
+    frames_from,
+    read_frames,
+    read_video,
+    video_writer,
+    write_video,
+)
 
 
 @pytest.fixture
@@ -74,3 +80,39 @@ def test_frame_that_the_video_does_not_have_is_refused(tmp_path: Path, frames: n
     write_video(tmp_path / "noise.mp4", frames, 10)
     with pytest.raises(ValueError, match="expected some of 0 to 24"):
         read_frames(tmp_path / "noise.mp4", [3, 25])
+
+
+@pytest.mark.parametrize("lossless", [True, False])
+def test_video_written_in_parts_is_that_written_at_once(
+    tmp_path: Path, frames: np.ndarray, lossless: bool
+):
+    write_video(tmp_path / "once.mp4", frames, 10, lossless=lossless)
+    with video_writer(tmp_path / "parts.mp4", 10, lossless=lossless) as write:
+        for begin in (0, 7, 8):
+            write(frames[begin : {0: 7, 7: 8, 8: 25}[begin]])
+    np.testing.assert_array_equal(
+        read_video(tmp_path / "parts.mp4"), read_video(tmp_path / "once.mp4")
+    )
+
+
+def test_parts_of_another_size_leave_no_video(tmp_path: Path, frames: np.ndarray):
+    with (
+        pytest.raises(ValueError, match=r"parts\.mp4: frames are \(9, 23\), those before were"),
+        video_writer(tmp_path / "parts.mp4", 10) as write,
+    ):
+        any(write(part) for part in (frames, frames[:, ::2]))
+    with (
+        pytest.raises(ValueError, match="at least one"),
+        video_writer(tmp_path / "parts.mp4", 10),
+    ):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("begin", [0, 7, 13, 20])
+def test_frames_from_a_time_on_carry_their_times(tmp_path: Path, frames: np.ndarray, begin: int):
+    write_video(tmp_path / "noise.mp4", frames, 12.5)
+    found = {round(s * 12.5): f for s, f in frames_from(tmp_path / "noise.mp4", begin / 12.5)}
+    assert begin - 10 < min(found) <= begin and max(found) == 24
+    for index, frame in found.items():
+        np.testing.assert_array_equal(frame, frames[index])

@@ -1,0 +1,76 @@
+"""AutoencoderKL as published: loaded from where it lies, frames to scaled latents.
+
+Dimension key: T frames, H W, C latent channels (4 for the SDXL VAE).
+"""
+
+from pathlib import Path
+
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from torch import Tensor
+
+from world_model.frames import frames_to_pixels
+
+
+def load_autoencoder(name: str) -> AutoencoderKL:
+    """An AutoencoderKL from its own directory, from a pipeline's, or from the Hub.
+
+    Raises:
+        ValueError: The directory holds none, the name is neither a directory nor a Hub id, or the
+            Hub does not give it.
+    """
+    folder = Path(name)
+    if not folder.is_dir():
+        if name.count("/") != 1 or name.startswith((".", "/")):
+            raise ValueError(f"{name}: no such directory, and no Hub id (owner/name) either")
+        folder = _fetch(name)
+    nested = folder / "vae"
+    if (nested / "config.json").is_file():
+        folder = nested
+    elif not (folder / "config.json").is_file():
+        raise ValueError(f"{name}: holds no AutoencoderKL (config.json, or vae/config.json)")
+    return AutoencoderKL.from_pretrained(folder).requires_grad_(False).eval()
+
+
+def _fetch(repo_id: str) -> Path:
+    """The directory of a Hub repository's autoencoder, from the Hub or its cache here."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    files = ["config.json", "diffusion_pytorch_model.safetensors"]
+    try:
+        return Path(
+            snapshot_download(repo_id, allow_patterns=[*files, *(f"vae/{f}" for f in files)])
+        )
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise ValueError(
+            f"the autoencoder {repo_id} cannot be had from the Hub, and there is no copy of it "
+            f"here: fetch it where there is a connection, and give its directory ({error})"
+        ) from error
+
+
+def encode_frames(
+    vae: AutoencoderKL,
+    frames: Tensor,
+    batch: int = 16,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Frames uint8 (T, H, W, 3) to latents float32 (T, C, H / 8, W / 8), on the CPU.
+
+    Args:
+        vae: On any device, in any precision.
+        frames: On any device.
+        batch: Frames at a time.
+        generator: On the CPU; draws a sample of each frame's Gaussian. Without it: its mean.
+    """
+    parts = []
+    for some in frames.split(batch):
+        with torch.no_grad():
+            pixels = frames_to_pixels(some.to(vae.device)).to(vae.dtype)  # (b, 3, H, W)
+            gaussian = vae.encode(pixels).latent_dist  # pyright: ignore[reportAttributeAccessIssue]
+        latents = gaussian.mean.float().cpu()
+        if generator is not None:
+            noise = torch.randn(latents.shape, generator=generator)
+            latents = latents + gaussian.std.float().cpu() * noise
+        parts.append(latents * vae.config["scaling_factor"])
+    return torch.cat(parts)
