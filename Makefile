@@ -8,21 +8,25 @@ INSTALLED := .venv/installed
 # pyright would ask the package index whether it is the newest.
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: help demo play test check lint types format clean
+.PHONY: help demo play rehearsal test check lint types format clean
 
 help:
-	@echo "make demo    roll out the shipped Push-T world beside the real simulator"
-	@echo "make play    drive it with the arrow keys or the mouse"
-	@echo "make test    run the tests"
-	@echo "make check   format, lint, types and tests: what .ci/run does"
-	@echo "make format  format the code and sort its imports"
-	@echo "make clean   remove .venv and what was built"
+	@echo "make demo       roll out the shipped Push-T world beside the real simulator"
+	@echo "make play       drive it with the arrow keys or the mouse"
+	@echo "make rehearsal  collect, encode, train, evaluate: all of it, tiny, in minutes"
+	@echo "make test       run the tests"
+	@echo "make check      format, lint, types and tests: what .ci/run does"
+	@echo "make format     format the code and sort its imports"
+	@echo "make clean      remove .venv and what was built"
 
 demo: $(INSTALLED)
 	$(BIN)/python examples/demo.py
 
 play: $(INSTALLED)
 	$(BIN)/irasim play
+
+rehearsal: $(INSTALLED)
+	$(BIN)/python examples/rehearsal.py
 
 # Up to four processes, each with one thread for its matrices: more would wait for each other.
 test: $(INSTALLED)

@@ -16,7 +16,7 @@ import tyro
 
 import irasim_env  # noqa: F401  registers the ids
 from benchmarks import psnr
-from benchmarks.report import evaluations_per_step, hardware
+from benchmarks.report import hardware
 from irasim_env.ground_truth import GroundTruth
 from policies.pusht import expert
 from world_model import WorldModel
@@ -87,7 +87,7 @@ def main(config: DemoConfig) -> None:
 {psnr_table(rollouts)}
 
 {rate:.1f} steps a second: batch 1, median of {steps} steps, \
-{evaluations_per_step(world)} network evaluations a step, decode included;
+{world.config.evaluations_per_step} network evaluations a step, decode included;
 on {hardware(str(world.device))}
 
 Written: {config.out / "demo.mp4"} and {config.out / "strip.png"}, real beside learned.

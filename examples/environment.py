@@ -13,7 +13,9 @@ def main(world: str = "pusht", steps: int = 50) -> None:
     obs, _ = env.reset(seed=0)
     for _ in range(steps):
         obs, reward, terminated, truncated, _ = env.step(env.action_space.sample())
-        print(f"frame {obs['pixels'].shape}, disc at {obs['agent_pos'].round()}, reward {reward:.2f}")
+        print(
+            f"frame {obs['pixels'].shape}, disc at {obs['agent_pos'].round()}, reward {reward:.2f}"
+        )
         if terminated or truncated:
             obs, _ = env.reset()
     env.close()

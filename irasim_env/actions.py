@@ -8,11 +8,29 @@ from gymnasium import error, spaces
 from world_model import WorldConfig
 
 
-def action_space(config: WorldConfig) -> spaces.Box:
-    """The action space of the simulator that a world was learned from."""
-    return spaces.Box(
-        np.array(config.action_low, np.float32), np.array(config.action_high, np.float32)
-    )
+def action_shape(config: WorldConfig, chunk: int | None) -> tuple[int, ...]:
+    """Shape of what one environment takes a step: (A,), or (k, A) for k actions at once."""
+    return (config.action_dim,) if chunk is None else (chunk, config.action_dim)
+
+
+def action_space(config: WorldConfig, chunk: int | None = None) -> spaces.Box:
+    """The action space of the simulator that a world was learned from, or `chunk` times it."""
+    shape = action_shape(config, chunk)
+    low, high = (np.array(bound, np.float32) for bound in (config.action_low, config.action_high))
+    return spaces.Box(np.broadcast_to(low, shape).copy(), np.broadcast_to(high, shape).copy())
+
+
+def check_chunk(chunk: Any) -> int | None:
+    """The number of actions a step, None for one without an axis of its own.
+
+    Raises:
+        ValueError: neither None nor a positive integer.
+    """
+    if chunk is None:
+        return None
+    if isinstance(chunk, bool) or not isinstance(chunk, int | np.integer) or chunk < 1:
+        raise ValueError(f"chunk is {chunk!r}, expected None or a number of actions, at least 1")
+    return int(chunk)
 
 
 def check_actions(
@@ -47,7 +65,7 @@ def check_actions(
     if array.shape != shape:
         raise error.InvalidAction(f"action has shape {array.shape}, {expected}")
     if ignored is not None:
-        array = np.where(ignored[:, None], low, array)
+        array = np.where(ignored.reshape(-1, *[1] * (array.ndim - 1)), low, array)
     if not np.isfinite(array).all():
         raise error.InvalidAction(
             f"action {array.tolist()} has NaN or infinite components, expected numbers within "

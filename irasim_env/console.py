@@ -1,14 +1,20 @@
 """The `irasim` command: finds each subcommand by import string; nothing heavy loads early."""
 
 import importlib
+import os
 import sys
 
 # name: (module with `cli(arguments)`, one line for --help)
 COMMANDS = {
     "play": ("irasim_env.play", "drive a learned world from the keyboard or the mouse"),
     "collect": ("training.collect", "record episodes of any Gymnasium environment"),
+    "encode": ("training.encode", "write latents of a dataset's videos with an autoencoder"),
+    "convert": ("training.convert", "bring in a LeRobot dataset, or write one"),
+    "import": ("training.import_world", "make a world of a checkpoint of the IRASim reference"),
+    "export": ("training.export_world", "write an imported world's model as such a checkpoint"),
     "train": ("training.train", "train a world from recorded episodes"),
     "bench": ("benchmarks.bench", "measure a world: quality, speed"),
+    "evaluate": ("benchmarks.evaluate", "score a chunk model by the reference's protocols"),
 }
 
 
@@ -36,7 +42,12 @@ def main() -> None:
     name, *rest = arguments
     if name not in COMMANDS:
         sys.exit(f"irasim: unknown command {name!r}; choose one of {', '.join(COMMANDS)}")
-    importlib.import_module(COMMANDS[name][0]).cli(rest)
+    try:
+        importlib.import_module(COMMANDS[name][0]).cli(rest)
+    except ValueError as error:  # the user's mistake, by our convention
+        if os.environ.get("IRASIM_TRACEBACK"):
+            raise
+        sys.exit(f"irasim {name}: {error}\n(IRASIM_TRACEBACK=1 shows where)")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 if TYPE_CHECKING:
-    from world_model import Start
+    from world_model import Start, WorldConfig
 
 Direction = Literal["right", "left", "down", "up"]
 OPPOSITE: dict[Direction, Direction] = {
@@ -50,6 +50,26 @@ class KeyControls:
     """Where the first and the second component grow, as seen in the picture."""
     speed: float = 1.0
     """Factor on how far a held key moves a position, or how fast a velocity it gives."""
+    velocity: float | None = None
+    """What a held key sets a velocity to at speed 1; None is half its bound."""
+
+    @classmethod
+    def of(
+        cls,
+        config: "WorldConfig",
+        directions: tuple[Direction, Direction] | None = None,
+        speed: float = 1.0,
+    ) -> "KeyControls":
+        """The controls that a world asks for, or with other directions."""
+        first, second = directions or config.keys.directions
+        return cls(
+            low=config.action_low,
+            high=config.action_high,
+            names=config.action_names,
+            directions=(first, second),
+            speed=speed,
+            velocity=config.keys.velocity,
+        )
 
     def __post_init__(self) -> None:
         first, second = self.directions
@@ -112,7 +132,8 @@ class KeyControls:
         """The action one step after `previous`, float32 (A,), for a direction (A,) in [-1, 1]."""
         low, high = np.array(self.low), np.array(self.high)
         position = previous + direction * self.speed * POSITION_STEP * (high - low)
-        velocity = direction * self.speed * VELOCITY_SHARE * high
+        fastest = VELOCITY_SHARE * high if self.velocity is None else self.velocity
+        velocity = direction * self.speed * fastest
         return self._within_bounds(np.where(self.is_velocity, velocity, position))
 
     def next_action(

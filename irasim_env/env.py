@@ -34,6 +34,13 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
     would follow it out of the picture). A wrong shape, a type that is no number, NaN and
     infinity are refused with `gymnasium.error.InvalidAction`.
 
+    With `chunk=k` a step takes k actions at once, (k, A), without a look in between. The
+    observation is the last frame's, the reward the sum; `info["frames"]` has the frame after each
+    action, uint8 (k, H, W, 3). Where the episode ends on the way, observation and sum are those of
+    its end. A time limit counts steps, not actions. A world with the chunk engine (an imported
+    one) predicts up to 15 actions at the cost of one, and sees what they are together, so that its
+    frames differ a little from those of single steps.
+
     ## Observation Space
 
     With `obs_type="pixels"` a frame, `Box(0, 255, (H, W, 3), uint8)`. With "pixels_" and the names
@@ -46,7 +53,7 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
     (an imported one) gives 0, never terminates and says `info["reward_available"] = False`.
     A `reward_fn(frames, action) -> (reward, terminated)` replaces either: `frames` is uint8
     (2, H, W, 3), the frame before the action and the frame that it led to, and `action` float32
-    (A,) as the world got it. It is called once a step and environment.
+    (A,) as the world got it. It is called once an action and environment.
 
     ## Starting State
 
@@ -84,6 +91,7 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
     | `render_mode` | `None`     | None, "rgb_array" or "human" (a pygame window)                 |
     | `obs_type`    | `"pixels"` | see Observation Space                                          |
     | `reward_fn`   | `None`     | see Rewards                                                    |
+    | `chunk`       | `None`     | number of actions that a step takes; see Action Space          |
 
     ## Snapshots
 
@@ -107,8 +115,11 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
         render_mode: str | None = None,
         obs_type: str = "pixels",
         reward_fn: RewardFn | None = None,
+        chunk: int | None = None,
     ):
-        self.task = WorldTask(world, device=device, obs_type=obs_type, reward_fn=reward_fn)
+        self.task = WorldTask(
+            world, device=device, obs_type=obs_type, reward_fn=reward_fn, chunk=chunk
+        )
         self.metadata = {**self.metadata, "render_fps": self.task.config.fps}
         check_render_mode(render_mode, self.metadata["render_modes"])
         self.render_mode = render_mode
@@ -136,14 +147,14 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
         return self.task.observation(outcome, 0), self.task.info(outcome, 0, beginning)
 
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Predict what `action` (A,) leads to.
+        """Predict what `action` leads to: (A,), or (k, A) with `chunk=k`.
 
         Raises:
             gym.error.InvalidAction: wrong shape or type, NaN or infinite.
             gym.error.ResetNeeded: before the first reset, or after the end.
         """
         state, before = self._running_episode()
-        action = check_actions(self.task.config, action, (self.task.config.action_dim,))
+        action = check_actions(self.task.config, action, self.task.action_shape)
         outcome = self.task.step(state, action[None], before)
         self._episode = state, outcome
         self._over = terminated = bool(outcome.terminated[0])

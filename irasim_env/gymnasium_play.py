@@ -36,9 +36,7 @@ class KeyboardActions(gym.Wrapper[Any, np.ndarray, Any, np.ndarray]):
             )
         self._world = env.unwrapped.task.world
         config = self._world.config
-        self.controls = controls or KeyControls(
-            low=config.action_low, high=config.action_high, names=config.action_names
-        )
+        self.controls = controls or KeyControls.of(config)
         self.action_space = gym.spaces.Box(-1, 1, (config.action_dim,), np.float32)
         self._action = self.controls.first_action()
 

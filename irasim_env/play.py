@@ -3,14 +3,17 @@
 import os
 import sys
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import tyro
 
 if TYPE_CHECKING:
-    from irasim_env.controls import Direction
+    from irasim_env.controls import KeyControls
+    from irasim_env.overlay import Overlay
     from irasim_env.player import Player
+    from world_model import WorldModel
 
 # Frames are enlarged by a whole factor to about this height.
 _HEIGHT = 480
@@ -36,13 +39,14 @@ class PlayConfig:
     """Interpolate between pixels instead of showing squares."""
     reality: bool = False
     """Show the real simulator beside the world from the first frame on."""
-    directions: tuple[
-        Literal["right", "left", "down", "up"], Literal["right", "left", "down", "up"]
-    ] = ("right", "down")
-    """Arrows that make the first and the second component of an action grow."""
+    directions: (
+        tuple[Literal["right", "left", "down", "up"], Literal["right", "left", "down", "up"]] | None
+    ) = None
+    """Arrows that make the first and the second component of an action grow (default: the
+    world's)."""
     speed: float = 1.0
     """Factor on what held keys do: 1 moves a position by 4 % of its range a step, and holds a
-    velocity at half its bound."""
+    velocity at what the world says, or half its bound."""
     auto_reset: bool = False
     """Begin again a second after an episode's end, instead of waiting for R."""
     max_episode_steps: int | None = None
@@ -53,6 +57,12 @@ class PlayConfig:
     """Play without a window: keys held or pressed, as in "right*20 right+down*10 wait*5 g n*3"."""
     steps: int | None = None
     """Play without a window: at most this many steps; no key is held once `keys` are done."""
+    typed: str | None = None
+    """Play without a window: actions as letters, as in "wwaasd" ("." is none); "-" reads lines of
+    them from the standard input. The session is recorded."""
+    chunk: int | None = None
+    """Most typed actions to predict at once. In a window keys then are collected and ENTER predicts
+    (default: without a window as many as the world predicts in one go, in a window 1)."""
 
     def __post_init__(self) -> None:
         for name in ("fps", "scale", "steps"):
@@ -63,22 +73,54 @@ class PlayConfig:
             raise ValueError(f"max_episode_steps is {self.max_episode_steps}, expected 0 or more")
         if self.record is not None and self.record.suffix != ".mp4":
             raise ValueError(f"record is {self.record}, expected a file name that ends in .mp4")
+        if self.chunk is not None and self.chunk < 1:
+            raise ValueError(f"chunk is {self.chunk}, expected at least 1 action")
+        if self.is_typed:
+            self.check_typed()
+
+    def check_typed(self) -> None:
+        """Raise ValueError if there is an option that typed actions do not know."""
+        for name in ("keys", "steps", "reality", "auto_reset", "max_episode_steps"):
+            if getattr(self, name):
+                raise ValueError(
+                    f"{name} is for steps at a steady rate, typed actions go without it; leave it "
+                    "out"
+                )
+
+    @property
+    def is_typed(self) -> bool:
+        """Typed actions are asked for."""
+        return self.typed is not None or self.chunk is not None
 
     @property
     def headless(self) -> bool:
         """Without a window."""
-        return self.keys is not None or self.steps is not None
+        return self.keys is not None or self.steps is not None or self.typed is not None
 
 
 def main(config: PlayConfig) -> None:
     """Play until the window is closed or the keys are done, then say how it went."""
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
-    from irasim_env.key_script import parse_keys
-    from irasim_env.player import COMMANDS, check_display
+    from irasim_env.player import check_display
+    from world_model import WorldModel
 
     if not config.headless:
         check_display()
-    player = make_player(config)
+    world = WorldModel.from_pretrained(config.world, device=config.device)
+    steady = config.keys is not None or config.steps is not None
+    # A chunk engine is too slow to be stepped at a steady rate: a window waits for what is typed.
+    if config.is_typed or (not steady and world.config.actions_at_once > 1):
+        play_typed(world, config)
+    else:
+        play_steadily(world, config)
+
+
+def play_steadily(world: "WorldModel", config: PlayConfig) -> None:
+    """Step at a steady rate, by the keys that are held."""
+    from irasim_env.key_script import parse_keys
+    from irasim_env.player import COMMANDS
+
+    player = make_player(config, world)
     try:
         if config.headless:
             holdable = player.session.controls.keys
@@ -92,24 +134,69 @@ def main(config: PlayConfig) -> None:
     print(summary(player))
 
 
-def make_player(config: PlayConfig) -> "Player":
-    """Load the world and put everything together."""
+def play_typed(world: "WorldModel", config: PlayConfig) -> None:
+    """Take typed actions, in a window or without one."""
+    import pygame
+
+    from irasim_env.typed import TypedSession, run_typed
+    from irasim_env.typed_window import TypedWindow
+
+    config.check_typed()
+    at_once = world.config.actions_at_once if config.headless else 1
+    controls = make_controls(world, config)
+    fps = config.fps or world.config.fps
+    session = TypedSession(
+        world,
+        controls,
+        make_overlay(world, controls, config),
+        chunk=config.chunk or at_once,
+        start=config.start,
+        seed=config.seed,
+        record=config.record or Path(f"irasim-play-{datetime.now():%Y%m%d-%H%M%S}.mp4"),
+        fps=fps,
+    )
+    try:
+        if config.typed is None:
+            TypedWindow(session, fps).run()
+        else:
+            run_typed(session, sys.stdin if config.typed == "-" else [config.typed])
+    finally:
+        session.save()
+        pygame.display.quit()
+    print(session.summary())
+
+
+def make_controls(world: "WorldModel", config: PlayConfig) -> "KeyControls":
+    """The world's keys, with what the options say otherwise."""
     from irasim_env.controls import KeyControls
+
+    return KeyControls.of(world.config, config.directions, config.speed)
+
+
+def make_overlay(world: "WorldModel", controls: "KeyControls", config: PlayConfig) -> "Overlay":
+    """What the window looks like."""
     from irasim_env.overlay import Overlay
+
+    about = world.config
+    return Overlay(
+        controls,
+        about.name,
+        (about.height, about.width),
+        reward_range=(about.reward_low, about.reward_high),
+        scale=config.scale or max(1, round(_HEIGHT / about.height)),
+        smooth=config.smooth,
+    )
+
+
+def make_player(config: PlayConfig, world: "WorldModel | None" = None) -> "Player":
+    """Put everything together, around the world of the config or a loaded one."""
     from irasim_env.play_session import PlaySession
     from irasim_env.player import Player
     from world_model import WorldModel
 
-    world = WorldModel.from_pretrained(config.world, device=config.device)
+    world = world or WorldModel.from_pretrained(config.world, device=config.device)
     about = world.config
-    directions: tuple[Direction, Direction] = config.directions
-    controls = KeyControls(
-        low=about.action_low,
-        high=about.action_high,
-        names=about.action_names,
-        directions=directions,
-        speed=config.speed,
-    )
+    controls = make_controls(world, config)
     limit = (
         about.max_episode_steps if config.max_episode_steps is None else config.max_episode_steps
     )
@@ -122,17 +209,9 @@ def make_player(config: PlayConfig) -> "Player":
     )
     if config.reality:
         session.show_reality()
-    overlay = Overlay(
-        controls,
-        about.name,
-        (about.height, about.width),
-        reward_range=(about.reward_low, about.reward_high),
-        scale=config.scale or max(1, round(_HEIGHT / about.height)),
-        smooth=config.smooth,
-    )
     return Player(
         session,
-        overlay,
+        make_overlay(world, controls, config),
         fps=config.fps or about.fps,
         record=config.record,
         auto_reset=config.auto_reset,
@@ -159,8 +238,9 @@ def cli(arguments: list[str]) -> None:
         PlayConfig,
         args=arguments,
         prog="irasim play",
-        description="Drive a learned world with arrow keys or mouse; H shows all keys. With --keys "
-        "or --steps it plays without a window.",
+        description="Drive a learned world with arrow keys or mouse; H shows all keys. Worlds with "
+        "the chunk engine wait for typed actions. With --keys, --steps or --typed it plays without "
+        "a window.",
     )
     import gymnasium as gym
 

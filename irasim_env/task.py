@@ -1,11 +1,11 @@
 """A world as a decision process: what the single and the vector environment share.
 
-Dimensions: B environments, T frames of a clip, H W pixels, A action components, n components of a
-low-dimensional observation.
+Dimensions: B environments, T frames of a clip, H W pixels, A action components, k actions of a
+chunk, n components of a low-dimensional observation.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,7 +13,7 @@ import numpy as np
 from gymnasium import spaces
 from torch import Tensor
 
-from irasim_env.actions import action_space
+from irasim_env.actions import action_shape, action_space, check_chunk
 from irasim_env.beginning import Beginning
 from world_model import StepOutput, WorldModel, WorldState
 
@@ -33,6 +33,8 @@ class Outcome:
     """float64 (B,), of the transition that led here; 0 after a reset."""
     terminated: np.ndarray
     """bool (B,), alike; False after a reset."""
+    chunk_frames: np.ndarray | None = None
+    """uint8 (B, k, H, W, 3), all frames of the last step where it took k actions at once."""
 
     def select(self, rows: Sequence[int]) -> "Outcome":
         """A copy that holds environments `rows` only, in that order (repeats allowed)."""
@@ -63,9 +65,11 @@ class WorldTask:
         obs_type: "pixels", or "pixels_" followed by the names of the world's low-dimensional
             observations ("pixels_agent_pos" for Push-T).
         reward_fn: Judges transitions instead of the world's head; see `WorldEnv`.
+        chunk: Number of actions that a step takes; None is one, without an axis of its own.
 
     Raises:
-        ValueError: no such world, no such `obs_type` in it, or another device than the model's.
+        ValueError: no such world, no such `obs_type` in it, another device than the model's, or
+            a `chunk` that is no positive number.
     """
 
     def __init__(
@@ -75,7 +79,9 @@ class WorldTask:
         device: str | None = None,
         obs_type: str = "pixels",
         reward_fn: RewardFn | None = None,
+        chunk: int | None = None,
     ):
+        self.chunk = check_chunk(chunk)
         self.world = load_world(world, device)
         self.config = config = self.world.config
         names = tuple(config.observations)
@@ -87,7 +93,8 @@ class WorldTask:
         self.names: tuple[str, ...] = choices[obs_type]
         self.reward_fn = reward_fn
         self.reward_available = config.reward_head or reward_fn is not None
-        self.action_space = action_space(config)
+        self.action_shape = action_shape(config, self.chunk)
+        self.action_space = action_space(config, self.chunk)
         self._state_spaces = {
             name: spaces.Box(np.array(bounds.low), np.array(bounds.high), dtype=np.float64)
             for name, bounds in config.observations.items()
@@ -135,15 +142,41 @@ class WorldTask:
         before: Outcome,
         rows: Sequence[int] | None = None,
     ) -> Outcome:
-        """One call of the model: advances `state` in place, returns what it shows then.
+        """Advances `state` in place by one action, or `chunk` of them; what it shows then.
+
+        An episode that ends within a chunk has the rewards up to its end, and shows the end.
 
         Args:
             state: The world's state of B environments.
-            actions: float32 (B, A), checked.
+            actions: float32 (B, A), or (B, k, A) with `chunk`, checked.
             before: What the environments showed before the actions.
             rows: Environments whose transition counts for `reward_fn`; default all.
         """
-        outcome = self._read(self.world.step_(state, actions))
+        if self.chunk is None:
+            outcome = self._read(self.world.step_(state, actions))
+            self._judge(before, actions, outcome, rows)
+            return outcome
+        made = self.world.step_chunk_(state, actions)
+        outcome, total = before, np.zeros(len(actions))
+        running = np.isin(range(len(actions)), range(len(actions)) if rows is None else rows)
+        for j in range(len(made)):
+            after = self._read(made.at(j))
+            still, over = np.flatnonzero(running).tolist(), np.flatnonzero(~running).tolist()
+            self._judge(outcome, actions[:, j], after, still)
+            total[still] += after.reward[still]
+            after.put(over, outcome.select(over))
+            running &= ~after.terminated
+            outcome = after
+        return replace(outcome, reward=total, chunk_frames=_to_host(made.frames, np.uint8))
+
+    def _judge(
+        self,
+        before: Outcome,
+        actions: np.ndarray,
+        outcome: Outcome,
+        rows: Sequence[int] | None,
+    ) -> None:
+        """Set reward and end of `rows` (default all) in `outcome` to what `reward_fn` says."""
         if self.reward_fn is not None:
             for row in range(len(actions)) if rows is None else rows:
                 frames = np.stack((before.frame[row], outcome.frame[row]))  # (2, H, W, 3)
@@ -153,7 +186,6 @@ class WorldTask:
                         f"reward_fn returned {judged!r}, expected a tuple (reward, terminated)"
                     )
                 outcome.reward[row], outcome.terminated[row] = judged
-        return outcome
 
     def _read(self, output: StepOutput) -> Outcome:
         """Copy the model's output to the host; states into their spaces' type and bounds."""
@@ -192,6 +224,8 @@ class WorldTask:
             info["is_success"] = bool(outcome.terminated[row])
         if beginning is not None:
             info |= {"start": beginning.start, "noise_seed": beginning.noise_seed}
+        elif outcome.chunk_frames is not None:
+            info["frames"] = outcome.chunk_frames[row].copy()
         return info
 
 

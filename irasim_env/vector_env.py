@@ -32,6 +32,7 @@ class WorldVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
         render_mode: None or "rgb_array".
         obs_type: As for `WorldEnv`.
         reward_fn: As for `WorldEnv`; called for each environment.
+        chunk: As for `WorldEnv`: a step takes (B, k, A) actions.
         max_episode_steps: Time limit, one for all or one each; None or -1 is none.
         autoreset_mode: "NextStep", "SameStep" or "Disabled", or Gymnasium's enum (which
             `spec.to_json()` cannot write). In "Disabled", reset what has ended with
@@ -52,6 +53,7 @@ class WorldVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
         render_mode: str | None = None,
         obs_type: str = "pixels",
         reward_fn: RewardFn | None = None,
+        chunk: int | None = None,
         max_episode_steps: int | Sequence[int] | None = None,
         autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
     ):
@@ -61,7 +63,9 @@ class WorldVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
         self.num_envs = num_envs
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         self._limits = _time_limits(max_episode_steps, num_envs)
-        self.task = WorldTask(world, device=device, obs_type=obs_type, reward_fn=reward_fn)
+        self.task = WorldTask(
+            world, device=device, obs_type=obs_type, reward_fn=reward_fn, chunk=chunk
+        )
         self.metadata = {
             **self.metadata,
             "render_fps": self.task.config.fps,
@@ -119,7 +123,7 @@ class WorldVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
     def step(  # type: ignore[override]
         self, actions: Any
     ) -> tuple[Observation, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Step all environments with actions (B, A).
+        """Step all environments with actions (B, A), or (B, k, A) with `chunk=k`.
 
         Returns:
             Observations, rewards float64 (B,), terminations and truncations bool (B,), infos.
@@ -136,7 +140,7 @@ class WorldVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
                 f"cannot step: the episodes of environments {ended} are over; reset them with "
                 "reset(options={'reset_mask': mask})"
             )
-        shape = (self.num_envs, self.task.config.action_dim)
+        shape = (self.num_envs, *self.task.action_shape)
         actions = check_actions(self.task.config, actions, shape, ignored=self._over)
         running = np.flatnonzero(~self._over).tolist()
         if running:

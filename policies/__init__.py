@@ -1,1 +1,1 @@
-"""TODO."""
+"""Policies: experts, and (to come) planners and policy evaluation inside learned worlds."""

@@ -8,7 +8,7 @@ import numpy as np
 from training.clips import ClipStore
 from training.episodes import list_episodes, read_annotation, read_episode
 from training.presets import TrainConfig
-from world_model import Start, Starts, WorldConfig
+from world_model import Start, Starts, StreamingConfig
 from world_model.config import (
     CodecConfig,
     DenoiserConfig,
@@ -18,23 +18,23 @@ from world_model.config import (
 )
 
 
-def describe_world(config: TrainConfig, store: ClipStore, codec: CodecConfig) -> WorldConfig:
+def describe_world(config: TrainConfig, store: ClipStore, codec: CodecConfig) -> StreamingConfig:
     """The config of the world that a training run makes.
 
     Bounds of actions and observations are those of the environment's spaces if the episodes name
     one that can be made here, else the range of the data.
     """
     annotation = read_annotation(config.data, "train", store.episode_ids[0])
-    spaces = _environment_bounds(annotation["env_id"], annotation.get("env_kwargs", {}))
-    low, high = spaces.get("action") or _data_bounds(store.actions.cpu().numpy())
+    spaces = environment_bounds(annotation["env_id"], annotation.get("env_kwargs", {}))
+    low, high = spaces.get("action") or data_bounds(store.actions.cpu().numpy())
     observations = {}
     for name, values in store.states.items():
-        bounds = spaces.get(name) or _data_bounds(values.cpu().numpy())
+        bounds = spaces.get(name) or data_bounds(values.cpu().numpy())
         observations[name] = ObservationConfig(low=bounds[0], high=bounds[1])
     rewards = store.rewards[~store.rewards.isnan()]
     _, height, width, _ = store.frames.shape
     known = "action" in spaces
-    return WorldConfig(
+    return StreamingConfig(
         name=config.name,
         height=height,
         width=width,
@@ -90,7 +90,7 @@ def take_starts(root: Path, split: str, num_frames: int, limit: int) -> Starts:
 Bounds = tuple[tuple[float, ...], tuple[float, ...]]
 
 
-def _environment_bounds(env_id: str, kwargs: dict[str, Any]) -> dict[str, Bounds]:
+def environment_bounds(env_id: str, kwargs: dict[str, Any]) -> dict[str, Bounds]:
     """Bounds of the action (under "action") and of each named observation, where finite."""
     import gymnasium as gym
 
@@ -110,7 +110,7 @@ def _environment_bounds(env_id: str, kwargs: dict[str, Any]) -> dict[str, Bounds
     }
 
 
-def _data_bounds(values: np.ndarray) -> Bounds:
+def data_bounds(values: np.ndarray) -> Bounds:
     """Range of data (n, k), a little widened; never empty."""
     low, high = values.min(0), values.max(0)
     margin = 0.02 * (high - low) + 1e-6

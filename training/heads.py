@@ -8,11 +8,11 @@ from tqdm import trange
 from training.clips import ClipStore
 from training.objective import Batch, StreamingObjective, head_loss, make_batch
 from training.presets import TrainConfig
-from world_model import WorldModel
+from world_model import StreamingWorld
 
 
 def train_head(
-    world: WorldModel,
+    world: StreamingWorld,
     store: ClipStore,
     config: TrainConfig,
     accelerator: Accelerator,

@@ -20,7 +20,7 @@ from world_model.codec import encode_clip
 from world_model.config import WorldConfig
 from world_model.frames import frames_to_pixels
 from world_model.noise import counted_index, counted_noise, counted_uniform
-from world_model.world import WorldModel
+from world_model.streaming_world import StreamingWorld
 
 # Streams of the counted numbers of one sample; 0 picks its clip (training/clips.py).
 NOISE, LEVELS, ROUNDS = 1, 2, 3
@@ -41,7 +41,7 @@ class Losses:
 class StreamingObjective(nn.Module):
     """Loss of a batch of clips; `forward` is what data-parallel training wraps."""
 
-    def __init__(self, world: WorldModel, head_weight: float = 0.02):
+    def __init__(self, world: StreamingWorld, head_weight: float = 0.02):
         super().__init__()
         self.denoiser, self.head = world.denoiser, world.head
         self.config = world.config
@@ -57,9 +57,12 @@ class StreamingObjective(nn.Module):
         noisy = (1 - levels) * change + levels * batch.noise
         predicted, tokens = self.denoiser(noisy, previous, batch.levels, batch.actions, batch.acted)
         error = (predicted.float() - change).square().flatten(2).mean(-1)  # (B, T)
-        clean = batch.valid & (batch.levels == 0)
+        # At every level: where things will be, asked for in numbers, is learned sooner than in
+        # pixels, and the denoiser profits.
         head = head_loss(self.head(tokens.float()), batch, self.config)
-        return Losses(dynamics=(error * valid).sum(), head=self.head_weight * (head * clean).sum())
+        return Losses(
+            dynamics=(error * valid).sum(), head=self.head_weight * (head * batch.valid).sum()
+        )
 
     @torch.no_grad()
     def roll(self, batch: "Batch") -> Tensor:
@@ -105,7 +108,7 @@ class Batch:
 
 
 def make_batch(
-    world: WorldModel, clips: Clips, seed: int, samples: Tensor, max_rounds: int
+    world: StreamingWorld, clips: Clips, seed: int, samples: Tensor, max_rounds: int
 ) -> Batch:
     """Encode clips and draw the numbers of samples (B,): a function of (seed, sample)."""
     seeds = torch.full_like(samples, seed)

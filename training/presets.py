@@ -113,11 +113,14 @@ class TrainConfig:
                 f"batch_clips {self.batch_clips} does not divide into accumulation "
                 f"{self.accumulation} parts"
             )
-        if not 0 <= self.rollout_from <= self.decay_from <= self.heads_from <= 1:
-            raise ValueError(
-                "phases are out of order: expected 0 <= rollout_from <= decay_from <= "
-                f"heads_from <= 1, got {self.rollout_from}, {self.decay_from}, {self.heads_from}"
-            )
+        if not 0 < self.heads_from <= 1:
+            raise ValueError(f"heads_from is {self.heads_from}, expected a share in (0, 1]")
+        for name in ("rollout_from", "decay_from"):
+            if not 0 <= getattr(self, name) <= self.heads_from:
+                raise ValueError(
+                    f"phases are out of order: {name} is {getattr(self, name)}, expected 0 to "
+                    f"heads_from, {self.heads_from}"
+                )
         for text in (self.budget, self.validate_every, self.save_every):
             seconds(text)
 

@@ -6,31 +6,39 @@ dynamics on the model's own rollouts; the head. The world that is kept has the a
 
 import dataclasses
 import json
-import platform
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import tyro
 
+from training.chunk_presets import CHUNK_PRESETS, ChunkTrainConfig
 from training.presets import PRESETS, TrainConfig, seconds
+from training.run_directory import STATE, environment, make_accelerator, write_config
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from training.clips import ClipStore
     from training.trainer import Trainer
-    from world_model import WorldModel
+    from world_model import StreamingWorld
 
 SPLITS = ("train", "val", "test")
+# A run that goes on may be given more time, or report otherwise; all else must be as it was.
+FREE = {"budget", "max_steps", "save_every", "validate_every", "validation_episodes"}
 
 
 def cli(arguments: list[str]) -> None:
-    """Run `irasim train ...`."""
-    main(parse(arguments))
+    """Run `irasim train ...`: the preset tells which kind of model, and so which trainer."""
+    config = parse(arguments)
+    if isinstance(config, ChunkTrainConfig):
+        from training.chunk_train import main as train_chunk_model
+
+        train_chunk_model(config)
+    else:
+        main(config)
 
 
-def parse(arguments: list[str]) -> TrainConfig:
+def parse(arguments: list[str]) -> TrainConfig | ChunkTrainConfig:
     """The config that command-line arguments ask for: a preset, then what overrides it."""
     name = "default"
     for i, argument in enumerate(arguments):
@@ -38,33 +46,29 @@ def parse(arguments: list[str]) -> TrainConfig:
             name = arguments[i + 1]
         elif argument.startswith("--preset="):
             name = argument.removeprefix("--preset=")
-    if name not in PRESETS:
-        raise SystemExit(f"irasim train: no preset {name!r}; choose one of {', '.join(PRESETS)}")
+    presets = PRESETS | CHUNK_PRESETS
+    if name not in presets:
+        raise SystemExit(f"irasim train: no preset {name!r}; choose one of {', '.join(presets)}")
+    preset = presets[name]()
     return tyro.cli(
-        TrainConfig,
-        default=PRESETS[name](),
+        type(preset),
+        default=preset,
         args=arguments,
         prog="irasim train",
-        description="Train a world: from recorded episodes (or none) to a world directory.",
+        description="Train a world: from recorded episodes (or none) to a world directory. Models "
+        "that denoise chunks of frames (IRASim, LVDM, VDM) have options of their own: "
+        "irasim train --preset rt1_frame_ada --help.",
     )
 
 
 def main(config: TrainConfig) -> Path:
     """Train; returns the world's directory. A run that was stopped goes on where it was."""
-    from accelerate import Accelerator
-    from accelerate.utils import ProjectConfiguration
-
-    accelerator = Accelerator(
-        cpu=config.cpu,
-        mixed_precision=config.mixed_precision,
-        log_with="tensorboard",
-        project_config=ProjectConfiguration(
-            project_dir=str(config.out), logging_dir=str(config.out / "logs")
-        ),
+    accelerator = make_accelerator(
+        config.out, cpu=config.cpu, mixed_precision=config.mixed_precision
     )
     if accelerator.is_main_process:
         config.out.mkdir(parents=True, exist_ok=True)
-        write_config(config)
+        write_config(config, config.out, FREE)
         collect_missing(config)
     accelerator.wait_for_everyone()
     accelerator.init_trackers("tensorboard")
@@ -79,23 +83,6 @@ def main(config: TrainConfig) -> Path:
     accelerator.wait_for_everyone()
     accelerator.end_training()
     return directory
-
-
-def write_config(config: TrainConfig) -> None:
-    """Keep the resolved config beside the run; refuse to mix two runs in one directory."""
-    path = config.out / "train_config.json"
-    content = json.loads(json.dumps(dataclasses.asdict(config), default=str))
-    if path.exists() and (config.out / "state.pt").exists():
-        before = json.loads(path.read_text())
-        # A run may be given more time, or report otherwise; all else must be as it was.
-        free = {"budget", "max_steps", "save_every", "validate_every", "validation_episodes"}
-        changed = [k for k in content if k not in free and before.get(k) != content[k]]
-        if changed:
-            raise SystemExit(
-                f"{config.out} holds a run with another {', '.join(changed)}; choose another "
-                "--out, or delete it to start anew"
-            )
-    path.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def collect_missing(config: TrainConfig) -> None:
@@ -128,7 +115,7 @@ def collect_missing(config: TrainConfig) -> None:
 
 def prepare(
     config: TrainConfig, accelerator: "Accelerator"
-) -> tuple["Trainer", "WorldModel", "ClipStore"]:
+) -> tuple["Trainer", "StreamingWorld", "ClipStore"]:
     """Data in device memory, a fresh or resumed world, and its trainer."""
     import torch
 
@@ -136,7 +123,7 @@ def prepare(
     from training.codec import prepare_codec
     from training.describe import describe_world, take_starts
     from training.trainer import Trainer
-    from world_model import WorldModel
+    from world_model import StreamingWorld
 
     store = ClipStore(config.data, "train", accelerator.device)
     validation = ClipStore(config.data, "val", accelerator.device)
@@ -145,11 +132,11 @@ def prepare(
     starts = take_starts(config.data, "val", config.start_frames, config.max_starts)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        world = WorldModel.create(world_config, starts)
+        world = StreamingWorld(world_config, starts).eval()
     world.codec = codec
     world.to(accelerator.device)
     trainer = Trainer(world, store, config, accelerator)
-    state = config.out / "state.pt"
+    state = config.out / STATE
     if state.exists():
         trainer.load_state(state)
         accelerator.print(f"resumed at step {trainer.progress.step}")
@@ -162,7 +149,7 @@ def prepare(
 
 
 def run_dynamics(
-    trainer: "Trainer", world: "WorldModel", validation: "ClipStore", config: TrainConfig
+    trainer: "Trainer", world: "StreamingWorld", validation: "ClipStore", config: TrainConfig
 ) -> None:
     """Both dynamics phases, with logs, validation and saves on the way."""
     from tqdm import tqdm
@@ -191,13 +178,13 @@ def run_dynamics(
             validate(trainer, world, validation, config)
         if progress.elapsed - saved > seconds(config.save_every):
             saved = progress.elapsed
-            trainer.save_state(config.out / "state.pt")
+            trainer.save_state(config.out / STATE)
     bar.close()
     if accelerator.is_main_process:
-        trainer.save_state(config.out / "state.pt")
+        trainer.save_state(config.out / STATE)
 
 
-def run_head(trainer: "Trainer", world: "WorldModel", config: TrainConfig) -> float:
+def run_head(trainer: "Trainer", world: "StreamingWorld", config: TrainConfig) -> float:
     """The head's phase: its share of the dynamics' steps. Nothing to do for a world without."""
     from training.heads import train_head
 
@@ -215,7 +202,7 @@ def run_head(trainer: "Trainer", world: "WorldModel", config: TrainConfig) -> fl
 
 
 def validate(
-    trainer: "Trainer", world: "WorldModel", validation: "ClipStore", config: TrainConfig
+    trainer: "Trainer", world: "StreamingWorld", validation: "ClipStore", config: TrainConfig
 ) -> dict[str, float]:
     """Predict validation episodes with the averaged weights; log, print and film them."""
     from training.validate import predict_episodes
@@ -233,7 +220,7 @@ def validate(
 
 def finish(
     trainer: "Trainer",
-    world: "WorldModel",
+    world: "StreamingWorld",
     validation: "ClipStore",
     head_loss: float,
     config: TrainConfig,
@@ -258,24 +245,3 @@ def finish(
     (directory / "train.json").write_text(json.dumps(report, indent=2, default=str) + "\n")
     print(f"{directory}: " + "  ".join(f"{k} {v:.2f}" for k, v in report["validation"].items()))
     print(f"next: irasim bench quality --world {directory} --data {config.data}")
-
-
-def environment(accelerator: "Accelerator") -> dict[str, Any]:
-    """Versions and hardware of this run."""
-    import os
-
-    import accelerate
-    import torch
-
-    cuda = torch.cuda.is_available() and accelerator.device.type == "cuda"
-    hardware = torch.cuda.get_device_name() if cuda else f"{os.cpu_count()} CPU cores"
-    return {
-        "hardware": hardware,
-        "processes": accelerator.num_processes,
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "accelerate": accelerate.__version__,
-        },
-        "date": time.strftime("%Y-%m-%d"),
-    }

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -74,25 +75,29 @@ def _fetch_world(repo_id: str) -> Path:
 
 
 def load_world(name_or_path: str | Path) -> "WorldModel":
-    """Read a world directory; weights become float32.
+    """Read a world directory of any engine; weights become float32.
 
     Raises:
         ValueError: No such world, an unknown or missing config key, a damaged file, or weights
             that do not fit the config.
     """
-    from world_model.world import WorldModel
+    from world_model.world import engine
 
     directory = find_world(name_or_path)
     config, checksums = read_config(directory)
     for name in (WEIGHTS, STARTS):
         _check_file(directory / name, checksums.get(name))
-    world = WorldModel(config, Starts.load(directory / STARTS))
+    kind = engine(config)
+    with torch.device(kind.built_on):
+        world = kind(config, Starts.load(directory / STARTS))
     try:
         weights = load_file(directory / WEIGHTS)
     except SafetensorError as error:
         raise ValueError(f"{directory / WEIGHTS} is damaged ({error}); restore it") from error
     try:
-        world.load_state_dict({k: v.float() for k, v in weights.items()}, strict=True)
+        # Assigned, not copied: gigabytes in a chunk world.
+        floats = {k: v.float() for k, v in weights.items()}
+        world.load_state_dict(floats, strict=True, assign=True)
     except RuntimeError as error:
         raise ValueError(f"{directory / WEIGHTS} does not fit {CONFIG}: {error}") from error
     return world
@@ -114,9 +119,12 @@ def read_config(directory: Path) -> tuple[WorldConfig, dict[str, str]]:
 def save_world(world: "WorldModel", directory: Path) -> None:
     """Write a world directory; each file appears whole or not at all, the config last."""
     directory.mkdir(parents=True, exist_ok=True)
-    half = {k: v.detach().half().contiguous().cpu() for k, v in world.state_dict().items()}
+    weights = {
+        k: v.detach().to("cpu", world.stored_dtype).contiguous()
+        for k, v in world.state_dict().items()
+    }
     with _whole(directory / WEIGHTS) as path:
-        save_file(half, path)
+        save_file(weights, path)
     with _whole(directory / STARTS) as path:
         world.starts.save(path)
     checksums = {name: _checksum(directory / name) for name in (WEIGHTS, STARTS)}
@@ -140,7 +148,8 @@ def _whole(path: Path) -> Iterator[Path]:
 
 
 def _checksum(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _check_file(path: Path, checksum: str | None) -> None:

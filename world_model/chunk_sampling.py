@@ -27,7 +27,7 @@ def sample_chunk(
     sampler: Sampler = "pndm",
     num_steps: int = 50,
     guidance: float = 1.0,
-    generator: torch.Generator | None = None,
+    generator: torch.Generator | list[torch.Generator] | None = None,
 ) -> Tensor:
     """Samples the frames that follow a given one under actions.
 
@@ -47,7 +47,8 @@ def sample_chunk(
         num_steps: Denoising steps.
         guidance: Classifier-free guidance (2207.12598): 1 is the conditional prediction alone;
             any other value also evaluates the denoiser without actions.
-        generator: Stream of ddpm's draws; without it the same noise gives the same frames.
+        generator: Stream of ddpm's draws, or a list of one for each batch item; without it the
+            same noise gives the same frames.
 
     Returns:
         (B, K + 1, C, h, w), the given frame first.
@@ -125,6 +126,21 @@ def pad_actions(actions: Tensor, num_actions: int) -> Tensor:
     return torch.cat([actions, actions[:, :1].expand(-1, missing, -1)], dim=1)
 
 
+def network_evaluations(sampler: Sampler, num_steps: int) -> int:
+    """Passes through the denoiser that a chunk takes, each twice with guidance.
+
+    Raises:
+        ValueError: no such sampler, or a number of steps that it does not take.
+    """
+    if sampler not in get_args(Sampler):
+        raise ValueError(f"no sampler {sampler!r}, expected one of {', '.join(get_args(Sampler))}")
+    fewest = 4 if sampler == "pndm" else 1  # PNDM is of order 4
+    if not fewest <= num_steps <= NUM_TRAIN_STEPS:
+        raise ValueError(f"num_steps is {num_steps}, {sampler} takes {fewest} to {NUM_TRAIN_STEPS}")
+    # The first three steps of PNDM are Runge-Kutta's, of four evaluations.
+    return num_steps + 9 if sampler == "pndm" else num_steps
+
+
 def _guided(denoiser: Denoiser, x: Tensor, t: Tensor, actions: Tensor, guidance: float) -> Tensor:
     """The denoiser's output, its noise pushed away from the unconditional prediction."""
     output = denoiser(x, t, actions)
@@ -143,9 +159,7 @@ def _scheduler(sampler: Sampler, num_steps: int) -> Any:
     from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
     from diffusers.schedulers.scheduling_pndm import PNDMScheduler
 
-    fewest = 4 if sampler == "pndm" else 1  # PNDM is of order 4
-    if not fewest <= num_steps <= NUM_TRAIN_STEPS:
-        raise ValueError(f"num_steps is {num_steps}, {sampler} takes {fewest} to {NUM_TRAIN_STEPS}")
+    network_evaluations(sampler, num_steps)  # refuses what there is not
     common = {
         "num_train_timesteps": NUM_TRAIN_STEPS,
         "beta_start": BETA_START,
@@ -162,11 +176,14 @@ def _scheduler(sampler: Sampler, num_steps: int) -> Any:
             return DDIMScheduler(**common, clip_sample=False)
         case "dpm-solver++":
             return DPMSolverMultistepScheduler(**common)
-    raise ValueError(f"no sampler {sampler!r}, expected one of {', '.join(get_args(Sampler))}")
 
 
 def _ddpm_step(
-    scheduler: Any, output: Tensor, step: Tensor, latents: Tensor, generator: torch.Generator
+    scheduler: Any,
+    output: Tensor,
+    step: Tensor,
+    latents: Tensor,
+    generator: torch.Generator | list[torch.Generator],
 ) -> Tensor:
     """One ancestral step, with the predicted variance if the output has one."""
     if output.shape[2] == latents.shape[2]:

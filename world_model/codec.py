@@ -1,6 +1,6 @@
 """Frames to latents and back."""
 
-from typing import cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,14 +29,12 @@ class AutoencoderCodec(nn.Module):
 
     def __init__(self, config: CodecConfig):
         super().__init__()
-        import diffusers
+        from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+        from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 
-        kinds = {
-            "autoencoder_kl": diffusers.AutoencoderKL,
-            "autoencoder_tiny": diffusers.AutoencoderTiny,
-        }
+        kinds = {"autoencoder_kl": AutoencoderKL, "autoencoder_tiny": AutoencoderTiny}
         self.scaling_factor = config.scaling_factor
-        self.autoencoder = cast(nn.Module, kinds[config.kind](**config.settings))
+        self.autoencoder: Any = kinds[config.kind](**config.settings)
 
     def encode(self, pixels: Tensor) -> Tensor:
         """(B, 3, H, W) in [-1, 1] -> (B, C, h, w); the mean where the encoder gives a Gaussian."""

@@ -1,8 +1,13 @@
-"""What a world is: the content of its `config.json`, strictly read."""
+"""What a world is: the content of its `config.json`, strictly read.
+
+`WorldConfig` is what every world says; each engine has its own: `StreamingConfig` here,
+`ChunkConfig` in chunk_config.py.
+"""
 
 import dataclasses
 import json
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -81,6 +86,23 @@ class ObservationConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class KeysConfig:
+    """How a keyboard drives the world's actions."""
+
+    directions: tuple[Literal["right", "left", "down", "up"], ...] = ("right", "down")
+    """Where the first and the second component of an action grow, as seen in the picture."""
+    velocity: float | None = None
+    """What a held key sets a component to whose bounds are symmetric, in the environment's own
+    units. None: half its bound."""
+
+    def __post_init__(self) -> None:
+        if len(self.directions) != 2:
+            raise ValueError(f"keys have {len(self.directions)} directions, expected two")
+        if self.velocity is not None and not self.velocity > 0:
+            raise ValueError(f"velocity of keys is {self.velocity}, expected a positive number")
+
+
+@dataclass(frozen=True, kw_only=True)
 class GroundTruthConfig:
     """The Gymnasium environment that a world was learned from."""
 
@@ -89,8 +111,8 @@ class GroundTruthConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class WorldConfig:
-    """All that a world is beside its weights."""
+class WorldConfig(ABC):
+    """All that a world is beside its weights, whatever its engine."""
 
     name: str
     height: int
@@ -111,20 +133,11 @@ class WorldConfig:
     """Reaching the end is success, as in Push-T."""
     max_episode_steps: int | None = None
     ground_truth: GroundTruthConfig | None = None
-    engine: Literal["streaming"] = "streaming"
+    keys: KeysConfig = field(default_factory=KeysConfig)
     codec: CodecConfig = field(default_factory=CodecConfig)
-    denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
-    sampler: SamplerConfig = field(default_factory=SamplerConfig)
 
     def __post_init__(self) -> None:
         check_bounds("action", self.action_low, self.action_high)
-        cell = self.codec.downscale * self.denoiser.patch
-        if self.height % cell or self.width % cell:
-            raise ValueError(
-                f"frames of {self.height} x {self.width} do not divide into tokens of {cell} x "
-                f"{cell} pixels (codec downscale {self.codec.downscale} x patch "
-                f"{self.denoiser.patch}); choose another patch"
-            )
         if self.action_names and len(self.action_names) != self.action_dim:
             raise ValueError(
                 f"{len(self.action_names)} action_names for {self.action_dim} action components"
@@ -141,6 +154,68 @@ class WorldConfig:
         return self.codec.latent_channels, self.height // scale, self.width // scale
 
     @property
+    @abstractmethod
+    def context(self) -> int:
+        """Frames before the present one that a prediction sees."""
+
+    @property
+    @abstractmethod
+    def num_steps(self) -> int:
+        """Denoising steps of a prediction."""
+
+    @property
+    @abstractmethod
+    def evaluations_per_step(self) -> int:
+        """Passes through the denoiser that one step of the world takes."""
+
+    @property
+    @abstractmethod
+    def actions_at_once(self) -> int:
+        """Most actions that are predicted together, at the cost of one."""
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), indent=2)
+
+    @classmethod
+    def from_json(cls, text: str, source: str = "config.json") -> "WorldConfig":
+        """Read the config of whichever engine it names, strictly.
+
+        Raises:
+            ValueError: not JSON, an unknown or a missing key, or a value of the wrong type.
+        """
+        try:
+            data = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{source} is not JSON ({error}); restore the file") from error
+        engine = data.get("engine", "streaming") if isinstance(data, dict) else "streaming"
+        if engine == "streaming":
+            return read_dataclass(StreamingConfig, data, source)
+        if engine == "chunk":
+            from world_model.chunk_config import ChunkConfig  # loads torch
+
+            return read_dataclass(ChunkConfig, data, source)
+        raise ValueError(f"{source}: engine: expected streaming or chunk, got {engine!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamingConfig(WorldConfig):
+    """A world that predicts one frame a step, over a ring of its past."""
+
+    engine: Literal["streaming"] = "streaming"
+    denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
+    sampler: SamplerConfig = field(default_factory=SamplerConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        cell = self.codec.downscale * self.denoiser.patch
+        if self.height % cell or self.width % cell:
+            raise ValueError(
+                f"frames of {self.height} x {self.width} do not divide into tokens of {cell} x "
+                f"{cell} pixels (codec downscale {self.codec.downscale} x patch "
+                f"{self.denoiser.patch}); choose another patch"
+            )
+
+    @property
     def grid(self) -> tuple[int, int]:
         """Rows and columns of tokens in a frame."""
         _, height, width = self.latent_shape
@@ -154,21 +229,13 @@ class WorldConfig:
     def num_steps(self) -> int:
         return self.sampler.num_steps
 
-    def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), indent=2)
+    @property
+    def evaluations_per_step(self) -> int:
+        return self.num_steps + 1  # the last writes the cache
 
-    @classmethod
-    def from_json(cls, text: str, source: str = "config.json") -> "WorldConfig":
-        """Read a config strictly.
-
-        Raises:
-            ValueError: not JSON, an unknown or a missing key, or a value of the wrong type.
-        """
-        try:
-            data = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{source} is not JSON ({error}); restore the file") from error
-        return read_dataclass(cls, data, source)
+    @property
+    def actions_at_once(self) -> int:
+        return 1
 
 
 def check_bounds(what: str, low: tuple[float, ...], high: tuple[float, ...]) -> None:

@@ -228,6 +228,7 @@ class IRASim(nn.Module):
         t: Tensor,
         actions: Tensor | None,
         generator: torch.Generator | None = None,
+        dropped: Tensor | None = None,
     ) -> Tensor:
         """Predicts the noise in every frame.
 
@@ -237,6 +238,8 @@ class IRASim(nn.Module):
             actions: (B, T - 1, A) as the model was trained (scaled), action k leading to frame
                 k + 1; None uses the null embedding for the whole batch (for guidance).
             generator: Stream of the condition dropout; used in training mode only.
+            dropped: bool (B,), whose actions are replaced by the null embedding, in place of the
+                condition dropout's draw.
 
         Returns:
             (B, T, C, h, w), or with learned sigma (B, T, 2C, h, w), noise first.
@@ -246,7 +249,9 @@ class IRASim(nn.Module):
         tokens = self.patch_embedding(x.to(dtype).flatten(0, 1))
         tokens = rearrange(tokens, "(b t) d r c -> b t (r c) d", b=len(x)) + self.spatial_position
         time = self.time_embedding(timestep_embedding(t, TIME_FEATURES).to(dtype))[:, None, None]
-        action = self._condition(None if actions is None else actions.to(dtype), len(x), generator)
+        action = self._condition(
+            None if actions is None else actions.to(dtype), len(x), generator, dropped
+        )
         spatial = time + action  # (B, T or 1, 1, D)
         by_video = self.config.conditioning == "video"
         temporal = spatial if by_video else time  # (B, 1, 1, D)
@@ -267,7 +272,11 @@ class IRASim(nn.Module):
         return frames.to(x.dtype)
 
     def _condition(
-        self, actions: Tensor | None, batch: int, generator: torch.Generator | None
+        self,
+        actions: Tensor | None,
+        batch: int,
+        generator: torch.Generator | None,
+        dropped: Tensor | None,
     ) -> Tensor:
         """Embeds actions for the spatial blocks: (B, T, 1, D) by frame, (B, 1, 1, D) by video."""
         if actions is None:
@@ -279,9 +288,9 @@ class IRASim(nn.Module):
             embedding = torch.cat([first, embedding], dim=1)  # (B, T, D)
         else:
             embedding = embedding[:, None]  # (B, 1, D)
-        if self.training:
+        if self.training or dropped is not None:
             embedding = drop_condition(
-                embedding, self.null_action, self.config.condition_dropout, generator
+                embedding, self.null_action, self.config.condition_dropout, generator, dropped
             )
         return embedding[:, :, None]
 

@@ -64,7 +64,11 @@ def sincos_table_2d(width: int, rows: int, columns: int) -> Tensor:
 
 
 def drop_condition(
-    embedding: Tensor, null: Tensor, probability: float, generator: torch.Generator | None
+    embedding: Tensor,
+    null: Tensor,
+    probability: float,
+    generator: torch.Generator | None,
+    dropped: Tensor | None = None,
 ) -> Tensor:
     """Replaces whole batch items of a condition by the null embedding, for guidance.
 
@@ -73,11 +77,13 @@ def drop_condition(
         null: Broadcasts against one item of `embedding`.
         probability: Chance of each item to be replaced.
         generator: Stream of the draw; None draws from torch's default one, as nn.Dropout does.
+        dropped: bool (B,), the items to replace; then nothing is drawn.
 
     Returns:
         Like `embedding`.
     """
-    device = embedding.device if generator is None else generator.device
-    draws = torch.rand(len(embedding), generator=generator, device=device)
-    dropped = (draws < probability).to(embedding.device)
+    if dropped is None:
+        device = embedding.device if generator is None else generator.device
+        draws = torch.rand(len(embedding), generator=generator, device=device)
+        dropped = (draws < probability).to(embedding.device)
     return torch.where(dropped.view(-1, *[1] * (embedding.ndim - 1)), null, embedding)

@@ -150,6 +150,7 @@ class UNet3D(nn.Module):
         t: Tensor,
         actions: Tensor | None,
         generator: torch.Generator | None = None,
+        dropped: Tensor | None = None,
     ) -> Tensor:
         """Predicts the noise in every frame.
 
@@ -159,6 +160,8 @@ class UNet3D(nn.Module):
             actions: (B, T - 1, A) as the model was trained (scaled), action k leading to frame
                 k + 1; None uses the null embedding for the whole batch (for guidance).
             generator: Stream of the condition dropout; used in training mode only.
+            dropped: bool (B,), whose actions are replaced by the null embedding, in place of the
+                condition dropout's draw.
 
         Returns:
             (B, T, C, H, W).
@@ -169,7 +172,7 @@ class UNet3D(nn.Module):
         paddings = list(
             zip(*(resampling_paddings(side, num_levels) for side in x.shape[-2:]), strict=True)
         )
-        condition = self._condition(t, actions, len(x), generator)
+        condition = self._condition(t, actions, len(x), generator, dropped)
         time = (self.time_bias(x.shape[1]), rotary_angles(self.rotary_frequencies, x.shape[1]))
         hidden = self.first(rearrange(x.to(dtype), "b t c h w -> b c t h w"))
         hidden = self.first_temporal(hidden, *time)
@@ -195,6 +198,7 @@ class UNet3D(nn.Module):
         actions: Tensor | None,
         batch: int,
         generator: torch.Generator | None,
+        dropped: Tensor | None,
     ) -> Tensor:
         """Embeddings of time and actions side by side, (B, 4 dim + action_width)."""
         dtype = self.first.weight.dtype
@@ -203,9 +207,9 @@ class UNet3D(nn.Module):
             action = self.null_action.expand(batch, -1)
         else:
             action = self.action_embedding(actions.to(dtype).flatten(1))
-            if self.training:
+            if self.training or dropped is not None:
                 action = drop_condition(
-                    action, self.null_action, self.config.condition_dropout, generator
+                    action, self.null_action, self.config.condition_dropout, generator, dropped
                 )
         return torch.cat([time, action], dim=-1)
 

@@ -1,27 +1,26 @@
 """WorldModel: what the camera sees after each action, one batched call a step.
 
-A step goes from `step_` to `advance`, to `sample_change` (sampler.py), to
-`StreamingDenoiser.stream` (streaming.py).
+This is the face of every world. How it predicts is its engine's: `StreamingWorld`
+(streaming_world.py) one frame at a time over a ring of its past, `ChunkWorld` (chunk_world.py)
+many frames at once from the last one.
 
-Dimensions: B environments, K candidates, H horizon, A action, C channels, h w latent cells.
+Dimensions: B environments, K candidates, H horizon, k actions of a chunk, A action, C channels,
+h w latent cells.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from world_model.codec import encode_clip, make_codec
-from world_model.config import WorldConfig
-from world_model.frames import frames_to_pixels, pixels_to_frames
-from world_model.noise import counted_noise
-from world_model.ring import Ring
-from world_model.sampler import sample_change
+from world_model.codec import make_codec
+from world_model.config import StreamingConfig, WorldConfig
 from world_model.starts import Starts
-from world_model.streaming import Head, StreamingDenoiser
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +38,32 @@ class StepOutput:
 
 
 @dataclass(frozen=True, eq=False)
+class ChunkOutput:
+    """What k actions, taken without a look in between, lead to."""
+
+    frames: Tensor
+    """uint8 (B, k, H, W, 3)"""
+    reward: Tensor
+    """float32 (B, k)"""
+    terminated: Tensor
+    """bool (B, k)"""
+    states: dict[str, Tensor]
+    """float32 (B, k, n) each"""
+
+    def __len__(self) -> int:
+        return self.frames.shape[1]
+
+    def at(self, index: int) -> StepOutput:
+        """What action `index` of the chunk led to, a copy."""
+        return StepOutput(
+            self.frames[:, index].clone(),
+            self.reward[:, index].clone(),
+            self.terminated[:, index].clone(),
+            {name: values[:, index].clone() for name, values in self.states.items()},
+        )
+
+
+@dataclass(frozen=True, eq=False)
 class RolloutOutput:
     """What K candidate action sequences lead to. After an end, later entries mean nothing."""
 
@@ -52,10 +77,9 @@ class RolloutOutput:
 
 @dataclass(eq=False)
 class WorldState:
-    """All that the future of B environments depends on."""
+    """All that the future of B environments depends on; engines may add to it."""
 
     latents: Tensor  # (B, C, h, w) of the newest frame
-    ring: Ring
     seeds: Tensor  # int64 (B,)
     steps: Tensor  # int64 (B,): frames predicted since the start
     output: StepOutput  # of the newest frame
@@ -65,11 +89,11 @@ class WorldState:
 
     def select(self, rows: Sequence[int] | Tensor) -> "WorldState":
         """A copy that holds environments `rows` only, in that order (repeats allowed)."""
-        rows = torch.as_tensor(rows, dtype=torch.int64, device=self.seeds.device)
+        rows = self.rows(rows)
         out = self.output
-        return WorldState(
+        return replace(
+            self,
             latents=self.latents[rows],
-            ring=self.ring.select(rows),
             seeds=self.seeds[rows],
             steps=self.steps[rows],
             output=StepOutput(
@@ -86,9 +110,8 @@ class WorldState:
 
     def put(self, rows: Sequence[int] | Tensor, other: "WorldState") -> None:
         """Overwrite environments `rows` with those of `other`: a reset of some of a batch."""
-        rows = torch.as_tensor(rows, dtype=torch.int64, device=self.seeds.device)
+        rows = self.rows(rows)
         self.latents[rows] = other.latents
-        self.ring.put(rows, other.ring)
         self.seeds[rows] = other.seeds
         self.steps[rows] = other.steps
         mine, theirs = self.output, other.output
@@ -98,26 +121,30 @@ class WorldState:
         for name, values in mine.states.items():
             values[rows] = theirs.states[name]
 
+    def rows(self, rows: Sequence[int] | Tensor) -> Tensor:
+        """Indices of environments as int64 on the state's device."""
+        return torch.as_tensor(rows, dtype=torch.int64, device=self.seeds.device)
 
-class WorldModel(nn.Module):
-    """A learned simulator: codec, denoiser and head, and the starts of its episodes."""
+
+class WorldModel(nn.Module, ABC):
+    """A learned simulator: codec and denoiser, and the starts of its episodes."""
+
+    stored_dtype: ClassVar[torch.dtype]
+    """Precision of the weights in `model.safetensors`."""
+    built_on: ClassVar[str] = "cpu"
+    """Where a world is made whose weights are about to be loaded."""
 
     def __init__(self, config: WorldConfig, starts: Starts | None = None):
         super().__init__()
         self.config = config
         self.starts = starts if starts is not None else Starts()
         self.codec = make_codec(config.codec)
-        self.denoiser = StreamingDenoiser(config)
-        self.head = Head(config)
-        low = torch.tensor(config.action_low)
-        high = torch.tensor(config.action_high)
-        self.register_buffer("action_middle", (high + low) / 2, persistent=False)
-        self.register_buffer("action_half", (high - low) / 2, persistent=False)
 
     @classmethod
     def create(cls, config: WorldConfig, starts: Starts | None = None) -> "WorldModel":
-        """A world with random weights, ready to step (it predicts that nothing moves)."""
-        return cls(config, starts).eval()
+        """A world with random weights, ready to step, of the engine that its config is for."""
+        kind = engine(config) if cls is WorldModel else cls
+        return kind(config, starts).eval()
 
     @classmethod
     def from_pretrained(cls, name_or_path: str | Path, device: str = "cpu") -> "WorldModel":
@@ -131,16 +158,17 @@ class WorldModel(nn.Module):
         return load_world(name_or_path).to(device).eval()
 
     def save_pretrained(self, directory: str | Path) -> None:
-        """Write `config.json`, `model.safetensors` (half precision) and `starts.safetensors`."""
+        """Write `config.json`, `model.safetensors` and `starts.safetensors`."""
         from world_model.checkpoint import save_world
 
         save_world(self, Path(directory))
 
     @property
+    @abstractmethod
     def device(self) -> torch.device:
-        return self.denoiser.position.device
+        """Where the world runs."""
 
-    @torch.no_grad()
+    @abstractmethod
     def start(
         self,
         frames: np.ndarray | Tensor,
@@ -156,26 +184,8 @@ class WorldModel(nn.Module):
             seeds: ints (B,): each environment's stream of noise.
 
         Returns:
-            A state at the last frame, its `output` what the head reads there.
+            A state at the last frame, its `output` what the world reads there.
         """
-        frames, actions, seeds = self._check_clips(frames, actions, seeds)
-        num_envs, num_frames = frames.shape[:2]
-        latents = encode_clip(self.codec, frames_to_pixels(frames))
-        actions = self.scale_actions(actions)
-        ring = self.denoiser.empty_ring(num_envs)
-        previous, nothing = latents[:, 0], actions.new_zeros(num_envs, self.config.action_dim)
-        tokens = torch.empty(0)
-        for t in range(num_frames):
-            action = actions[:, t - 1] if t else nothing
-            tokens = self._remember(latents[:, t], previous, action, ring, acted=t > 0)
-            previous = latents[:, t]
-        return WorldState(
-            latents=previous.clone(),
-            ring=ring,
-            seeds=seeds,
-            steps=torch.zeros_like(seeds),
-            output=self._read(frames[:, -1].clone(), tokens),
-        )
 
     def step(self, state: WorldState, action: np.ndarray | Tensor) -> tuple[WorldState, StepOutput]:
         """Predict the frame after `action` (B, A), in the environment's own units.
@@ -185,15 +195,25 @@ class WorldModel(nn.Module):
         state = state.clone()
         return state, self.step_(state, action)
 
-    @torch.no_grad()
+    @abstractmethod
     def step_(self, state: WorldState, action: np.ndarray | Tensor) -> StepOutput:
         """As `step`, changing `state` in place."""
-        tokens = self.advance(state, self._check_actions(action, (len(state),)))
-        frame = pixels_to_frames(self.codec.decode(state.latents))
-        state.output = self._read(frame, tokens)
-        return state.output
 
-    @torch.no_grad()
+    def step_chunk_(self, state: WorldState, actions: np.ndarray | Tensor) -> ChunkOutput:
+        """Predict the frames after each of `actions` (B, k, A), changing `state` in place."""
+        actions = self._check_chunk(state, actions)
+        outputs = [self.step_(state, actions[:, j]) for j in range(actions.shape[1])]
+        return ChunkOutput(
+            frames=torch.stack([out.frame for out in outputs], 1),
+            reward=torch.stack([out.reward for out in outputs], 1),
+            terminated=torch.stack([out.terminated for out in outputs], 1),
+            states={
+                name: torch.stack([out.states[name] for out in outputs], 1)
+                for name in self.config.observations
+            },
+        )
+
+    @abstractmethod
     def rollout(
         self, state: WorldState, actions: np.ndarray | Tensor, *, return_frames: bool = False
     ) -> RolloutOutput:
@@ -202,81 +222,18 @@ class WorldModel(nn.Module):
         The state stays as it was. Candidates of one environment share its noise, so that they
         differ by their actions alone. Frames are decoded only where asked for.
         """
+
+    def _check_candidates(
+        self, state: WorldState, actions: np.ndarray | Tensor
+    ) -> tuple[Tensor, Tensor, tuple[int, int]]:
+        """For a rollout of B * K rows: environment of each, actions (B * K, H, A), and (B, K)."""
         actions = torch.as_tensor(actions)
         if actions.ndim != 4:
             raise ValueError(f"actions have shape {tuple(actions.shape)}, expected (B, K, H, A)")
         num_envs, num_candidates, horizon, _ = actions.shape
         actions = self._check_actions(actions, (len(state), num_candidates, horizon))
-        state = state.select(torch.arange(num_envs).repeat_interleave(num_candidates))
-        rewards, ends, frames = [], [], []
-        for h in range(horizon):
-            tokens = self.advance(state, actions[:, :, h].flatten(0, 1))
-            reward, end = self._read_reward(self.head(tokens), len(state))
-            rewards.append(reward)
-            ends.append(end)
-            if return_frames:
-                frames.append(pixels_to_frames(self.codec.decode(state.latents)))
-        shape = (num_envs, num_candidates)
-        return RolloutOutput(
-            reward=torch.stack(rewards, 1).unflatten(0, shape),
-            terminated=torch.stack(ends, 1).unflatten(0, shape),
-            frames=torch.stack(frames, 1).unflatten(0, shape) if return_frames else None,
-        )
-
-    def advance(self, state: WorldState, action: Tensor) -> Tensor:
-        """One step in latents, in place: denoise the next frame, remember it.
-
-        Args:
-            action: (B, A), in the environment's own units.
-
-        Returns:
-            The new frame's tokens (B, N, width), for the head.
-        """
-        action, previous = self.scale_actions(action), state.latents
-        acted = torch.ones(len(state), dtype=torch.bool, device=self.device)
-
-        def denoise(noisy: Tensor, levels: Tensor) -> Tensor:
-            return self.denoiser.stream(noisy, previous, levels, action, acted, state.ring)[0]
-
-        sampler = self.config.sampler
-        noise = counted_noise(state.seeds, state.steps, self.config.latent_shape)
-        change = sample_change(denoise, sampler.noise_scale * noise, sampler)
-        state.latents = self.codec.settle(previous + change)
-        tokens = self._remember(state.latents, previous, action, state.ring, acted=True)
-        state.steps = state.steps + 1
-        return tokens
-
-    def scale_actions(self, actions: Tensor) -> Tensor:
-        """Actions (..., A) from the environment's units to [-1, 1]."""
-        return (actions.to(self.device) - self.action_middle) / self.action_half
-
-    def _remember(
-        self, latents: Tensor, previous: Tensor, action: Tensor, ring: Ring, *, acted: bool
-    ) -> Tensor:
-        """Write a clean frame into the ring; its tokens (B, N, width)."""
-        num_envs = len(latents)
-        levels = latents.new_zeros(num_envs)
-        flags = torch.full((num_envs,), acted, device=latents.device)
-        _, tokens = self.denoiser.stream(latents - previous, previous, levels, action, flags, ring)
-        ring.advance()
-        return tokens
-
-    def _read(self, frame: Tensor, tokens: Tensor) -> StepOutput:
-        read = self.head(tokens)
-        reward, end = self._read_reward(read, len(frame))
-        states = {}
-        for name, bounds in self.config.observations.items():
-            low, high = read[name].new_tensor(bounds.low), read[name].new_tensor(bounds.high)
-            states[name] = (low + (read[name].clamp(-1, 1) + 1) / 2 * (high - low)).float()
-        return StepOutput(frame, reward, end, states)
-
-    def _read_reward(self, read: dict[str, Tensor], num_envs: int) -> tuple[Tensor, Tensor]:
-        config = self.config
-        if not config.reward_head:
-            nothing = torch.zeros(num_envs, device=self.device)
-            return nothing, nothing.bool()
-        reward = read["reward"].float().clamp(config.reward_low, config.reward_high)
-        return reward, read["end"].float().sigmoid() > config.termination_threshold
+        rows = torch.arange(num_envs).repeat_interleave(num_candidates)
+        return rows, actions.flatten(0, 1), (num_envs, num_candidates)
 
     def _check_clips(
         self,
@@ -318,3 +275,23 @@ class WorldModel(nn.Module):
                 f"actions have shape {tuple(actions.shape)}, expected {expected}{names}"
             )
         return actions.to(self.device, torch.float32)
+
+    def _check_chunk(self, state: WorldState, actions: np.ndarray | Tensor) -> Tensor:
+        actions = torch.as_tensor(actions)
+        if actions.ndim != 3 or not actions.shape[1]:
+            raise ValueError(
+                f"actions have shape {tuple(actions.shape)}, expected (B, k, A) = "
+                f"({len(state)}, k, {self.config.action_dim}) with k at least 1"
+            )
+        return self._check_actions(actions, (len(state), actions.shape[1]))
+
+
+def engine(config: WorldConfig) -> type[WorldModel]:
+    """The class of the worlds that a config describes."""
+    if isinstance(config, StreamingConfig):
+        from world_model.streaming_world import StreamingWorld
+
+        return StreamingWorld
+    from world_model.chunk_world import ChunkWorld
+
+    return ChunkWorld

@@ -6,11 +6,12 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from gymnasium.utils.env_checker import data_equivalence
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import irasim_env  # noqa: F401 (registers the ids)
 from tests.conftest import TINY_CONFIG, make_starts, randomized
-from world_model import WorldModel
+from world_model import StreamingWorld
 
 MODES = ("NextStep", "SameStep", "Disabled")
 
@@ -21,7 +22,7 @@ def ends_on_the_right(frames, action):
     return float(action[1]) / 512, bool(action[0] > 460)
 
 
-class EagerWorld(WorldModel):
+class EagerWorld(StreamingWorld):
     """Ends episodes by the action alone, its reward still the head's."""
 
     def step_(self, state, action):
@@ -157,7 +158,7 @@ def test_same_seeds_same_batch(tiny_world):
         envs.action_space.seed(0)
         results.append([envs.step(envs.action_space.sample()) for _ in range(12)])
     for first, second in zip(*results, strict=True):
-        assert gym.utils.env_checker.data_equivalence(first, second, exact=True)
+        assert data_equivalence(first, second, exact=True)
 
 
 def test_seed_list_with_none_keeps_that_generator(tiny_world):

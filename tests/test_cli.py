@@ -1,0 +1,133 @@
+"""The `irasim` command: it helps, quickly, and its flags do not change by accident."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from benchmarks import bench, evaluate
+from irasim_env.console import COMMANDS
+
+GROUPS = {"bench": bench.PARTS, "evaluate": evaluate.PARTS}  # commands of several parts
+EVALUATE = """
+    model data out truth name dataset split kind action-scale accumulate no-accumulate camera
+    frame-size pixel-size source broken limit vae vae-batch num-heads sampler num-steps guidance
+    seed cpu no-cpu lpips-trunk lpips-network lpips-network-sha256 lpips-heads lpips-heads-sha256
+    inception inception-sha256 i3d i3d-sha256 fetch no-fetch
+"""
+# A flag that goes or changes its name breaks scripts: it belongs in the CHANGELOG, then here.
+FLAGS = {
+    "play": """
+        world start seed device fps scale smooth no-smooth reality no-reality directions speed
+        auto-reset no-auto-reset max-episode-steps record keys steps typed chunk
+    """,
+    "collect": "env-id env-kwargs policy out split episodes max-steps workers",
+    "encode": """
+        vae splits height width draw seed precision batch threads broken cpu no-cpu
+    """,
+    "convert": """
+        out camera action reward done height width val env-id lossless no-lossless task
+        episodes-per-file
+    """,
+    "import": """
+        out vae num-heads dataset name starts starts-split starts-source max-starts camera
+        action-low action-high action-scale fps height width sampler num-steps guidance
+    """,
+    "export": "out",
+    "train": """
+        preset data out name budget max-steps seed
+        codec codec-share codec-width patch width depth num-heads context clip-frames num-steps
+        noise-scale dead-zone
+        batch-clips accumulation mixed-precision rate ema clip-norm warmup
+        rollout-from rollout-rounds decay-from heads-from
+        validate-every save-every validation-episodes cpu no-cpu
+        collect-env collect-env-kwargs collect-policy collect-episodes
+        success-on-termination no-success-on-termination max-episode-steps start-frames max-starts
+    """,
+    "bench quality": """
+        world data out split episodes context horizon controls shifts videos batch seed device
+    """,
+    "bench speed": "world out batch steps repeats threads seed device",
+    "bench endurance": "world out steps hold start seed device",
+    "bench card": "world quality speed",
+    "evaluate short": f"{EVALUATE} interval batch",
+    "evaluate long": EVALUATE,
+    "evaluate table": "",
+}
+# Seconds of importing that no --help needs.
+HEAVY = {"torch", "diffusers", "accelerate", "stable_baselines3", "tensorboard", "pygame"}
+RUN = f"""
+import sys
+from irasim_env.console import main
+try:
+    main()
+except SystemExit as end:
+    assert not end.code, end.code
+print("heavy:", *sorted({HEAVY} & set(sys.modules)))
+"""
+
+
+def help_of(command: str) -> str:
+    """What `irasim COMMAND --help` prints; nothing heavy may have been loaded for it."""
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, *command.split(), "--help"],
+        env=os.environ | {"COLUMNS": "300", "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert not done.returncode, done.stderr
+    text, _, heavy = done.stdout.rpartition("heavy:")
+    assert not heavy.strip(), f"irasim {command} --help loads {heavy}"
+    return text
+
+
+def irasim(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run `irasim ...` as a shell does."""
+    command = [sys.executable, "-m", "irasim_env.console", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("command", ["", *GROUPS])
+def test_help_names_every_command(command):
+    text = help_of(command)
+    for name in GROUPS.get(command, COMMANDS):
+        assert f"  {name} " in text
+
+
+def test_every_command_has_its_flags_frozen():
+    single = {name for name in COMMANDS if name not in GROUPS}
+    assert set(FLAGS) == single | {f"{name} {part}" for name in GROUPS for part in GROUPS[name]}
+
+
+@pytest.mark.parametrize("command", FLAGS)
+def test_flags_are_frozen_and_each_is_explained(command):
+    text = help_of(command)
+    # A row of the table opens with its flags: "│ -o PATH, --out PATH     Directory of ...".
+    rows = re.split(r"^│ (?=-)", text, flags=re.MULTILINE)[1:]
+    flags = set()
+    for row in rows:
+        head, _, explanation = re.sub(r"[│╭╮╰╯─\n]", "  ", row).strip().partition("  ")
+        flags |= set(re.findall(r"--([a-z][\w-]*)", head))
+        # tyro gives a bare "(default: ...)" to a field without a docstring.
+        assert re.match(r"[^\W_]", explanation.strip()), row
+    assert flags - {"help"} == set(FLAGS[command].split())
+
+
+def test_unknown_command_is_refused_with_the_known_ones():
+    done = irasim("paly")
+    assert done.returncode
+    assert "unknown command 'paly'" in done.stderr
+    assert all(name in done.stderr for name in COMMANDS)
+    done = irasim("bench", "sped")
+    assert done.returncode
+    assert "unknown part 'sped'" in done.stderr
+    assert all(name in done.stderr for name in bench.PARTS)
+
+
+def test_unknown_flag_is_refused():
+    done = irasim("collect", "--env-di", "x", "--out", "y")
+    assert done.returncode
+    assert "--env-di" in done.stdout + done.stderr

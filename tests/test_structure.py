@@ -1,0 +1,172 @@
+"""Which package imports which, and what an import does."""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+# What each package may import of ours, itself aside: a package, or a single module of one.
+MAY_IMPORT = {
+    "world_model": set(),
+    "irasim_env": {"world_model"},
+    "training": {"world_model", "benchmarks.metrics"},
+    "policies": {"irasim_env", "world_model", "benchmarks.metrics"},
+    "benchmarks": {"irasim_env", "world_model", "training", "policies"},
+}
+OURS = {*MAY_IMPORT, "examples", "tests"}
+NOT_IN_WORLD_MODEL = {"gymnasium", "accelerate", "pygame"}
+# What examples may use besides the packages' `__all__`: modules that the README documents.
+DOCUMENTED = {
+    "benchmarks.report",
+    "irasim_env.ground_truth",
+    "irasim_env.gymnasium_play",
+    "policies.pusht",
+    "world_model.video",
+}
+
+
+def sources(package: str) -> list[Path]:
+    """A package's Python files."""
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+def imports(path: Path) -> Iterator[tuple[str, str | None]]:
+    """Each (module, name) that a file imports, those inside of functions too."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, None) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: relative imports hide their direction"
+            yield from ((str(node.module), alias.name) for alias in node.names)
+
+
+def target(module: str, name: str | None) -> str:
+    """The module that an import means: `from benchmarks import metrics` is benchmarks.metrics."""
+    is_module = name and (ROOT / module.replace(".", "/") / f"{name}.py").is_file()
+    return f"{module}.{name}" if is_module else module
+
+
+def public_names(package: str) -> set[str]:
+    """`__all__` of a package, empty if it has none."""
+    for node in ast.parse((ROOT / package / "__init__.py").read_text()).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            return set(ast.literal_eval(node.value))
+    return set()
+
+
+def test_every_package_has_its_rule():
+    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    assert packages - {"tests", "examples"} == set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_packages_import_in_one_direction(package):
+    allowed = MAY_IMPORT[package] | {package}
+    assert sources(package)
+    for path in sources(package):
+        for module, name in imports(path):
+            meant = target(module, name)
+            if meant.partition(".")[0] in OURS:
+                fits = any(meant == one or meant.startswith(f"{one}.") for one in allowed)
+                assert fits, f"{path}: imports {meant}, {package} may import {sorted(allowed)}"
+
+
+def test_world_model_knows_no_environment_launcher_or_window():
+    for path in sources("world_model"):
+        foreign = {module.partition(".")[0] for module, _ in imports(path)} & NOT_IN_WORLD_MODEL
+        assert not foreign, f"{path}: imports {foreign}"
+
+
+def test_metrics_import_nothing_of_ours():
+    ours = {m for m, _ in imports(ROOT / "benchmarks/metrics.py") if m.partition(".")[0] in OURS}
+    assert not ours
+
+
+def test_nobody_imports_examples_or_tests():
+    for package in OURS:
+        for path in sources(package):
+            for module, _ in imports(path):
+                top = module.partition(".")[0]
+                assert top != "examples", f"{path}: imports {module}"
+                assert top != "tests" or package == "tests", f"{path}: imports {module}"
+
+
+def test_documented_modules_are_in_the_readme():
+    text = (ROOT / "README.md").read_text()
+    assert all(f"`{module}`" in text for module in DOCUMENTED)
+
+
+def test_examples_use_public_names_only():
+    assert sources("examples")
+    for path in sources("examples"):
+        for module, name in imports(path):
+            if module.partition(".")[0] not in OURS:
+                continue
+            assert module in DOCUMENTED or "." not in module, f"{path}: {module} is not public"
+            if name is None:
+                continue
+            public = not name.startswith("_") if module in DOCUMENTED else None
+            assert public or name in public_names(module), f"{path}: {module}.{name} is not public"
+
+
+# Imports everything that ours is made of, then everything of ours, and tells what has changed.
+IMPORT_ALL = """
+import importlib, json, os, sys
+os.environ["PYGAME_HIDE_SUPPORT_PROMPT"] = "1"
+theirs, ours = json.loads(sys.argv[1])
+for name in theirs:
+    importlib.import_module(name)
+import numpy, torch
+
+def settings():
+    return {
+        "environment": sorted(os.environ.items()),
+        "torch seed": torch.initial_seed(),
+        "torch random numbers": hash(bytes(torch.get_rng_state())),
+        "numpy random numbers": str(numpy.random.get_state()),
+        "threads": torch.get_num_threads(),
+        "float type": str(torch.get_default_dtype()),
+        "gradients": torch.is_grad_enabled(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "matrix products": torch.get_float32_matmul_precision(),
+        "directory": os.getcwd(),
+        "files": sorted(os.listdir()),
+    }
+
+before = settings()
+for name in ours:
+    importlib.import_module(name)
+after = settings()
+print(json.dumps([name for name in before if before[name] != after[name]]))
+"""
+
+
+def test_imports_have_no_side_effects(tmp_path):
+    ours = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for package in MAY_IMPORT
+        for path in sources(package)
+    ]
+    theirs = ["accelerate", "av", "cv2", "diffusers", "gym_pusht", "gymnasium", "pygame", "tyro"]
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORT_ALL, json.dumps([theirs, ours])],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert not done.returncode, done.stderr
+    assert done.stdout.strip() == "[]"
+
+
+def test_registering_the_ids_loads_no_torch():
+    code = "import sys, irasim_env; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

@@ -1,0 +1,73 @@
+"""The wheel: what is in it, and that it works outside of the repository."""
+
+import shutil
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = {"benchmarks", "irasim_env", "policies", "training", "world_model"}
+STEP = """
+import gymnasium as gym, irasim_env, world_model
+assert "site-packages" in irasim_env.__file__, irasim_env.__file__
+env = gym.make("IRASim/PushT-v0")
+env.reset(seed=0)
+frame, reward, terminated, truncated, info = env.step(env.action_space.sample())
+assert frame.shape == (96, 96, 3)
+print("stepped in", world_model.__file__)
+"""
+
+
+def run(*command: object, cwd: Path) -> str:
+    """Run a command in a directory; what it prints."""
+    arguments = [str(argument) for argument in command]
+    done = subprocess.run(arguments, cwd=cwd, capture_output=True, text=True, check=False)
+    assert not done.returncode, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory, tiny_world) -> Path:
+    """Built from a copy of the sources: a build writes into their directory."""
+    source = tmp_path_factory.mktemp("source") / "irasim"
+    skipped = (".*", "__pycache__", "*.egg-info", "build", "dist", "data", "runs", "out")
+    shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(*skipped))
+    shipped = source / "world_model/worlds/pusht"
+    if not shipped.exists():  # before there is one, a tiny one shows that worlds go along
+        shutil.copytree(tiny_world, shipped)
+    out = tmp_path_factory.mktemp("wheel")
+    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", out, cwd=source)
+    (path,) = out.glob("*.whl")
+    return path
+
+
+def test_wheel_holds_the_packages_and_the_world_and_nothing_else(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        sizes = {info.filename: info.file_size for info in archive.infolist()}
+    tops = {name.partition("/")[0] for name in names}
+    assert {top for top in tops if not top.endswith(".dist-info")} == PACKAGES
+    world = {name for name in names if name.startswith("world_model/worlds/pusht/")}
+    wanted = ("config.json", "model.safetensors", "starts.safetensors")
+    assert {f"world_model/worlds/pusht/{name}" for name in wanted} <= world
+    assert sum(sizes[name] for name in world) <= 16 * 2**20, "the shipped world exceeds 16 MiB"
+    for name in ("LICENSE", "NOTICE"):
+        assert any(path.endswith(f".dist-info/licenses/{name}") for path in names)
+
+
+def test_installed_wheel_steps_the_shipped_world_outside_of_the_repository(wheel, tmp_path):
+    venv = tmp_path / "venv"
+    run(sys.executable, "-m", "venv", "--without-pip", venv, cwd=tmp_path)
+    python = venv / "bin/python"
+    pip = (sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--no-index")
+    run(*pip, wheel, cwd=tmp_path)
+    # What the wheel depends on is lent from here. Only the directory is: what this environment's
+    # own .pth files add, the repository above all, is not.
+    (packages,) = venv.glob("lib/python*/site-packages")
+    (packages / "lent.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
+    assert f"stepped in {packages}" in run(python, "-c", STEP, cwd=tmp_path)
+    assert "usage: irasim" in run(venv / "bin/irasim", "--help", cwd=tmp_path)

@@ -1,0 +1,169 @@
+"""`irasim train` for chunk models: from published data to checkpoints in the reference's form."""
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from training.chunk_presets import ChunkTrainConfig
+from training.presets import seconds
+from training.run_directory import STATE, environment, make_accelerator, write_config
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from training.chunk_trainer import ChunkTrainer
+
+# A run that goes on may differ in these: its length, its reports, and how its work is spread.
+FREE = {"max_steps", "log_every", "validate_every", "checkpoint_every", "save_every", "samples"}
+FREE |= {"sample_steps", "vae", "local_batch", "workers", "activation_checkpointing", "cpu"}
+
+
+def main(config: ChunkTrainConfig) -> Path:
+    """Train; returns the last checkpoint. A run that was stopped goes on where it was."""
+    accelerator = make_accelerator(
+        config.out, cpu=config.cpu, mixed_precision=config.mixed_precision
+    )
+    if accelerator.is_main_process:
+        config.out.mkdir(parents=True, exist_ok=True)
+        write_config(config, config.out, FREE)
+    accelerator.wait_for_everyone()
+    accelerator.init_trackers("tensorboard")
+    trainer = prepare(config, accelerator)
+    run(trainer, config)
+    accelerator.end_training()
+    return checkpoint_path(config, trainer.progress.step)
+
+
+def prepare(config: ChunkTrainConfig, accelerator: "Accelerator") -> "ChunkTrainer":
+    """Data, a fresh or resumed model, and its trainer."""
+    from training.chunk_denoisers import make_denoiser
+    from training.chunk_trainer import ChunkTrainer
+    from training.windows import WindowDataset
+
+    with accelerator.main_process_first():  # which writes the index that the others find
+        windows = WindowDataset(config.data_config("train"))
+        validation = WindowDataset(config.data_config("val"))
+    denoiser = make_denoiser(config, windows[0]).to(accelerator.device)
+    trainer = ChunkTrainer(denoiser, windows, validation, config, accelerator)
+    state = config.out / STATE
+    if state.exists():
+        trainer.load_state(state)
+        if trainer.progress.step > config.max_steps:
+            raise ValueError(
+                f"{config.out} holds a run of {trainer.progress.step} steps already, more than "
+                f"max_steps {config.max_steps}; give more, or another --out"
+            )
+        accelerator.print(f"resumed at step {trainer.progress.step}")
+    accelerator.print(
+        f"{config.model}: {sum(p.numel() for p in trainer.parameters) / 1e6:.1f} M parameters; "
+        f"{len(windows.episodes):,} episodes, {len(windows):,} windows, {len(validation):,} to "
+        f"validate on; {accelerator.num_processes} process(es) on {accelerator.device}, "
+        f"{trainer.num_parts} part(s) a step"
+    )
+    return trainer
+
+
+def run(trainer: "ChunkTrainer", config: ChunkTrainConfig) -> None:
+    """All steps, with logs, validations, checkpoints and saves on the way."""
+    from tqdm import tqdm
+
+    accelerator, progress = trainer.accelerator, trainer.progress
+    vae = None
+    if config.vae is not None:
+        from training.autoencoder import load_autoencoder
+
+        vae = load_autoencoder(config.vae).to(accelerator.device)
+    saved, losses = progress.elapsed, []
+    bar = tqdm(
+        total=config.max_steps,
+        initial=progress.step,
+        disable=not accelerator.is_main_process or None,
+        desc=config.preset,
+    )
+    while progress.step < config.max_steps:
+        figures = trainer.train_step()
+        losses.append(figures["loss"])
+        bar.update()
+        step, last = progress.step, progress.step == config.max_steps
+        if step % config.log_every == 0 or last:
+            figures |= {"loss": sum(losses) / len(losses)} | trainer.throughput()
+            losses = []
+            accelerator.log(figures, step=step)
+            bar.set_postfix_str(
+                f"loss {figures['loss']:.4f} {figures['frames_per_second']:.0f} frames/s, "
+                f"waiting {figures['data_share']:.0%}"
+            )
+        if step % config.validate_every == 0 or last:
+            validate(trainer, config, vae)
+        if not accelerator.is_main_process:
+            continue
+        if step % config.checkpoint_every == 0 or last:
+            write_checkpoint(trainer, config)
+        if last:
+            finish(trainer, config, vae)
+        # The last state is written last: it says that all else is there.
+        if progress.elapsed - saved > seconds(config.save_every) or last:
+            saved = progress.elapsed
+            trainer.save_state(config.out / STATE)
+    bar.close()
+    accelerator.wait_for_everyone()
+
+
+def validate(trainer: "ChunkTrainer", config: ChunkTrainConfig, vae: Any) -> None:
+    """Loss of the whole validation set under the averaged weights, and samples; kept and shown."""
+    from training.chunk_samples import write_samples
+
+    accelerator, step = trainer.accelerator, trainer.progress.step
+    trainer.swap_average()
+    loss = trainer.validation_loss()
+    write_samples(trainer, config.out / "samples" / f"{step:07d}", vae)
+    trainer.swap_average()
+    accelerator.log({"validation/loss": loss}, step=step)
+    accelerator.print(f"\nstep {step}: validation loss {loss:.5f}", flush=True)
+    if accelerator.is_main_process:
+        report = {
+            "config": dataclasses.asdict(config),
+            "trained": dataclasses.asdict(trainer.progress),
+            "validation_loss": loss,
+            "windows": {"train": len(trainer.windows), "val": len(trainer.validation)},
+            **trainer.throughput(),
+            **environment(accelerator),
+        }
+        text = json.dumps(report, indent=2, default=str) + "\n"
+        (config.out / "train.json").write_text(text)
+
+
+def checkpoint_path(config: ChunkTrainConfig, step: int) -> Path:
+    """Where the averaged weights of a step are kept, named as the reference does."""
+    return config.out / "checkpoints" / f"{step:07d}.pt"
+
+
+def write_checkpoint(trainer: "ChunkTrainer", config: ChunkTrainConfig) -> None:
+    """Keep the averaged weights in the reference's form; the file appears whole."""
+    from world_model import save_reference_checkpoint
+
+    path = checkpoint_path(config, trainer.progress.step)
+    path.parent.mkdir(exist_ok=True)
+    temporary = path.with_suffix(".part")
+    trainer.swap_average()
+    save_reference_checkpoint(trainer.denoiser, temporary)
+    trainer.swap_average()
+    os.replace(temporary, path)
+    print(f"{path} written", flush=True)
+
+
+def finish(trainer: "ChunkTrainer", config: ChunkTrainConfig, vae: Any) -> None:
+    """Write the world, where all is there that it needs, and say what to do next."""
+    from training.chunk_result import write_world
+
+    if config.source == "latents" and vae is None:
+        checkpoint = checkpoint_path(config, trainer.progress.step)
+        print(f"next: irasim import {checkpoint} --vae DIR --out {config.out / 'world'}")
+        return
+    world = config.out / "world"
+    trainer.swap_average()
+    write_world(trainer, config, vae, world)
+    trainer.swap_average()
+    print(f"next: irasim play --world {world}")

@@ -1,0 +1,139 @@
+"""What all training loops share: averaged weights, accumulation, a state that resumes exactly."""
+
+import dataclasses
+import os
+import time
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast
+from torch import Tensor, nn
+
+
+@dataclass
+class Progress:
+    """How far a run is; saved and resumed."""
+
+    step: int = 0
+    elapsed: float = 0.0
+    """Seconds spent in optimizer steps, by the main process's clock."""
+    frames: int = 0
+    """Frames trained on, over all processes."""
+    data_seconds: float = 0.0
+    """Seconds of these spent on making batches, or on waiting for them."""
+
+
+class ResumableTrainer:
+    """A module under training: its optimizer, its averaged weights and its progress.
+
+    A step of a subclass goes through its parts, each under `gradients_of_part`, then calls
+    `apply_gradients`, and last `count_step`.
+    """
+
+    def __init__(
+        self,
+        objective: nn.Module,
+        accelerator: Accelerator,
+        *,
+        rate: float,
+        betas: tuple[float, float],
+        clip_norm: float,
+        ema: float,
+    ):
+        self.accelerator = accelerator
+        self.clip_norm, self.ema = clip_norm, ema
+        self.parameters = list(objective.parameters())
+        self.average = [parameter.detach().clone() for parameter in self.parameters]
+        optimizer = torch.optim.AdamW(self.parameters, lr=rate, weight_decay=0.0, betas=betas)
+        self.objective, self.optimizer = accelerator.prepare(objective, optimizer)
+        self.progress = Progress()
+
+    def gradients_of_part(self, last: bool) -> AbstractContextManager[None]:
+        """Around forward and backward of a part of a step: processes meet in the last one only."""
+        return nullcontext() if last else self.accelerator.no_sync(self.objective)
+
+    def apply_gradients(self) -> float:
+        """Clip, change the weights and their average; returns the gradient's norm before."""
+        norm = self.accelerator.clip_grad_norm_(self.parameters, self.clip_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self._update_average()
+        return float(norm if norm is not None else torch.nan)
+
+    def count_step(self, begin: float, frames: int) -> None:
+        """Count a step that began at `time.perf_counter()` of `begin`.
+
+        All processes take the main one's time, so that what goes by time is the same in all.
+        """
+        elapsed = time.perf_counter() - begin
+        if self.accelerator.num_processes > 1:
+            shared = broadcast(torch.tensor(elapsed, device=self.accelerator.device))
+            assert isinstance(shared, Tensor)
+            elapsed = shared.item()
+        self.progress.step += 1
+        self.progress.frames += frames
+        self.progress.elapsed += elapsed
+
+    def throughput(self) -> dict[str, float]:
+        """Frames a second over the whole run, and the share of time spent on batches."""
+        elapsed = max(self.progress.elapsed, 1e-9)
+        return {
+            "frames_per_second": self.progress.frames / elapsed,
+            "data_share": self.progress.data_seconds / elapsed,
+        }
+
+    def swap_average(self) -> None:
+        """Exchange the weights and their average; twice is as before."""
+        with torch.no_grad():
+            for parameter, average in zip(self.parameters, self.average, strict=True):
+                kept = parameter.detach().clone()
+                parameter.copy_(average)
+                average.copy_(kept)
+
+    def save_state(self, path: Path) -> None:
+        """Write all that a resume needs; whole or not at all."""
+        state = {
+            "weights": [parameter.detach() for parameter in self.parameters],
+            "average": self.average,
+            "optimizer": self.optimizer.state_dict(),
+            "progress": dataclasses.asdict(self.progress),
+        }
+        temporary = path.with_suffix(".part")
+        torch.save(state, temporary)
+        os.replace(temporary, path)
+
+    def load_state(self, path: Path) -> None:
+        """Continue where `save_state` was called.
+
+        Raises:
+            ValueError: The file is damaged, or of a run with another model.
+        """
+        try:
+            # Mapped, so that the processes of a machine share one copy while they read it.
+            state = torch.load(str(path), map_location="cpu", weights_only=True, mmap=True)
+        except (RuntimeError, EOFError, ValueError, OSError) as error:
+            raise ValueError(f"{path} is damaged ({error}); delete it to start anew") from error
+        shapes = [tuple(weight.shape) for weight in state["weights"]]
+        if shapes != [tuple(parameter.shape) for parameter in self.parameters]:
+            raise ValueError(
+                f"{path} is of a run with another model; choose another --out, or delete it"
+            )
+        with torch.no_grad():
+            for mine, theirs in (
+                (self.parameters, state["weights"]),
+                (self.average, state["average"]),
+            ):
+                for a, b in zip(mine, theirs, strict=True):
+                    a.copy_(b)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.progress = Progress(**state["progress"])
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        # A young average follows quickly: its decay rises with the step.
+        decay = min(self.ema, (1 + self.progress.step) / (10 + self.progress.step))
+        for average, parameter in zip(self.average, self.parameters, strict=True):
+            average.lerp_(parameter, 1 - decay)

@@ -1,0 +1,68 @@
+"""A run's directory: its settings, its logs, and what it ran on."""
+
+import dataclasses
+import json
+import os
+import platform
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+STATE = "state.pt"
+CONFIG = "train_config.json"
+
+
+def make_accelerator(out: Path, *, cpu: bool, mixed_precision: str) -> "Accelerator":
+    """Processes and devices of this run; logs go to tensorboard in `out`."""
+    from accelerate import Accelerator
+    from accelerate.utils import ProjectConfiguration
+
+    return Accelerator(
+        cpu=cpu,
+        mixed_precision=mixed_precision,
+        log_with="tensorboard",
+        project_config=ProjectConfiguration(project_dir=str(out), logging_dir=str(out / "logs")),
+    )
+
+
+def write_config(config: Any, out: Path, free: set[str]) -> None:
+    """Keep the resolved config beside the run; refuse to mix two runs in one directory.
+
+    Args:
+        config: A dataclass.
+        out: The run's directory.
+        free: Fields that may differ from those of a run that goes on here.
+    """
+    path = out / CONFIG
+    content = json.loads(json.dumps(dataclasses.asdict(config), default=str))
+    if path.exists() and (out / STATE).exists():
+        before = json.loads(path.read_text())
+        changed = [k for k in content if k not in free and before.get(k) != content[k]]
+        if changed:
+            raise SystemExit(
+                f"{out} holds a run with another {', '.join(changed)}; choose another "
+                "--out, or delete it to start anew"
+            )
+    path.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def environment(accelerator: "Accelerator") -> dict[str, Any]:
+    """Versions and hardware of this run."""
+    import accelerate
+    import torch
+
+    cuda = torch.cuda.is_available() and accelerator.device.type == "cuda"
+    hardware = torch.cuda.get_device_name() if cuda else f"{os.cpu_count()} CPU cores"
+    return {
+        "hardware": hardware,
+        "processes": accelerator.num_processes,
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "accelerate": accelerate.__version__,
+        },
+        "date": time.strftime("%Y-%m-%d"),
+    }
