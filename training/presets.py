@@ -34,17 +34,17 @@ class TrainConfig:
     """Share of the budget that its training takes, on top (unused for pixels)."""
     codec_width: int = 32
     """Channels of its first layers."""
-    patch: int = 12
+    patch: int = 16
     """Latent cells per token, along each side."""
     width: int = 256
     """Width of the transformer."""
-    depth: int = 5
+    depth: int = 4
     """Blocks of the transformer."""
     num_heads: int = 4
     """Attention heads."""
-    context: int = 6
+    context: int = 3
     """Earlier frames that a frame sees: the size of the ring."""
-    clip_frames: int = 13
+    clip_frames: int = 7
     """Frames of a training clip, at least two rings and one."""
     num_steps: int = 2
     """Denoising passes a frame when the world is used."""
@@ -67,11 +67,11 @@ class TrainConfig:
     """Largest norm of the gradient."""
     warmup: int = 50
     """Steps over which the rates rise."""
-    rollout_from: float = 0.4
+    rollout_from: float = 0.7
     """Share of the run after which the model trains on its own rollouts."""
     rollout_rounds: int = 3
     """How many of its own predictions deep they go, at most."""
-    decay_from: float = 0.6
+    decay_from: float = 0.5
     """Share of the run after which the rates fall linearly to nothing."""
     heads_from: float = 0.93
     """Share of the run after which only the head trains, on clean and on predicted frames."""
@@ -89,7 +89,7 @@ class TrainConfig:
     """Environment to collect from if `data` is absent (as `irasim collect --env-id`)."""
     collect_env_kwargs: str = "{}"
     """Its arguments as JSON."""
-    collect_policy: str = "training.collect:RandomActions"
+    collect_policy: str = "training.record:RandomActions"
     """Import path of the policy that collects."""
     collect_episodes: tuple[int, int, int] = (900, 40, 120)
     """Episodes to collect for train, val and test."""

@@ -31,14 +31,14 @@ class CodecConfig:
 class DenoiserConfig:
     """Shape of the streaming space-time transformer."""
 
-    patch: int = 12
+    patch: int = 16
     """Latent cells per token, along each side."""
     width: int = 256
-    depth: int = 5
+    depth: int = 4
     num_heads: int = 4
     condition_width: int = 128
     """Width of the action and noise-level embedding that modulates each block."""
-    context: int = 6
+    context: int = 3
     """Earlier frames a frame attends to: the ring holds this many beside the present one."""
     action_frequencies: int = 6
     """Octaves of sine and cosine features of each action component, scaled to [-1, 1]."""

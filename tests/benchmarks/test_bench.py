@@ -242,7 +242,7 @@ def test_help_names_the_parts_and_loads_nothing_heavy():
     assert "'gymnasium'" not in done.stdout
 
 
-@pytest.mark.parametrize("part", ["quality", "speed", "card"])
+@pytest.mark.parametrize("part", ["quality", "speed", "endurance", "card"])
 def test_each_part_explains_its_options(part, capsys):
     with pytest.raises(SystemExit) as stop:
         bench.cli([part, "--help"])
@@ -251,7 +251,7 @@ def test_each_part_explains_its_options(part, capsys):
 
 
 def test_an_unknown_part_is_refused():
-    with pytest.raises(SystemExit, match="choose one of quality, speed, card"):
+    with pytest.raises(SystemExit, match="choose one of quality, speed, endurance, card"):
         bench.cli(["sped"])
 
 

@@ -1,10 +1,8 @@
 """Ids, imports and their direction."""
 
-import ast
 import importlib
 import subprocess
 import sys
-from pathlib import Path
 
 import gymnasium as gym
 import pytest
@@ -38,16 +36,3 @@ def test_importing_twice_does_not_warn(tiny_world):
 def test_world_v0_asks_for_its_world():
     with pytest.raises(TypeError, match="'world'"):
         gym.make("IRASim/World-v0")
-
-
-def test_package_imports_only_world_model_of_ours():
-    ours = {"benchmarks", "examples", "policies", "tests", "training"}
-    for path in Path(irasim_env.__file__).parent.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom):
-                names = [node.module or ""]
-            else:
-                continue
-            assert not {name.partition(".")[0] for name in names} & ours, f"{path}: {names}"
