@@ -13,6 +13,7 @@ from training.episodes import read_json
 from training.import_world import ARM_HIGH, ARM_LOW, ARM_NAMES, DATASETS
 from training.published_annotation import recorded
 from training.published_starts import read_starts
+from world_model.config import KeysConfig
 from world_model.import_reference import Actions, codec_config, import_denoiser
 
 MAX_STARTS = 64
@@ -45,6 +46,9 @@ def write_world(trainer: ChunkTrainer, config: ChunkTrainConfig, vae: Any, direc
         fps=known.fps if known else float(annotation.get("fps", FPS)),
         vae=vae,
         size=size,
+        keys=KeysConfig(directions=known.directions, velocity=known.key_velocity)
+        if known
+        else None,
     )
     world.starts = read_starts(
         world, config.data, "val", source=config.source, camera=config.camera, count=MAX_STARTS

@@ -174,8 +174,8 @@ def test_evaluations_per_step_are_those_that_are_made(tiny_world, monkeypatch):
     start = world.starts[0]
     state = world.start(start.frames[None], start.actions[None], [0])
     calls = []
-    stream = world.denoiser.stream
-    monkeypatch.setattr(world.denoiser, "stream", lambda *a: calls.append(1) or stream(*a))
+    through = world.denoiser._through_ring
+    monkeypatch.setattr(world.denoiser, "_through_ring", lambda *a: calls.append(1) or through(*a))
     world.step(state, np.zeros((1, world.config.action_dim), np.float32))
     assert len(calls) == report.evaluations_per_step(world)
 
