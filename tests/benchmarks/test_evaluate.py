@@ -273,9 +273,14 @@ def test_two_processes_do_what_one_does(files, tmp_path, short_run, long_run):
         both = json.loads((tmp_path / "checkpoints" / "0000100" / f"{protocol}.json").read_text())
         assert both["processes"] == 2
         assert both["counts"] == alone["counts"]
-        assert both["items"] == alone["items"]
-        for kind in ("arrays", "files"):
-            assert both["scores"][kind] == pytest.approx(alone["scores"][kind], rel=1e-9, abs=1e-9)
+        assert both["items"].keys() == alone["items"].keys()
+        for name, item in alone["items"].items():
+            for score, value in item.items():
+                # x264 was once seen to encode the same frames differently on a busy machine.
+                rel = 0.05 if score.startswith("files/") else 0.0
+                assert both["items"][name][score] == pytest.approx(value, rel=rel, abs=0), score
+        for kind, rel in (("arrays", 1e-9), ("files", 0.05)):
+            assert both["scores"][kind] == pytest.approx(alone["scores"][kind], rel=rel, abs=1e-9)
 
 
 def test_long_goes_on_from_what_was_predicted(files, long_run):
