@@ -29,7 +29,14 @@ TINY_CONFIG = StreamingConfig(
         env_id="gym_pusht:gym_pusht/PushT-v0", kwargs={"obs_type": "pixels_agent_pos"}
     ),
     denoiser=DenoiserConfig(
-        patch=24, width=32, depth=2, num_heads=2, condition_width=32, context=3, head_width=32
+        patch=24,
+        width=32,
+        depth=2,
+        num_heads=2,
+        condition_width=32,
+        context=3,
+        head_width=32,
+        sees_states=True,
     ),
 )
 

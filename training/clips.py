@@ -6,6 +6,7 @@ any number of processes, any accumulation, and after a resume.
 Dimensions: B clips, T frames, F frames of all episodes, E episodes, A action.
 """
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,8 @@ class Clips:
     frames: Tensor
     """uint8 (B, T, H, W, 3)"""
     actions: Tensor
-    """float32 (B, T, A): the action that led to each frame, environment units; zeros where none"""
+    """float32 (B, T, A): the action that led to each frame, environment units; zeros where none did
+    (an episode's first frame)"""
     valid: Tensor
     """bool (B, T)"""
     rewards: Tensor
@@ -35,20 +37,35 @@ class Clips:
     """bool (B, T): the frame is terminal"""
     states: dict[str, Tensor]
     """Low-dimensional observations (B, T, n), environment units"""
+    first: Tensor
+    """bool (B,): the clip's first frame is its episode's"""
+    states_before: dict[str, Tensor]
+    """Those one frame before the clip (B, n); an episode's first frame has its own"""
 
 
 class ClipStore:
     """All episodes of one split as flat tensors on a device."""
 
-    def __init__(self, root: str | Path, split: str, device: torch.device | str = "cpu"):
-        ids = list_episodes(root, split)
-        if not ids:
-            raise ValueError(
-                f"{root} has no {split} episodes (expected {root}/annotation/{split}/*.json); "
-                "record some with `irasim collect` or convert yours"
-            )
+    def __init__(
+        self,
+        root: str | Path,
+        split: str,
+        device: torch.device | str = "cpu",
+        more: Sequence[str | Path] = (),
+    ):
+        """Read `root`, then the datasets `more`, whose frames and actions are of the same kind."""
+        found = []
+        for dataset in (root, *more):
+            ids = list_episodes(dataset, split)
+            if not ids:
+                raise ValueError(
+                    f"{dataset} has no {split} episodes (expected {dataset}/annotation/{split}/"
+                    "*.json); record some with `irasim collect` or convert yours"
+                )
+            found += [(dataset, i) for i in ids]
+        ids = [episode_id for _, episode_id in found]
         with ThreadPoolExecutor(2) as pool:
-            read = pool.map(lambda i: read_episode(root, split, i), ids)
+            read = pool.map(lambda where: read_episode(where[0], split, where[1]), found)
             episodes = list(
                 tqdm(read, f"reading {split} episodes", len(ids), leave=False, disable=None)
             )
@@ -98,6 +115,9 @@ class ClipStore:
         wanted = begins[:, None] + torch.arange(num_frames, device=begins.device)  # (B, T)
         last = self.last[begins][:, None]
         index = wanted.minimum(last)
+        # The frame before one that is an episode's last belongs to the next episode.
+        before = (begins - 1).clamp(min=0)
+        before = torch.where(self.last[before] == self.last[begins], before, begins)
         return Clips(
             frames=self.frames[index],
             actions=self.actions[index],
@@ -105,6 +125,8 @@ class ClipStore:
             rewards=self.rewards[index],
             ended=self.ended[index],
             states={name: values[index] for name, values in self.states.items()},
+            first=before == begins,
+            states_before={name: values[before] for name, values in self.states.items()},
         )
 
     def count_valid(self, seed: int, samples: Tensor, num_frames: int) -> Tensor:

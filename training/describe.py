@@ -59,6 +59,7 @@ def describe_world(config: TrainConfig, store: ClipStore, codec: CodecConfig) ->
             depth=config.depth,
             num_heads=config.num_heads,
             context=config.context,
+            sees_states=config.sees_states and bool(observations),
         ),
         sampler=SamplerConfig(
             num_steps=config.num_steps,

@@ -39,8 +39,10 @@ def train_head(
         clips = store.sample(config.seed, mine, config.clip_frames)
         batch = make_batch(world, clips, config.seed, mine, config.rollout_rounds)
         with accelerator.autocast():
-            tokens = clean_tokens(trunk, batch)
-        loss = (head_loss(head(tokens.float()), batch, world.config) * batch.valid).sum()
+            tokens, guess = clean_tokens(trunk, batch)
+        loss = (
+            head_loss(head(tokens.float(), guess, batch.acted), batch, world.config) * batch.valid
+        ).sum()
         loss = loss / batch.valid.sum()
         accelerator.backward(loss)
         optimizer.step()
@@ -53,14 +55,15 @@ def train_head(
 
 
 @torch.no_grad()
-def clean_tokens(trunk: StreamingObjective, batch: Batch) -> Tensor:
-    """Tokens (B, T, N, width) of clean frames: half of the clips true, half made by the model."""
-    previous = trunk.roll(batch)
+def clean_tokens(trunk: StreamingObjective, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Tokens (B, T, N, width) of clean frames, half of the clips true, half made by the model; and
+    the states that their controls let guess (B, T, S)."""
+    previous, controls = trunk.roll(batch)
     ones, clean = torch.ones_like(batch.levels), torch.zeros_like(batch.levels)
-    change, _ = trunk.denoiser(batch.noise, previous, ones, batch.actions, batch.acted)
+    change, _ = trunk.denoiser(batch.noise, previous, ones, controls, batch.acted)
     made = trunk.settle(previous + change)
     made[:, 0] = batch.latents[:, 0]
     own = (torch.arange(len(made), device=made.device) % 2 == 1)[:, None, None, None, None]
     latents = torch.where(own, made, batch.latents)
-    _, tokens = trunk.denoiser(latents - previous, previous, clean, batch.actions, batch.acted)
-    return tokens
+    _, tokens = trunk.denoiser(latents - previous, previous, clean, controls, batch.acted)
+    return tokens, trunk.denoiser.foresight(controls)

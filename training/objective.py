@@ -17,13 +17,16 @@ from torch import Tensor, nn
 
 from training.clips import Clips
 from world_model.codec import encode_clip
+from world_model.conditioning import join_controls
 from world_model.config import WorldConfig
 from world_model.frames import frames_to_pixels
 from world_model.noise import counted_index, counted_noise, counted_uniform
 from world_model.streaming_world import StreamingWorld
 
 # Streams of the counted numbers of one sample; 0 picks its clip (training/clips.py).
-NOISE, LEVELS, ROUNDS = 1, 2, 3
+NOISE, LEVELS, ROUNDS, UNSURE = 1, 2, 3, 4
+# Largest deviation of the states that a prediction is given, whose range is [-1, 1].
+UNSURE_SCALE = 0.004
 
 
 @dataclass(frozen=True)
@@ -51,31 +54,51 @@ class StreamingObjective(nn.Module):
     def forward(self, batch: "Batch") -> Losses:
         """Summed losses of the frames of one batch."""
         latents, valid = batch.latents, batch.supervised
-        previous = self.roll(batch)
+        previous, controls = self.roll(batch)
         levels = batch.levels[..., None, None, None]
         change = latents - previous
         noisy = (1 - levels) * change + levels * batch.noise
-        predicted, tokens = self.denoiser(noisy, previous, batch.levels, batch.actions, batch.acted)
+        predicted, tokens = self.denoiser(noisy, previous, batch.levels, controls, batch.acted)
         error = (predicted.float() - change).square().flatten(2).mean(-1)  # (B, T)
         # At every level: where things will be, asked for in numbers, is learned sooner than in
         # pixels, and the denoiser profits.
-        head = head_loss(self.head(tokens.float()), batch, self.config)
+        guess = self.denoiser.foresight(controls)
+        read = self.head(tokens.float(), guess, batch.acted)
+        head = head_loss(read, batch, self.config) + guess_loss(guess, batch)
         return Losses(
             dynamics=(error * valid).sum(), head=self.head_weight * (head * batch.valid).sum()
         )
 
     @torch.no_grad()
-    def roll(self, batch: "Batch") -> Tensor:
-        """The frame before each, `batch.rounds` of the model's own predictions deep."""
-        true = before(batch.latents)
-        previous = true
+    def roll(self, batch: "Batch") -> tuple[Tensor, Tensor]:
+        """The frame and the control before each, `batch.rounds` own predictions deep."""
+        previous, state = before(batch.latents), batch.state
+        controls = self.controls(batch, state)
         ones = torch.ones_like(batch.levels)
         for round_ in range(int(batch.rounds.max())):
-            change, _ = self.denoiser(batch.noise, previous, ones, batch.actions, batch.acted)
-            made = self.settle(previous + change)
-            deep = (batch.rounds > round_)[:, None, None, None, None]
-            previous = torch.where(deep, before(made, first=batch.latents[:, 0]), previous)
-        return previous
+            deep = torch.nonzero(batch.rounds > round_)[:, 0]
+            inputs = (x[deep] for x in (batch.noise, previous, ones, controls, batch.acted))
+            change, tokens = self.denoiser(*inputs)
+            made = self.settle(previous[deep] + change)
+            made = before(made, first=batch.latents[deep, 0])
+            previous = previous.index_copy(0, deep, made.to(previous.dtype))
+            if state.shape[-1]:
+                guess = self.denoiser.foresight(controls[deep])
+                read = self.head.state(self.head(tokens.float(), guess, batch.acted[deep]))
+                read = torch.cat((state[deep, :1], read[:, 1:]), dim=1)
+                state = state.index_copy(0, deep, read)
+                controls = self.controls(batch, state)
+        return previous, controls
+
+    def controls(self, batch: "Batch", state: Tensor) -> Tensor:
+        """Controls (B, T, U) of a batch's actions and the states (B, T, S) of its frames."""
+        earlier = torch.cat((batch.state_before[:, None], state), dim=1)  # one frame before each
+        last, earlier = earlier[:, 1:-1], earlier[:, :-2]
+        last, earlier = (F.pad(x, (0, 0, 1, 0)) for x in (last, earlier))  # the first has none
+        last_actions = torch.cat(
+            (batch.actions[:, :1], batch.action_before[:, None], batch.actions[:, 1:-1]), dim=1
+        )
+        return join_controls(batch.actions, last_actions, last, earlier, self.config)
 
 
 def before(latents: Tensor, first: Tensor | None = None) -> Tensor:
@@ -96,6 +119,7 @@ class Batch:
 
     latents: Tensor  # (B, T, C, h, w)
     actions: Tensor  # (B, T, A) in [-1, 1]
+    action_before: Tensor  # (B, A): the one that led to the clip's first frame; NaN where none did
     acted: Tensor  # bool (B, T)
     valid: Tensor  # bool (B, T): inside the episode
     supervised: Tensor  # bool (B, T): valid and not the clip's first
@@ -105,6 +129,8 @@ class Batch:
     rewards: Tensor  # (B, T), NaN where unknown
     ended: Tensor  # bool (B, T)
     states: dict[str, Tensor]  # (B, T, n), scaled so that their bounds are -1 and 1
+    state: Tensor  # (B, T, S): all of them as a frame's predecessor is seen, not quite exact
+    state_before: Tensor  # (B, S), the same of the frame before the clip
 
 
 def make_batch(
@@ -118,14 +144,25 @@ def make_batch(
     acted[:, 0] = False
     actions = torch.where(acted[..., None], world.scale_actions(clips.actions), 0.0)
     supervised = clips.valid & acted
-    states = {}
-    for name, bounds in world.config.observations.items():
-        values = clips.states[name]
-        low, high = values.new_tensor(bounds.low), values.new_tensor(bounds.high)
-        states[name] = 2 * (values - low) / (high - low) - 1
+    states = scaled_states(world.config, clips.states)
+    before_clip = scaled_states(world.config, clips.states_before)
+    state = torch.cat(
+        [
+            torch.cat((before_clip[name][:, None], states[name]), dim=1)
+            for name in world.config.observations
+        ]
+        or [latents.new_zeros(len(samples), num_frames + 1, 0)],
+        dim=-1,
+    )  # (B, 1 + T, S)
+    # In a rollout the head's reading takes their place, and is not exact: neither are these.
+    unsure = UNSURE_SCALE * counted_uniform(seeds, samples, (1, 1), stream=UNSURE)
+    state = state + unsure * counted_noise(seeds, samples, tuple(state.shape[1:]), stream=UNSURE)
     return Batch(
         latents=latents,
         actions=actions,
+        action_before=torch.where(
+            clips.first[:, None], torch.nan, world.scale_actions(clips.actions[:, 0])
+        ),
         acted=acted,
         valid=clips.valid,
         supervised=supervised,
@@ -136,7 +173,18 @@ def make_batch(
         rewards=clips.rewards,
         ended=clips.ended,
         states=states,
+        state=state[:, 1:],
+        state_before=state[:, 0],
     )
+
+
+def scaled_states(config: WorldConfig, states: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Low-dimensional observations (..., n), their bounds made -1 and 1."""
+    scaled = {}
+    for name, bounds in config.observations.items():
+        low, high = states[name].new_tensor(bounds.low), states[name].new_tensor(bounds.high)
+        scaled[name] = 2 * (states[name] - low) / (high - low) - 1
+    return scaled
 
 
 def draw_levels(seeds: Tensor, samples: Tensor, num_frames: int) -> Tensor:
@@ -150,6 +198,15 @@ def draw_levels(seeds: Tensor, samples: Tensor, num_frames: int) -> Tensor:
     levels = torch.where(kind >= 0.75, torch.zeros_like(levels), levels)
     levels[:, 0] = 0.0
     return levels
+
+
+def guess_loss(guess: Tensor, batch: Batch) -> Tensor:
+    """States guessed from the controls alone (B, T, S) against the truth, per frame (B, T)."""
+    if not guess.shape[-1]:
+        return torch.zeros_like(batch.levels)
+    target = torch.cat(list(batch.states.values()), dim=-1)
+    error = F.smooth_l1_loss(10 * guess, 10 * target, reduction="none")
+    return error.mean(-1) * batch.acted
 
 
 def head_loss(read: dict[str, Tensor], batch: Batch, config: WorldConfig) -> Tensor:

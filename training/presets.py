@@ -3,6 +3,7 @@
 Kept free of torch, so that `irasim train --help` is quick.
 """
 
+import dataclasses
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,13 @@ class TrainConfig:
     """One training run, from recorded episodes to a world directory."""
 
     preset: str = "default"
-    """Where the other defaults come from: default, pusht, tiny."""
+    """Where the other defaults come from: default, pusht, pusht_gpu, tiny."""
     data: Path = Path("data/mine")
     """Episodes in the published layout, with splits train and val."""
+    more_data: tuple[Path, ...] = ()
+    """Further datasets whose train episodes are added, such as rollouts of a policy."""
+    init: Path | None = None
+    """A world directory to train on from: its architecture and weights are taken."""
     out: Path = Path("runs/mine")
     """The run's directory: world/, samples/, tensorboard logs, state.pt to resume from."""
     name: str = "mine"
@@ -42,6 +47,8 @@ class TrainConfig:
     """Blocks of the transformer."""
     num_heads: int = 4
     """Attention heads."""
+    sees_states: bool = True
+    """Predict a frame from the low-dimensional observation before it too, where data have one."""
     context: int = 3
     """Earlier frames that a frame sees: the size of the ring."""
     clip_frames: int = 7
@@ -153,6 +160,21 @@ def pusht() -> TrainConfig:
     )
 
 
+def pusht_gpu() -> TrainConfig:
+    """Push-T on one data-centre GPU: tokens of 8 pixels, large batches."""
+    return dataclasses.replace(
+        pusht(),
+        preset="pusht_gpu",
+        out=Path("runs/pusht_gpu"),
+        budget="9min",
+        patch=8,
+        depth=5,
+        batch_clips=256,
+        ema=0.999,
+        warmup=200,
+    )
+
+
 def tiny() -> TrainConfig:
     """Push-T at toy size: proves in a minute that the whole path runs."""
     return TrainConfig(
@@ -179,4 +201,4 @@ def tiny() -> TrainConfig:
     )
 
 
-PRESETS = {"default": default, "pusht": pusht, "tiny": tiny}
+PRESETS = {"default": default, "pusht": pusht, "pusht_gpu": pusht_gpu, "tiny": tiny}

@@ -125,15 +125,18 @@ def prepare(
     from training.trainer import Trainer
     from world_model import StreamingWorld
 
-    store = ClipStore(config.data, "train", accelerator.device)
+    store = ClipStore(config.data, "train", accelerator.device, config.more_data)
     validation = ClipStore(config.data, "val", accelerator.device)
-    codec_config, codec = prepare_codec(config, store, accelerator)
-    world_config = describe_world(config, store, codec_config)
-    starts = take_starts(config.data, "val", config.start_frames, config.max_starts)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        world = StreamingWorld(world_config, starts).eval()
-    world.codec = codec
+    if config.init is not None:
+        world = load_world(config.init, store, config.name)
+    else:
+        codec_config, codec = prepare_codec(config, store, accelerator)
+        world_config = describe_world(config, store, codec_config)
+        starts = take_starts(config.data, "val", config.start_frames, config.max_starts)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            world = StreamingWorld(world_config, starts).eval()
+        world.codec = codec
     world.to(accelerator.device)
     trainer = Trainer(world, store, config, accelerator)
     state = config.out / STATE
@@ -146,6 +149,32 @@ def prepare(
         f"{accelerator.num_processes} process(es) on {accelerator.device}"
     )
     return trainer, world, validation
+
+
+def load_world(directory: Path, store: "ClipStore", name: str) -> "StreamingWorld":
+    """The world that a run goes on from, by the name of the one that it makes.
+
+    Raises:
+        ValueError: It is of another engine, or of frames or actions unlike those of the episodes.
+    """
+    from world_model import StreamingWorld, WorldModel
+
+    world = WorldModel.from_pretrained(directory)
+    if not isinstance(world, StreamingWorld):
+        raise ValueError(
+            f"{directory} is a world of chunks of frames; --init takes a streaming one"
+        )
+    config = world.config
+    mine = (config.height, config.width, config.action_dim, sorted(config.observations))
+    theirs = (*store.frames.shape[1:3], store.actions.shape[1], sorted(store.states))
+    if mine != theirs:
+        raise ValueError(
+            f"{directory} has frames of {mine[0]} x {mine[1]}, {mine[2]} action components and "
+            f"observations {mine[3]}; the episodes have {theirs[0]} x {theirs[1]}, {theirs[2]} and "
+            f"{theirs[3]}. Train on episodes of the world's own environment, or without --init"
+        )
+    world.config = dataclasses.replace(config, name=name)
+    return world
 
 
 def run_dynamics(

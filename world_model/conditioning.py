@@ -1,6 +1,11 @@
-"""What a frame is conditioned on: its noise level, and the action that led to it.
+"""What a frame is conditioned on: its noise level, and the control that led to it.
 
-Dimensions: A action, N tokens.
+A control is the action, and, for a world that sees states, also the action before it and the
+low-dimensional observation before the frame with its last change: a robot's position and velocity,
+which a picture shows less exactly. In a rollout they are what the head has read off the frames.
+Of the control the state that it leads to is guessed first, and the picture is predicted with that.
+
+Dimensions: A action, S state (all low-dimensional observations together), U control, N places.
 """
 
 import math
@@ -11,16 +16,61 @@ from torch import Tensor, nn
 
 from world_model.config import StreamingConfig
 
+# Changes of a state within one step are small beside its range.
+CHANGE_SCALE = 5.0
+
+
+def join_controls(
+    actions: Tensor,
+    last_actions: Tensor,
+    state: Tensor,
+    earlier: Tensor,
+    config: StreamingConfig,
+) -> Tensor:
+    """Controls (..., U); all that goes in is scaled to [-1, 1].
+
+    Args:
+        actions: The action that leads to a frame, (..., A).
+        last_actions: The one before it; NaN where there was none.
+        state: (..., S), one frame before it.
+        earlier: (..., S), two frames before it.
+    """
+    if not config.denoiser.sees_states:
+        return actions
+    last_actions = torch.where(last_actions.isnan(), actions, last_actions)
+    return torch.cat((actions, state, CHANGE_SCALE * (state - earlier), last_actions), dim=-1)
+
+
+class Foresight(nn.Module):
+    """Guesses the state that a control leads to, from the control alone: linear, from "the same".
+
+    What moves freely obeys a linear law or nearly so, and a picture is drawn more easily around a
+    place that is already known.
+    """
+
+    def __init__(self, config: StreamingConfig):
+        super().__init__()
+        self.first = config.action_dim
+        self.size = config.state_dim if config.denoiser.sees_states else 0
+        self.weight = nn.Parameter(torch.zeros(self.size, config.control_dim))
+        self.bias = nn.Parameter(torch.zeros(self.size))
+
+    def forward(self, controls: Tensor) -> Tensor:
+        """Controls (..., U) -> guesses (..., S), scaled as states are; (..., 0) without states."""
+        with torch.autocast(controls.device.type, enabled=False):  # 8 bits would be too few
+            change = F.linear(controls.float(), self.weight, self.bias)
+        return controls[..., self.first : self.first + self.size] + change
+
 
 class Condition(nn.Module):
-    """Embeds a frame's noise level and the action that led to it."""
+    """Embeds a frame's noise level and the control that led to it, for adaLN."""
 
     def __init__(self, config: StreamingConfig):
         super().__init__()
         shape = config.denoiser
         self.frequencies = shape.action_frequencies
         self.action = nn.Sequential(
-            nn.Linear(num_action_features(config), shape.condition_width),
+            nn.Linear(num_features(config.control_dim, self.frequencies), shape.condition_width),
             nn.SiLU(),
             nn.Linear(shape.condition_width, shape.condition_width),
         )
@@ -31,48 +81,67 @@ class Condition(nn.Module):
             nn.Linear(shape.condition_width, shape.condition_width),
         )
 
-    def forward(self, levels: Tensor, actions: Tensor, acted: Tensor) -> Tensor:
-        """Levels (...), actions (..., A) in [-1, 1], acted (...) -> (..., condition_width)."""
-        features = action_features(actions, self.frequencies)
-        action = torch.where(acted[..., None], self.action(features), self.no_action)
+    def forward(self, levels: Tensor, controls: Tensor, acted: Tensor) -> Tensor:
+        """Levels (...), controls (..., U), acted (...) -> (..., condition_width)."""
+        action = self.action(features(controls, self.frequencies))
+        action = torch.where(acted[..., None], action, self.no_action)
         return F.silu(action + self.level(level_features(levels, 64)))
 
 
-class ActionAtPlace(nn.Module):
-    """What an action means at each place of the picture, added to that place's token.
+class ControlAtPlace(nn.Module):
+    """What a control, and the state that it leads to, mean at each place of the picture.
 
-    adaLN treats all places alike. For a target position, as Push-T's, a token must know whether
-    the target is near it, and learning that through adaLN alone takes long.
+    adaLN treats all places alike. For a target position, as Push-T's, a place must know whether
+    the target is near it, and learning that through adaLN alone takes long. A small network of
+    the control and the place's coordinates (as a spatial broadcast decoder: Watters et al.,
+    arXiv 1901.07017) can say "here"; products of the sines and cosines of both say how far away.
     """
 
-    def __init__(self, config: StreamingConfig, num_tokens: int):
+    def __init__(self, config: StreamingConfig, grid: tuple[int, int], hidden: int, width: int):
         super().__init__()
-        width = config.denoiser.width
         self.frequencies = config.denoiser.action_frequencies
-        self.action = nn.Linear(num_action_features(config), width)
-        self.place = nn.Parameter(torch.randn(num_tokens, width))
-        self.out = nn.Linear(width, width)
+        size = config.control_dim + config.state_dim * config.denoiser.sees_states
+        # Halves: one is added to the place's, one multiplied with it.
+        self.control = nn.Linear(num_features(size, self.frequencies), 2 * hidden)
+        self.place = nn.Linear(num_features(2, self.frequencies), 2 * hidden)
+        self.between = nn.Linear(hidden, hidden)
+        self.out = nn.Linear(hidden, width)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
+        places = features(coordinates(*grid), self.frequencies)
+        self.register_buffer("places", places, persistent=False)
 
-    def forward(self, actions: Tensor, acted: Tensor) -> Tensor:
-        """Actions (..., A) in [-1, 1], acted (...) -> (..., N, width), zero where none acted."""
-        action = self.action(action_features(actions, self.frequencies))[..., None, :]
-        return self.out(F.gelu(action + self.place, approximate="tanh")) * acted[..., None, None]
+    def forward(self, controls: Tensor, guess: Tensor, acted: Tensor) -> Tensor:
+        """Controls (..., U), guessed states (..., S), acted (...) -> (..., N, width), zero where
+        none acted."""
+        known = torch.cat((controls, guess), dim=-1)
+        control = self.control(features(known, self.frequencies))[..., None, :]
+        added, scaled = control.chunk(2, dim=-1)
+        place, scale = self.place(self.places).chunk(2, dim=-1)
+        hidden = F.relu(added + place + scaled * scale)  # a fifth of GELU's cost here
+        hidden = F.relu(self.between(hidden))
+        return self.out(hidden) * acted[..., None, None]
 
 
-def num_action_features(config: StreamingConfig) -> int:
-    """Length of what `action_features` gives."""
-    return config.action_dim * (1 + 2 * config.denoiser.action_frequencies)
+def coordinates(rows: int, columns: int) -> Tensor:
+    """Centres of a grid's cells in [-1, 1], row by row, (rows * columns, 2): across, down."""
+    down = (2 * torch.arange(rows) + 1) / rows - 1
+    across = (2 * torch.arange(columns) + 1) / columns - 1
+    return torch.stack(torch.meshgrid(across, down, indexing="xy"), dim=-1).flatten(0, 1)
 
 
-def action_features(actions: Tensor, frequencies: int) -> Tensor:
-    """Actions (..., A) in [-1, 1] beside their sines and cosines, half a turn and up in octaves."""
+def num_features(size: int, frequencies: int) -> int:
+    """Length of what `features` gives for `size` numbers."""
+    return size * (1 + 2 * frequencies)
+
+
+def features(numbers: Tensor, frequencies: int) -> Tensor:
+    """Numbers (..., n) in [-1, 1] beside their sines and cosines, half a turn and up in octaves."""
     octaves = math.pi * 2.0 ** torch.arange(
-        -1, frequencies - 1, device=actions.device, dtype=actions.dtype
+        -1, frequencies - 1, device=numbers.device, dtype=numbers.dtype
     )
-    angles = (actions[..., None] * octaves).flatten(-2)
-    return torch.cat((actions, angles.sin(), angles.cos()), dim=-1)
+    angles = (numbers[..., None] * octaves).flatten(-2)
+    return torch.cat((numbers, angles.sin(), angles.cos()), dim=-1)
 
 
 def level_features(levels: Tensor, width: int) -> Tensor:

@@ -44,6 +44,9 @@ class DenoiserConfig:
     """Octaves of sine and cosine features of each action component, scaled to [-1, 1]."""
     head_width: int = 256
     """Hidden width of the head for reward, termination and low-dimensional observations."""
+    sees_states: bool = False
+    """A frame is predicted from the low-dimensional observation and the action before it too (see
+    conditioning.py); in a rollout the observation is what the head has read."""
 
     def __post_init__(self) -> None:
         if self.width % self.num_heads:
@@ -220,6 +223,17 @@ class StreamingConfig(WorldConfig):
         """Rows and columns of tokens in a frame."""
         _, height, width = self.latent_shape
         return height // self.denoiser.patch, width // self.denoiser.patch
+
+    @property
+    def state_dim(self) -> int:
+        """Length of all low-dimensional observations together."""
+        return sum(len(bounds.low) for bounds in self.observations.values())
+
+    @property
+    def control_dim(self) -> int:
+        """Length of what a frame is conditioned on (see conditioning.py)."""
+        seen = (self.action_dim + 2 * self.state_dim) * self.denoiser.sees_states
+        return self.action_dim + seen
 
     @property
     def context(self) -> int:

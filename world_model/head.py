@@ -3,6 +3,7 @@
 Dimensions: N tokens.
 """
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -17,24 +18,39 @@ class Head(nn.Module):
         shape = config.denoiser
         num_tokens = config.grid[0] * config.grid[1]
         self.sizes = {name: len(bounds.low) for name, bounds in config.observations.items()}
-        num_outputs = 2 * config.reward_head + sum(self.sizes.values())
-        self.has_reward = config.reward_head
+        self.num_rewards = 2 * config.reward_head
+        self.num_corrections = config.state_dim * shape.sees_states
         self.norm = nn.LayerNorm(shape.width)
         self.squeeze = nn.Linear(shape.width, 32)
         self.hidden = nn.Linear(32 * num_tokens, shape.head_width)
+        num_outputs = self.num_rewards + config.state_dim + self.num_corrections
         self.out = nn.Linear(shape.head_width, num_outputs)
 
-    def forward(self, tokens: Tensor) -> dict[str, Tensor]:
-        """Tokens (..., N, width) -> `reward` (...), `end` logit (...), and each observation by
-        its name (..., n), scaled so that its bounds are -1 and 1."""
+    def forward(self, tokens: Tensor, guess: Tensor, acted: Tensor) -> dict[str, Tensor]:
+        """Read a frame.
+
+        Args:
+            tokens: (..., N, width).
+            guess: States (..., S) guessed from the control (conditioning.py), which are corrected
+                here; (..., 0) for a world that does not see states.
+            acted: bool (...); where False, states are read off the frame alone.
+
+        Returns:
+            `reward` (...), `end` logit (...), and each observation by its name (..., n), scaled so
+            that its bounds are -1 and 1.
+        """
         flat = F.gelu(self.squeeze(self.norm(tokens))).flatten(-2)
         outputs = self.out(F.gelu(self.hidden(flat)))
+        sizes = (self.num_rewards, sum(self.sizes.values()), self.num_corrections)
+        rewards, states, corrections = outputs.split(sizes, dim=-1)
+        if self.num_corrections:
+            states = torch.where(acted[..., None], guess.detach() + corrections, states)
         result: dict[str, Tensor] = {}
-        if self.has_reward:
-            result["reward"], result["end"], outputs = (
-                outputs[..., 0],
-                outputs[..., 1],
-                outputs[..., 2:],
-            )
-        parts = outputs.split(list(self.sizes.values()), dim=-1) if self.sizes else ()
+        if self.num_rewards:
+            result["reward"], result["end"] = rewards.unbind(-1)
+        parts = states.split(list(self.sizes.values()), dim=-1) if self.sizes else ()
         return result | dict(zip(self.sizes, parts, strict=True))
+
+    def state(self, read: dict[str, Tensor]) -> Tensor:
+        """All low-dimensional observations in what `forward` gave: (..., S), within [-1, 1]."""
+        return torch.cat([read[name].clamp(-1, 1) for name in self.sizes], dim=-1)

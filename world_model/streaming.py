@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from world_model.conditioning import ActionAtPlace, Condition
+from world_model.conditioning import Condition, ControlAtPlace, Foresight
 from world_model.config import DenoiserConfig, StreamingConfig
 from world_model.ring import Ring
 
@@ -42,7 +42,8 @@ class StreamingDenoiser(nn.Module):
         self.embed_tokens = nn.Linear(2 * token_size, shape.width)
         self.position = nn.Parameter(torch.randn(num_tokens, shape.width) * 0.02)
         self.condition = Condition(config)
-        self.action_at_place = ActionAtPlace(config, num_tokens)
+        self.foresight = Foresight(config)
+        self.control_at_place = ControlAtPlace(config, self.grid, shape.width, shape.width)
         self.blocks = nn.ModuleList(Block(shape) for _ in range(shape.depth))
         self.final = ModulatedNorm(shape.width, shape.condition_width)
         self.to_change = nn.Linear(shape.width, token_size)
@@ -51,7 +52,7 @@ class StreamingDenoiser(nn.Module):
         self.detail = Detail(config)
 
     def forward(
-        self, noisy: Tensor, previous: Tensor, levels: Tensor, actions: Tensor, acted: Tensor
+        self, noisy: Tensor, previous: Tensor, levels: Tensor, controls: Tensor, acted: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Whole clips at once, each frame seeing itself and `context` frames before it.
 
@@ -59,15 +60,15 @@ class StreamingDenoiser(nn.Module):
             noisy: Noisy changes (B, T, C, h, w).
             previous: The frame before each, (B, T, C, h, w); a clip's first frame has itself.
             levels: Noise level of each frame (B, T) in [0, 1].
-            actions: The action that led to each frame (B, T, A), scaled to [-1, 1].
-            acted: bool (B, T); False where no action led to the frame (a clip's first).
+            controls: What led to each frame (B, T, U): see `conditioning.join_controls`.
+            acted: bool (B, T); False where nothing is known to have (a clip's first).
 
         Returns:
             The changes (B, T, C, h, w) and the tokens (B, T, N, width) that the head reads.
         """
         num_frames = noisy.shape[1]
-        tokens = self._tokenize(noisy, previous, levels, actions, acted)  # (B, T, N, width)
-        condition = self.condition(levels, actions, acted)  # (B, T, condition_width)
+        tokens = self._tokenize(noisy, previous, levels, controls, acted)  # (B, T, N, width)
+        condition = self.condition(levels, controls, acted)  # (B, T, condition_width)
         frame = torch.arange(num_frames, device=noisy.device)
         ages = frame[:, None] - frame  # (T, T)
         ages = torch.where(
@@ -75,14 +76,15 @@ class StreamingDenoiser(nn.Module):
         )
         for block in self.blocks:
             tokens = block(tokens, condition, ages)
-        return self._changes(tokens, condition, noisy, previous, levels), tokens
+        changes = self._changes(tokens, condition, noisy, previous, levels, controls, acted)
+        return changes, tokens
 
     def stream(
         self,
         noisy: Tensor,
         previous: Tensor,
         levels: Tensor,
-        actions: Tensor,
+        controls: Tensor,
         acted: Tensor,
         ring: Ring,
     ) -> tuple[Tensor, Tensor]:
@@ -91,23 +93,24 @@ class StreamingDenoiser(nn.Module):
         Takes what `forward` takes without T, writes the ring's present slot, and returns changes
         (B, C, h, w) and tokens (B, N, width).
         """
-        condition = self.condition(levels, actions, acted)  # (B, condition_width)
-        tokens = self._tokenize(noisy, previous, levels, actions, acted)  # (B, N, width)
+        condition = self.condition(levels, controls, acted)  # (B, condition_width)
+        tokens = self._tokenize(noisy, previous, levels, controls, acted)  # (B, N, width)
         tokens = self._through_ring(tokens, condition, ring)
-        return self._changes(tokens, condition, noisy, previous, levels), tokens
+        changes = self._changes(tokens, condition, noisy, previous, levels, controls, acted)
+        return changes, tokens
 
     def remember(
         self,
         change: Tensor,
         previous: Tensor,
         levels: Tensor,
-        actions: Tensor,
+        controls: Tensor,
         acted: Tensor,
         ring: Ring,
     ) -> Tensor:
         """Write the ring's present slot for a frame whose change is known; its tokens alone."""
-        condition = self.condition(levels, actions, acted)
-        tokens = self._tokenize(change, previous, levels, actions, acted)
+        condition = self.condition(levels, controls, acted)
+        tokens = self._tokenize(change, previous, levels, controls, acted)
         return self._through_ring(tokens, condition, ring)
 
     def _through_ring(self, tokens: Tensor, condition: Tensor, ring: Ring) -> Tensor:
@@ -133,7 +136,7 @@ class StreamingDenoiser(nn.Module):
         )
 
     def _tokenize(
-        self, noisy: Tensor, previous: Tensor, levels: Tensor, actions: Tensor, acted: Tensor
+        self, noisy: Tensor, previous: Tensor, levels: Tensor, controls: Tensor, acted: Tensor
     ) -> Tensor:
         both = torch.cat((informative(noisy, levels), previous), dim=-3)
         patches = rearrange(
@@ -142,11 +145,18 @@ class StreamingDenoiser(nn.Module):
             p=self.config.patch,
             q=self.config.patch,
         )
-        here = self.action_at_place(actions, acted)
+        here = self.control_at_place(controls, self.foresight(controls), acted)
         return self.embed_tokens(patches) + self.position + here
 
     def _changes(
-        self, tokens: Tensor, condition: Tensor, noisy: Tensor, previous: Tensor, levels: Tensor
+        self,
+        tokens: Tensor,
+        condition: Tensor,
+        noisy: Tensor,
+        previous: Tensor,
+        levels: Tensor,
+        controls: Tensor,
+        acted: Tensor,
     ) -> Tensor:
         tokens = self.final(tokens, condition)
         coarse = rearrange(
@@ -156,7 +166,9 @@ class StreamingDenoiser(nn.Module):
             c=self.channels,
             p=self.config.patch,
         )
-        return coarse + self.detail(tokens, informative(noisy, levels), previous)
+        noisy = informative(noisy, levels)
+        guess = self.foresight(controls)
+        return coarse + self.detail(tokens, noisy, previous, controls, guess, acted)
 
 
 def informative(noisy: Tensor, levels: Tensor) -> Tensor:
@@ -169,7 +181,8 @@ class Detail(nn.Module):
 
     A token's width is less than the numbers in its patch and in the one before: with patches of 16
     pixels and width 256, a fifth of the energy of changes does not pass. Here tokens say what to do
-    where (`channels` numbers per cell), and the pixels need not go through them.
+    where (`channels` numbers per cell), and the pixels need not go through them; so does the
+    control, to a cell's precision.
     """
 
     channels = 16
@@ -184,14 +197,25 @@ class Detail(nn.Module):
         self.rows = config.grid[0]
         cell = channels * self.factor**2
         self.from_tokens = nn.Linear(shape.width, self.channels * self.patch**2)
+        cells = (config.grid[0] * self.patch, config.grid[1] * self.patch)
+        self.control_at_cell = ControlAtPlace(config, cells, self.width, self.channels)
         self.first = nn.Conv2d(2 * cell + self.channels, self.width, 3, padding=1)
         self.second = nn.Conv2d(self.width, self.width, 3, padding=1)
         self.last = nn.Conv2d(self.width, cell, 3, padding=1)
         for parameter in self.last.parameters():
             nn.init.zeros_(parameter)
 
-    def forward(self, tokens: Tensor, noisy: Tensor, previous: Tensor) -> Tensor:
-        """Tokens (..., N, width), latents (..., C, h, w) -> (..., C, h, w)."""
+    def forward(
+        self,
+        tokens: Tensor,
+        noisy: Tensor,
+        previous: Tensor,
+        controls: Tensor,
+        guess: Tensor,
+        acted: Tensor,
+    ) -> Tensor:
+        """Tokens (..., N, width), latents (..., C, h, w), controls (..., U), guessed states
+        (..., S) -> (..., C, h, w)."""
         leading = noisy.shape[:-3]
         told = rearrange(
             self.from_tokens(tokens.reshape(-1, *tokens.shape[-2:])),
@@ -200,10 +224,12 @@ class Detail(nn.Module):
             p=self.patch,
             q=self.patch,
         )
+        here = self.control_at_cell(controls, guess, acted)  # (..., cells, channels)
+        told = told + here.flatten(0, -3).transpose(-1, -2).reshape(told.shape)
         pixels = torch.cat((noisy, previous), dim=-3).flatten(0, -4)
         cells = torch.cat((F.pixel_unshuffle(pixels, self.factor).to(told.dtype), told), dim=1)
-        hidden = F.gelu(self.first(cells), approximate="tanh")
-        hidden = F.gelu(self.second(hidden), approximate="tanh")
+        hidden = F.relu(self.first(cells))
+        hidden = F.relu(self.second(hidden))
         return F.pixel_shuffle(self.last(hidden), self.factor).reshape(*leading, *noisy.shape[-3:])
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from world_model.codec import encode_clip
+from world_model.conditioning import join_controls
 from world_model.config import StreamingConfig
 from world_model.frames import frames_to_pixels, pixels_to_frames
 from world_model.head import Head
@@ -30,19 +31,31 @@ class StreamingState(WorldState):
     """A state with the keys and values of its past frames."""
 
     ring: Ring
+    past: Tensor
+    """Low-dimensional observations of the last two frames, the older first, scaled to [-1, 1],
+    float32 (B, 2, S)."""
+    last_action: Tensor
+    """The action that led to the newest frame, scaled to [-1, 1], (B, A); NaN where none did."""
 
     def select(self, rows: Sequence[int] | Tensor) -> "StreamingState":
         """See `WorldState.select`."""
         rows = self.rows(rows)
         selected = super().select(rows)
         assert isinstance(selected, StreamingState)
-        return replace(selected, ring=self.ring.select(rows))
+        return replace(
+            selected,
+            ring=self.ring.select(rows),
+            past=self.past[rows],
+            last_action=self.last_action[rows],
+        )
 
     def put(self, rows: Sequence[int] | Tensor, other: "StreamingState") -> None:
         """See `WorldState.put`."""
         rows = self.rows(rows)
         super().put(rows, other)
         self.ring.put(rows, other.ring)
+        self.past[rows] = other.past
+        self.last_action[rows] = other.last_action
 
 
 class StreamingWorld(WorldModel):
@@ -79,26 +92,33 @@ class StreamingWorld(WorldModel):
         latents = encode_clip(self.codec, frames_to_pixels(frames))
         actions = self.scale_actions(actions)
         ring = self.denoiser.empty_ring(num_envs)
-        previous, nothing = latents[:, 0], actions.new_zeros(num_envs, self.config.action_dim)
-        tokens = torch.empty(0)
-        for t in range(num_frames):
-            action = actions[:, t - 1] if t else nothing
-            tokens = self._remember(latents[:, t], previous, action, ring, acted=t > 0)
-            previous = latents[:, t]
+        previous = latents[:, 0]
+        past = latents.new_zeros(num_envs, 2, self.config.state_dim)
+        controls = latents.new_zeros(num_envs, self.config.control_dim)
+        read = self._remember(previous, previous, controls, ring, acted=False)
+        past = self._pass(self._pass(past, read), read)  # before the first frame, nothing moved
+        last_action = actions.new_full((num_envs, self.config.action_dim), torch.nan)
+        for t in range(1, num_frames):
+            controls = self._controls(actions[:, t - 1], last_action, past)
+            read = self._remember(latents[:, t], previous, controls, ring, acted=True)
+            previous, past = latents[:, t], self._pass(past, read)
+            last_action = actions[:, t - 1]
         return StreamingState(
             latents=previous.clone(),
             ring=ring,
+            past=past,
+            last_action=last_action.clone(),
             seeds=seeds,
             steps=torch.zeros_like(seeds),
-            output=self._read(frames[:, -1].clone(), tokens),
+            output=self._output(frames[:, -1].clone(), read),
         )
 
     @torch.no_grad()
     def step_(self, state: StreamingState, action: np.ndarray | Tensor) -> StepOutput:
         """See `WorldModel.step_`."""
-        tokens = self.advance(state, self._check_actions(action, (len(state),)))
+        read = self.advance(state, self._check_actions(action, (len(state),)))
         frame = pixels_to_frames(self.codec.decode(state.latents))
-        state.output = self._read(frame, tokens)
+        state.output = self._output(frame, read)
         return state.output
 
     @torch.no_grad()
@@ -110,8 +130,8 @@ class StreamingWorld(WorldModel):
         state = state.select(rows)
         rewards, ends, frames = [], [], []
         for h in range(actions.shape[1]):
-            tokens = self.advance(state, actions[:, h])
-            reward, end = self._read_reward(self.head(tokens), len(state))
+            read = self.advance(state, actions[:, h])
+            reward, end = self._reward(read, len(state))
             rewards.append(reward)
             ends.append(end)
             if return_frames:
@@ -122,54 +142,66 @@ class StreamingWorld(WorldModel):
             frames=torch.stack(frames, 1).unflatten(0, shape) if return_frames else None,
         )
 
-    def advance(self, state: StreamingState, action: Tensor) -> Tensor:
+    def advance(self, state: StreamingState, action: Tensor) -> dict[str, Tensor]:
         """One step in latents, in place: denoise the next frame, remember it.
 
         Args:
             action: (B, A), in the environment's own units.
 
         Returns:
-            The new frame's tokens (B, N, width), for the head.
+            What the head reads off the new frame.
         """
-        action, previous = self.scale_actions(action), state.latents
+        action = self.scale_actions(action)
+        controls = self._controls(action, state.last_action, state.past)
+        previous = state.latents
         acted = torch.ones(len(state), dtype=torch.bool, device=self.device)
 
         def denoise(noisy: Tensor, levels: Tensor) -> Tensor:
-            return self.denoiser.stream(noisy, previous, levels, action, acted, state.ring)[0]
+            return self.denoiser.stream(noisy, previous, levels, controls, acted, state.ring)[0]
 
         sampler = self.config.sampler
         noise = counted_noise(state.seeds, state.steps, self.config.latent_shape)
         change = sample_change(denoise, sampler.noise_scale * noise, sampler)
         state.latents = self.codec.settle(previous + change)
-        tokens = self._remember(state.latents, previous, action, state.ring, acted=True)
+        read = self._remember(state.latents, previous, controls, state.ring, acted=True)
+        state.past, state.last_action = self._pass(state.past, read), action
         state.steps = state.steps + 1
-        return tokens
+        return read
 
     def scale_actions(self, actions: Tensor) -> Tensor:
         """Actions (..., A) from the environment's units to [-1, 1]."""
         return (actions.to(self.device) - self.action_middle) / self.action_half
 
+    def _controls(self, actions: Tensor, last_actions: Tensor, past: Tensor) -> Tensor:
+        return join_controls(actions, last_actions, past[:, 1], past[:, 0], self.config)
+
+    def _pass(self, past: Tensor, read: dict[str, Tensor]) -> Tensor:
+        """States of the last two frames (B, 2, S), one frame on."""
+        if not self.config.state_dim:
+            return past
+        return torch.stack((past[:, 1], self.head.state(read)), dim=1)
+
     def _remember(
-        self, latents: Tensor, previous: Tensor, action: Tensor, ring: Ring, *, acted: bool
-    ) -> Tensor:
-        """Write a clean frame into the ring; its tokens (B, N, width)."""
+        self, latents: Tensor, previous: Tensor, controls: Tensor, ring: Ring, *, acted: bool
+    ) -> dict[str, Tensor]:
+        """Write a clean frame into the ring; what the head reads off it."""
         num_envs = len(latents)
         levels = latents.new_zeros(num_envs)
         flags = torch.full((num_envs,), acted, device=latents.device)
-        tokens = self.denoiser.remember(latents - previous, previous, levels, action, flags, ring)
+        change = latents - previous
+        tokens = self.denoiser.remember(change, previous, levels, controls, flags, ring)
         ring.advance()
-        return tokens
+        return self.head(tokens, self.denoiser.foresight(controls), flags)
 
-    def _read(self, frame: Tensor, tokens: Tensor) -> StepOutput:
-        read = self.head(tokens)
-        reward, end = self._read_reward(read, len(frame))
+    def _output(self, frame: Tensor, read: dict[str, Tensor]) -> StepOutput:
+        reward, end = self._reward(read, len(frame))
         states = {}
         for name, bounds in self.config.observations.items():
             low, high = read[name].new_tensor(bounds.low), read[name].new_tensor(bounds.high)
             states[name] = (low + (read[name].clamp(-1, 1) + 1) / 2 * (high - low)).float()
         return StepOutput(frame, reward, end, states)
 
-    def _read_reward(self, read: dict[str, Tensor], num_envs: int) -> tuple[Tensor, Tensor]:
+    def _reward(self, read: dict[str, Tensor], num_envs: int) -> tuple[Tensor, Tensor]:
         config = self.config
         if not config.reward_head:
             nothing = torch.zeros(num_envs, device=self.device)

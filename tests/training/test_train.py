@@ -14,11 +14,12 @@ from accelerate import Accelerator
 
 from training.clips import ClipStore
 from training.episodes import Episode, write_episode
-from training.objective import before, draw_levels, make_batch
+from training.objective import UNSURE_SCALE, before, draw_levels, make_batch, scaled_states
 from training.presets import PRESETS, TrainConfig, seconds, tiny
 from training.train import main, parse, prepare
 from training.trainer import Trainer
 from world_model import WorldModel
+from world_model.conditioning import CHANGE_SCALE
 
 SHAPE = (48, 48)
 
@@ -163,6 +164,24 @@ def test_two_processes_train_as_one_does(data, tmp_path, accelerator):
     np.testing.assert_allclose([float(line[2]) for line in lines], alone, rtol=1e-5)
 
 
+def test_a_world_is_trained_on_from_with_further_episodes(data, tmp_path, accelerator):
+    first = main(config_for(data, tmp_path / "first"))
+    write_moving_square(tmp_path / "more", "train", 3)
+    config = config_for(data, tmp_path / "second", init=first, more_data=(tmp_path / "more",))
+    config = dataclasses.replace(config, name="second", width=64)  # the world's own shape counts
+    trainer, world, _ = prepare(config, accelerator)
+    assert trainer.store.num_episodes == 6 + 3
+    kept = WorldModel.from_pretrained(first)
+    assert world.config == dataclasses.replace(kept.config, name="second")
+    for mine, theirs in zip(world.parameters(), kept.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+
+
+def test_a_world_of_other_frames_is_not_trained_on_from(data, tmp_path, accelerator, tiny_world):
+    with pytest.raises(ValueError, match="96 x 96, 2 action components"):
+        prepare(config_for(data, tmp_path, init=tiny_world), accelerator)
+
+
 def test_damaged_state_and_other_model_are_refused(data, tmp_path, accelerator):
     trainer, _, _ = prepare(config_for(data, tmp_path), accelerator)
     path = tmp_path / "state.pt"
@@ -231,12 +250,36 @@ def test_own_rollouts_of_a_fresh_model_repeat_the_first_frame(data, tmp_path, ac
     trainer, world, _ = prepare(config_for(data, tmp_path), accelerator)
     clips = trainer.store.sample(0, torch.arange(8), 7)
     batch = make_batch(world, clips, 0, torch.arange(8), 3)
-    previous = trainer.objective.roll(batch)
+    previous, _ = trainer.objective.roll(batch)
     assert batch.rounds.unique().tolist() == [0, 1, 2, 3]
     for b, rounds in enumerate(batch.rounds.tolist()):
         for t in range(1, 7):
             source = max(0, t - 1 - rounds)
             assert torch.equal(previous[b, t], batch.latents[b, source]), (b, t)
+
+
+def test_a_control_holds_the_states_before_its_frame(data, tmp_path, accelerator):
+    """The actions that lead to frames t and t - 1, the state at t - 1, its change from t - 2."""
+    trainer, world, _ = prepare(config_for(data, tmp_path), accelerator)
+    assert world.config.denoiser.sees_states
+    store = trainer.store
+    begins = torch.tensor([0, 2])  # an episode's first frame, and one inside it
+    clips = store.clips(begins, 4)
+    batch = make_batch(world, clips, 0, torch.arange(2), 0)
+    state = scaled_states(world.config, store.states)["place"]
+    controls = trainer.objective.controls(batch, state[begins[:, None] + torch.arange(4)])
+    actions, last, change, last_actions = controls.split(2, dim=-1)
+    assert torch.equal(actions, batch.actions)
+    assert torch.equal(last_actions[:, 2:], actions[:, 1:-1])
+    assert torch.equal(last_actions[0, 1], actions[0, 1])  # none before: the same again
+    assert torch.equal(last_actions[1, 1], world.scale_actions(store.actions[2]))
+    for b, begin in enumerate(begins.tolist()):
+        assert torch.equal(last[b, 1:], state[begin : begin + 3])
+        torch.testing.assert_close(
+            change[b, 2:], CHANGE_SCALE * state[begin : begin + 4].diff(dim=0)[:2]
+        )
+    # One frame before the clip: there is none at an episode's beginning, where nothing moved yet.
+    torch.testing.assert_close(batch.state_before, state[[0, 1]], rtol=0, atol=6 * UNSURE_SCALE)
 
 
 def test_durations():

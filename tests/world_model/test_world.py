@@ -29,27 +29,30 @@ def random_actions(*leading: int, seed: int = 0) -> torch.Tensor:
     return 512 * torch.rand(*leading, 2, generator=torch.Generator().manual_seed(seed))
 
 
-def test_stream_equals_masked_sequence_across_two_wraps():
+@pytest.mark.parametrize("sees_states", [True, False])
+def test_stream_equals_masked_sequence_across_two_wraps(sees_states):
     generator = torch.Generator().manual_seed(0)
-    denoiser = randomized(WorldModel.create(TINY_CONFIG)).denoiser
+    shape = dataclasses.replace(TINY_CONFIG.denoiser, sees_states=sees_states)
+    config = dataclasses.replace(TINY_CONFIG, denoiser=shape)
+    denoiser = randomized(WorldModel.create(config)).denoiser
     assert isinstance(denoiser, StreamingDenoiser)
     latents = TINY_CONFIG.latent_shape
     noisy = torch.randn(*SHAPE, *latents, generator=generator)
     previous = torch.randn(*SHAPE, *latents, generator=generator)
     levels = torch.rand(SHAPE, generator=generator)
-    actions = 2 * torch.rand(*SHAPE, 2, generator=generator) - 1
+    controls = 2 * torch.rand(*SHAPE, config.control_dim, generator=generator) - 1
     acted = torch.ones(SHAPE, dtype=torch.bool)
     acted[:, 0] = False
     with torch.no_grad():
-        whole, whole_tokens = denoiser(noisy, previous, levels, actions, acted)
+        whole, whole_tokens = denoiser(noisy, previous, levels, controls, acted)
         ring = denoiser.empty_ring(SHAPE[0])
         for t in range(SHAPE[1]):
             # A first pass at another noise level leaves no trace, as denoising does.
             denoiser.stream(
-                noisy[:, t] + 1, previous[:, t], levels[:, t] / 2, actions[:, t], acted[:, t], ring
+                noisy[:, t] + 1, previous[:, t], levels[:, t] / 2, controls[:, t], acted[:, t], ring
             )
             change, tokens = denoiser.stream(
-                noisy[:, t], previous[:, t], levels[:, t], actions[:, t], acted[:, t], ring
+                noisy[:, t], previous[:, t], levels[:, t], controls[:, t], acted[:, t], ring
             )
             ring.advance()
             torch.testing.assert_close(change, whole[:, t], rtol=1e-4, atol=1e-5)
@@ -62,7 +65,8 @@ def test_the_past_beyond_the_ring_is_reachable_only_through_deeper_blocks():
     config = dataclasses.replace(TINY_CONFIG, denoiser=shape)
     denoiser = randomized(WorldModel.create(config)).denoiser
     noisy = torch.randn(1, 6, *config.latent_shape)
-    inputs = (torch.rand(1, 6), torch.zeros(1, 6, 2), torch.ones(1, 6, dtype=torch.bool))
+    controls = torch.zeros(1, 6, config.control_dim)
+    inputs = (torch.rand(1, 6), controls, torch.ones(1, 6, dtype=torch.bool))
     other = noisy.clone()
     other[:, 1] += 1
     with torch.no_grad():
