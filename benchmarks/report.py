@@ -89,11 +89,15 @@ def interval(bounds: Sequence[float | None], digits: int = 2) -> str:
 
 
 def write_report(path: Path, content: dict[str, Any]) -> None:
-    """Write JSON, all of it or none; figures that do not exist (NaN) become null."""
+    """Write JSON, all of it or none; figures that do not exist (NaN) become null.
+
+    Paths in the working directory become relative to it: reports go along with worlds.
+    """
     from training.episodes import write_json
+    from training.run_directory import without_directory
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, _plain(content))
+    write_json(path, without_directory(_plain(content)))
 
 
 def _plain(value: Any) -> Any:

@@ -8,9 +8,7 @@ path runs. All but the check is done by commands of `irasim`, printed as one wou
 """
 
 import json
-import shlex
 import shutil
-import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import tyro
+from steps import claim, irasim, make_autoencoder
 
 from world_model.video import read_video
 
@@ -47,7 +46,7 @@ def main(config: ExampleConfig) -> None:
     begin = time.monotonic()
     annotation = find_episode(config.data)
     check_lengths(config.data, annotation)
-    claim(config.out)
+    claim(config.out, "irasim_example")
     data, vae, run = (config.out / name for name in ("data", "vae", "run"))
     link_splits(config.data, annotation, data)
     checkpoint = train(data, run)
@@ -58,7 +57,7 @@ def main(config: ExampleConfig) -> None:
         "the figures below mean nothing.",
         flush=True,
     )
-    make_autoencoder(vae)
+    make_autoencoder(vae, width=8, scaling_factor=0.13025)
     world = config.out / "world"
     irasim(
         *("import", checkpoint, "--dataset", "languagetable", "--vae", vae, "--out", world),
@@ -84,16 +83,6 @@ def find_episode(data: Path) -> Path:
             "its directory with --data."
         )
     return found[0]
-
-
-def claim(out: Path) -> None:
-    """Make the directory anew; refuses to delete what this script did not make."""
-    mark = out / "irasim_example"
-    if out.exists() and not mark.exists():
-        sys.exit(f"{out} exists and is not of this example: choose another --out")
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
-    mark.touch()
 
 
 def check_lengths(data: Path, annotation: Path) -> None:
@@ -157,31 +146,6 @@ def read_curves(logs: Path, *names: str) -> list[list[float]]:
     (file,) = logs.rglob("events.out.tfevents.*")
     events = EventAccumulator(str(file)).Reload()
     return [[event.value for event in events.Scalars(name)] for name in names]
-
-
-def make_autoencoder(path: Path) -> None:
-    """An AutoencoderKL of random weights: eight pixels to a latent cell, as the SDXL VAE."""
-    import torch
-    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-
-    torch.manual_seed(0)
-    settings = {
-        "block_out_channels": [8] * 4,
-        "down_block_types": ["DownEncoderBlock2D"] * 4,
-        "up_block_types": ["UpDecoderBlock2D"] * 4,
-        "norm_num_groups": 4,
-        "scaling_factor": 0.13025,
-    }
-    AutoencoderKL.from_config(settings).save_pretrained(path)  # pyright: ignore
-
-
-def irasim(*arguments: object) -> None:
-    """Run a command of `irasim`, after printing it; ends the script if it fails."""
-    words = [str(argument) for argument in arguments]
-    print(f"\n$ irasim {shlex.join(words)}", flush=True)
-    done = subprocess.run([sys.executable, "-m", "irasim_env.console", *words], check=False)
-    if done.returncode:
-        sys.exit(f"irasim {words[0]} failed with exit code {done.returncode}")
 
 
 if __name__ == "__main__":

@@ -7,8 +7,6 @@ mean nothing: what is shown is that the whole path runs. Every step is a command
 """
 
 import os
-import shlex
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,10 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
+from steps import claim, command, irasim, make_autoencoder
 
-IRASIM = str(Path(sys.executable).with_name("irasim"))
-TWO_PROCESSES = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-TWO_PROCESSES += ["--nproc_per_node", "2", "--no-python"]
 ACTION_SCALE = ["--action-scale", "0.00390625", "0.00390625"]  # positions from 0 to 512
 
 
@@ -46,10 +42,11 @@ class RehearsalConfig:
 def main(config: RehearsalConfig) -> None:
     """Rehearse, and say what took how long."""
     begin = time.monotonic()
-    claim(config.out)
+    claim(config.out, "rehearsal")
+    os.environ["OMP_NUM_THREADS"] = "1"  # two processes share two cores
     data, vae = config.out / "data", config.out / "vae"
     collect(data, config)
-    make_autoencoder(vae)
+    make_autoencoder(vae, width=16, scaling_factor=1.0)
     irasim("encode", data, "--vae", vae, "--cpu")
     common = ["--preset", "chunk_tiny", "--data", data, "--vae", vae, "--cpu"]
     common += ["--save-every", "5s", "--validate-every", "500"]
@@ -58,23 +55,13 @@ def main(config: RehearsalConfig) -> None:
         run = config.out / "runs" / model
         arguments = ["train", *common, "--model", model, "--out", run, "--max-steps", steps]
         if model == "frame_ada":
-            kill_on_the_way(arguments, run / "state.pt")
+            kill_on_the_way(tuple(arguments), run / "state.pt")
         irasim(*arguments)
     for model in models:
         for protocol in ("short", "long"):
             evaluate(protocol, model, config)
     irasim("evaluate", "table", config.out / "results")
     print(f"\nrehearsed in {time.monotonic() - begin:.0f} s: {config.out}")
-
-
-def claim(out: Path) -> None:
-    """Make the directory anew; refuses to delete what no rehearsal made."""
-    mark = out / "rehearsal"
-    if out.exists() and not mark.exists():
-        sys.exit(f"{out} exists and is of no rehearsal: choose another --out")
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
-    mark.touch()
 
 
 def collect(data: Path, config: RehearsalConfig) -> None:
@@ -88,22 +75,6 @@ def collect(data: Path, config: RehearsalConfig) -> None:
         )
 
 
-def make_autoencoder(path: Path) -> None:
-    """An AutoencoderKL of random weights: eight pixels to a latent cell, as the SDXL VAE."""
-    import torch
-    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-
-    torch.manual_seed(0)
-    settings = {
-        "block_out_channels": [16] * 4,
-        "down_block_types": ["DownEncoderBlock2D"] * 4,
-        "up_block_types": ["UpDecoderBlock2D"] * 4,
-        "norm_num_groups": 4,
-        "scaling_factor": 1.0,
-    }
-    AutoencoderKL.from_config(settings).save_pretrained(path)  # pyright: ignore
-
-
 def evaluate(protocol: str, model: str, config: RehearsalConfig) -> None:
     """Score a model by one of the reference's protocols, on two processes."""
     checkpoints = sorted((config.out / "runs" / model / "checkpoints").glob("*.pt"))
@@ -112,14 +83,13 @@ def evaluate(protocol: str, model: str, config: RehearsalConfig) -> None:
         *("--data", config.out / "data", "--vae", config.out / "vae", *ACTION_SCALE),
         *("--out", config.out / "results", "--num-steps", config.sample_steps),
         *("--cpu", "--no-fetch"),
-        launcher=TWO_PROCESSES,
+        on_two=True,
     )
 
 
-def kill_on_the_way(arguments: list[object], state: Path) -> None:
+def kill_on_the_way(arguments: tuple[object, ...], state: Path) -> None:
     """Start a training and kill it without warning once it has written a state to resume from."""
-    command = show(arguments, [])
-    process = subprocess.Popen(command, env=environment())
+    process = subprocess.Popen(command(arguments))
     while not state.exists():
         if process.poll() is not None:
             sys.exit(f"training ended before it wrote {state}")
@@ -127,26 +97,6 @@ def kill_on_the_way(arguments: list[object], state: Path) -> None:
     process.send_signal(signal.SIGKILL)
     process.wait()
     print("\n(killed; the same command again goes on where it was)", flush=True)
-
-
-def irasim(*arguments: object, launcher: list[str] | None = None) -> None:
-    """Run a command of `irasim`; ends the rehearsal if it fails."""
-    begin = time.monotonic()
-    subprocess.run(show(arguments, launcher or []), env=environment(), check=True)
-    print(f"({time.monotonic() - begin:.0f} s)", flush=True)
-
-
-def show(arguments: list[object] | tuple[object, ...], launcher: list[str]) -> list[str]:
-    """The whole command, after printing it as one would type it."""
-    words = [str(argument) for argument in arguments]
-    on_two = "torchrun --nproc_per_node 2 --no-python " if launcher else ""
-    print(f"\n$ {on_two}irasim {shlex.join(words)}", flush=True)
-    return [*launcher, IRASIM, *words]
-
-
-def environment() -> dict[str, str]:
-    """Ours, with one thread a process: two processes share two cores."""
-    return {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
 if __name__ == "__main__":

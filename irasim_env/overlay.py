@@ -25,12 +25,14 @@ class View:
     """uint8 (H, W, 3), of the learned world."""
     action: np.ndarray
     """(A,)"""
+    start: int
+    """Number of the episode's start."""
+    num_starts: int
     held: frozenset[str] = frozenset()
     reward: float | None = None
     real_frame: np.ndarray | None = None
     real_reward: float | None = None
     real_note: str = ""
-    start: str = ""
     steps: int = 0
     pace: float | None = None
     """Steps a second."""
@@ -98,7 +100,8 @@ class Overlay:
         """A picture of the whole window."""
         surface = pygame.Surface(self.size(view.real_frame is not None))
         surface.fill(BACKGROUND)
-        self._draw_frame(surface, view.frame, self._picture, f"learned: {self._title}", view.start)
+        start = f"start {view.start} (0 to {view.num_starts - 1})"
+        self._draw_frame(surface, view.frame, self._picture, f"learned: {self._title}", start)
         target = self._controls.target(view.action)
         pictures = [self._picture]
         if view.real_frame is not None:
@@ -200,7 +203,7 @@ class Overlay:
             y += ROW
         pace = "-" if view.pace is None else f"{view.pace:.1f}"
         latency = "-" if view.latency_ms is None else f"{view.latency_ms:.0f}"
-        for label, words in (("step", str(view.steps)), ("steps/s", pace), ("ms a step", latency)):
+        for label, words in (("step", str(view.steps)), ("steps/s", pace), ("ms/step", latency)):
             self._write(surface, label, (area.left, y), DIM, "midleft", self._small)
             self._write(surface, words, (area.left + 88, y), TEXT, "midright")
             y += ROW

@@ -2,6 +2,7 @@
 
 import dataclasses
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,7 +10,15 @@ from torch.utils.checkpoint import checkpoint
 
 from training.chunk_presets import VAE_SCALE, ChunkTrainConfig
 from training.windows import Window
-from world_model import IRASim, IRASimConfig, UNet3D, irasim_config, lvdm_config, vdm_config
+from world_model import (
+    IRASim,
+    IRASimConfig,
+    UNet3D,
+    irasim_config,
+    load_reference_checkpoint,
+    lvdm_config,
+    vdm_config,
+)
 from world_model.irasim import Block
 from world_model.unet3d import Level
 
@@ -38,6 +47,30 @@ def make_denoiser(config: ChunkTrainConfig, window: Window) -> IRASim | UNet3D:
             unet = published(dim_mults=config.unet_mults, **fields)
             return UNet3D(dataclasses.replace(unet, dim=config.unet_dim or unet.dim))
         return IRASim(_irasim_config(config, window, fields))
+
+
+def load_weights(denoiser: IRASim | UNet3D, path: Path) -> None:
+    """Fill a denoiser with the averaged weights of a checkpoint in the reference's form.
+
+    Raises:
+        ValueError: It is of a model of another shape, which the message names.
+    """
+    # A transformer's weights do not tell its heads.
+    heads = denoiser.config.num_heads if isinstance(denoiser, IRASim) else None
+    found = load_reference_checkpoint(path, heads)
+    trained = {"condition_dropout": 0.0}  # said by the run, not by the weights
+    mine, theirs = (dataclasses.replace(x.config, **trained) for x in (denoiser, found))
+    if mine != theirs:
+        unlike = ", ".join(
+            f"{field.name} {getattr(theirs, field.name, None)}, here {getattr(mine, field.name)}"
+            for field in dataclasses.fields(mine)
+            if getattr(theirs, field.name, None) != getattr(mine, field.name)
+        )
+        raise ValueError(
+            f"{path} holds a model of another shape ({type(found).__name__}: {unlike or 'other'}); "
+            "give the options of its own training, or another checkpoint"
+        )
+    denoiser.load_state_dict(found.state_dict())
 
 
 def checkpoint_activations(denoiser: IRASim | UNet3D) -> None:

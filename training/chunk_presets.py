@@ -32,6 +32,8 @@ class ChunkTrainConfig:
     out: Path
     """The run's directory, on storage that all machines see: checkpoints/ in the reference's form,
     world/, samples/, tensorboard logs, state.pt to resume from."""
+    init: Path | None = None
+    """Checkpoint in the reference's form (.pt) to train on from: a model of the same shape."""
     max_steps: int = 300_000
     """Optimizer steps. A finished run goes on when it is given more."""
     seed: int = 3407

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from training.chunk_presets import ChunkTrainConfig
 from training.presets import seconds
-from training.run_directory import STATE, environment, make_accelerator, write_config
+from training.run_directory import STATE, as_written, environment, make_accelerator, write_config
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -38,14 +38,17 @@ def main(config: ChunkTrainConfig) -> Path:
 
 def prepare(config: ChunkTrainConfig, accelerator: "Accelerator") -> "ChunkTrainer":
     """Data, a fresh or resumed model, and its trainer."""
-    from training.chunk_denoisers import make_denoiser
+    from training.chunk_denoisers import load_weights, make_denoiser
     from training.chunk_trainer import ChunkTrainer
     from training.windows import WindowDataset
 
     with accelerator.main_process_first():  # which writes the index that the others find
         windows = WindowDataset(config.data_config("train"))
         validation = WindowDataset(config.data_config("val"))
-    denoiser = make_denoiser(config, windows[0]).to(accelerator.device)
+    denoiser = make_denoiser(config, windows[0])
+    if config.init is not None:
+        load_weights(denoiser, config.init)
+    denoiser.to(accelerator.device)
     trainer = ChunkTrainer(denoiser, windows, validation, config, accelerator)
     state = config.out / STATE
     if state.exists():
@@ -124,7 +127,7 @@ def validate(trainer: "ChunkTrainer", config: ChunkTrainConfig, vae: Any) -> Non
     accelerator.print(f"\nstep {step}: validation loss {loss:.5f}", flush=True)
     if accelerator.is_main_process:
         report = {
-            "config": dataclasses.asdict(config),
+            "config": as_written(config),
             "trained": dataclasses.asdict(trainer.progress),
             "validation_loss": loss,
             "windows": {"train": len(trainer.windows), "val": len(trainer.validation)},

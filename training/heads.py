@@ -1,7 +1,9 @@
-"""The last phase: the head alone, on true frames and on those that the model makes itself."""
+"""The last phase: the head alone, on true frames and on those that the model makes itself, in
+their clips and each by itself."""
 
 import torch
 from accelerate import Accelerator
+from einops import rearrange
 from torch import Tensor, nn
 from tqdm import trange
 
@@ -40,10 +42,12 @@ def train_head(
         batch = make_batch(world, clips, config.seed, mine, config.rollout_rounds)
         with accelerator.autocast():
             tokens, guess = clean_tokens(trunk, batch)
-        loss = (
-            head_loss(head(tokens.float(), guess, batch.acted), batch, world.config) * batch.valid
-        ).sum()
-        loss = loss / batch.valid.sum()
+            alone = tokens_alone(trunk, batch)
+        in_clip = head_loss(head(tokens.float(), guess, batch.acted), batch, world.config)
+        # A start of one frame: its states are read off the picture.
+        unacted = torch.zeros_like(batch.acted)
+        by_itself = head_loss(head(alone.float(), guess, unacted), batch, world.config)
+        loss = ((in_clip + by_itself) * batch.valid).sum() / batch.valid.sum()
         accelerator.backward(loss)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -67,3 +71,14 @@ def clean_tokens(trunk: StreamingObjective, batch: Batch) -> tuple[Tensor, Tenso
     latents = torch.where(own, made, batch.latents)
     _, tokens = trunk.denoiser(latents - previous, previous, clean, controls, batch.acted)
     return tokens, trunk.denoiser.foresight(controls)
+
+
+@torch.no_grad()
+def tokens_alone(trunk: StreamingObjective, batch: Batch) -> Tensor:
+    """Tokens (B, T, N, width) of frames without a past, as an episode's first is seen."""
+    frames = rearrange(batch.latents, "b t c h w -> (b t) 1 c h w")
+    levels = torch.zeros_like(batch.levels).reshape(-1, 1)
+    acted = torch.zeros_like(batch.acted).reshape(-1, 1)
+    controls = frames.new_zeros(len(frames), 1, trunk.config.control_dim)
+    _, tokens = trunk.denoiser(torch.zeros_like(frames), frames, levels, controls, acted)
+    return tokens.reshape(*batch.levels.shape, *tokens.shape[2:])

@@ -1,7 +1,5 @@
 """`irasim import`: a world from a checkpoint in the reference's form, published or trained here."""
 
-import dataclasses
-import json
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -12,6 +10,7 @@ import tyro
 from training.arm_actions import ARM_ACTION_SCALE
 from training.episodes import write_json
 from training.published import PLANE_SCALE, Split
+from training.run_directory import as_written
 
 if TYPE_CHECKING:
     from world_model.import_reference import Actions
@@ -189,7 +188,7 @@ def main(config: ImportConfig) -> Path:
         )
     world.save_pretrained(config.out)
     content = {
-        "config": json.loads(json.dumps(dataclasses.asdict(config), default=str)),
+        "config": as_written(config),
         "dataset": name,
         "versions": {name: version(name) for name in ("torch", "diffusers")},
     }

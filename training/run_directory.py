@@ -37,9 +37,9 @@ def write_config(config: Any, out: Path, free: set[str]) -> None:
         free: Fields that may differ from those of a run that goes on here.
     """
     path = out / CONFIG
-    content = json.loads(json.dumps(dataclasses.asdict(config), default=str))
+    content = as_written(config)
     if path.exists() and (out / STATE).exists():
-        before = json.loads(path.read_text())
+        before = without_directory(json.loads(path.read_text()))
         changed = [k for k in content if k not in free and before.get(k) != content[k]]
         if changed:
             raise SystemExit(
@@ -47,6 +47,23 @@ def write_config(config: Any, out: Path, free: set[str]) -> None:
                 "--out, or delete it to start anew"
             )
     path.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def as_written(config: Any) -> dict[str, Any]:
+    """A config, a dataclass, as it is kept in JSON; see `without_directory`."""
+    return without_directory(json.loads(json.dumps(dataclasses.asdict(config), default=str)))
+
+
+def without_directory(value: Any) -> Any:
+    """JSON in which paths in the working directory are relative to it, however they were given.
+
+    What is kept goes along with worlds that are shared; where they were made is nobody's business.
+    """
+    if isinstance(value, dict):
+        return {key: without_directory(content) for key, content in value.items()}
+    if isinstance(value, list):
+        return [without_directory(content) for content in value]
+    return value.removeprefix(f"{Path.cwd()}{os.sep}") if isinstance(value, str) else value
 
 
 def environment(accelerator: "Accelerator") -> dict[str, Any]:

@@ -13,7 +13,13 @@ import tyro
 
 from training.chunk_presets import CHUNK_PRESETS, ChunkTrainConfig
 from training.presets import PRESETS, TrainConfig, seconds
-from training.run_directory import STATE, environment, make_accelerator, write_config
+from training.run_directory import (
+    STATE,
+    as_written,
+    environment,
+    make_accelerator,
+    write_config,
+)
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -262,7 +268,7 @@ def finish(
     result.write_video(config.out / "samples" / "final.mp4", world.config.fps)
     world.save_pretrained(directory)
     report = {
-        "config": dataclasses.asdict(config),
+        "config": as_written(config),
         "trained": dataclasses.asdict(trainer.progress),
         "validation": result.figures(),
         "head_loss": head_loss,

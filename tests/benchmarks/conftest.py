@@ -1,8 +1,10 @@
-"""Fixtures: held-out Push-T episodes, recorded from the simulator."""
+"""Fixtures: held-out Push-T episodes, recorded from the simulator; evaluations of a chunk model."""
 
 from pathlib import Path
 
 import pytest
+
+from tests.benchmarks.evaluations import Files, Run, long, make_files, run, short
 
 
 @pytest.fixture(scope="session")
@@ -39,3 +41,23 @@ def episodes(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_episode(root, "test", episode)
     env.close()
     return root
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    """What evaluations are given."""
+    return make_files(tmp_path_factory.mktemp("evaluate"))
+
+
+@pytest.fixture(scope="session")
+def short_run(files: Files, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The short protocol on one process."""
+    out = tmp_path_factory.mktemp("short")
+    return out, run(short(files, out))
+
+
+@pytest.fixture(scope="session")
+def long_run(files: Files, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The long protocol on one process."""
+    out = tmp_path_factory.mktemp("long")
+    return out, run(long(files, out))

@@ -53,7 +53,7 @@ def test_a_directory_of_something_else_is_not_deleted(tmp_path):
     kept.touch()
     result = run("--out", tmp_path)
     assert result.returncode == 1
-    assert "is not of this example" in result.stderr
+    assert "was not made by irasim_example.py" in result.stderr
     assert kept.exists()
 
 

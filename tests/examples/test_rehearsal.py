@@ -40,5 +40,5 @@ def test_a_directory_of_something_else_is_not_deleted(tmp_path):
     kept.touch()
     result = rehearse("--out", str(tmp_path))
     assert result.returncode != 0
-    assert "is of no rehearsal" in result.stderr
+    assert "was not made by rehearsal.py" in result.stderr
     assert kept.exists()

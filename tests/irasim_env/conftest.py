@@ -1,9 +1,10 @@
-"""Fixtures: worlds to play."""
+"""Fixtures: worlds to play, and players."""
 
 import dataclasses
 
 import pytest
 
+from irasim_env.play import PlayConfig, make_player
 from tests.conftest import TINY_CONFIG, make_starts, randomized
 from world_model import WorldModel
 
@@ -15,3 +16,17 @@ def endless_world(tmp_path_factory):
     path = tmp_path_factory.mktemp("worlds") / "endless"
     randomized(WorldModel.create(config, make_starts(config))).save_pretrained(path)
     return str(path)
+
+
+@pytest.fixture
+def play(endless_world):
+    """Makes players; closes them."""
+    players = []
+
+    def make(**settings):
+        players.append(make_player(PlayConfig(**{"world": endless_world, **settings})))
+        return players[-1]
+
+    yield make
+    for player in players:
+        player.close()

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from training.published import DataConfig
 from world_model.video import write_video
 
 STEP = np.array([1.0, 2.0, 4.0, 3.0, 1.0, 2.0, 5.0, 6.0])
@@ -88,3 +89,15 @@ def write_arm(
         ],
     }
     return annotate(root, split, episode_id, annotation)
+
+
+def plane(root: Path, **changes: Any) -> DataConfig:
+    """Direct actions, unscaled; windows of 5 frames, from videos as recorded."""
+    base: dict[str, Any] = {"source": "video", "action_scale": (1.0, 1.0), "num_frames": 5}
+    return DataConfig(root=root, kind="direct", **(base | changes))
+
+
+def arm(root: Path, **changes: Any) -> DataConfig:
+    """As `plane`, of an arm."""
+    base: dict[str, Any] = {"source": "video", "action_scale": (1.0,) * 7, "num_frames": 5}
+    return DataConfig(root=root, kind="arm", **(base | changes))
