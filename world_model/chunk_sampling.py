@@ -53,27 +53,73 @@ def sample_chunk(
     Returns:
         (B, K + 1, C, h, w), the given frame first.
     """
-    _check_chunk(denoiser, first, actions, noise)
-    num_actions = actions.shape[1]
-    actions = pad_actions(actions, noise.shape[1] - 1)
+    check_chunk(denoiser, first, actions, noise)
+    padded = pad_actions(actions, noise.shape[1] - 1)
+
+    def predict(latents: Tensor, time: int) -> Tensor:
+        t = torch.full((len(latents),), time, device=latents.device)
+        output = denoiser(latents, t, padded)
+        if guidance == 1:
+            return output
+        return guide(output, denoiser(latents, t, None), guidance, channels=latents.shape[2])
+
+    latents = run_sampler(
+        predict, first, noise, sampler=sampler, num_steps=num_steps, generator=generator
+    )
+    return latents[:, : actions.shape[1] + 1]
+
+
+def run_sampler(
+    predict: Callable[[Tensor, int], Tensor],
+    first: Tensor,
+    noise: Tensor,
+    *,
+    sampler: Sampler,
+    num_steps: int,
+    generator: torch.Generator | list[torch.Generator] | None = None,
+) -> Tensor:
+    """All steps of a sampler, frame 0 put back after each.
+
+    Times and coefficients stay on the host, as the kernels' constants: nothing waits for the device
+    and nothing depends on values there, so that all steps can be captured in one CUDA graph ("ddpm"
+    cannot, as it draws noise).
+
+    Args:
+        predict: The denoiser's output (B, T, C or 2C, h, w) of latents (B, T, C, h, w) at a time.
+        first: (B, 1, C, h, w).
+        noise: (B, T, C, h, w).
+        sampler: See `sample_chunk`; `num_steps` and `generator` too.
+
+    Returns:
+        (B, T, C, h, w).
+    """
     scheduler = _scheduler(sampler, num_steps)
-    with warnings.catch_warnings():
-        # DPM-Solver's scheduler calls numpy in a way that numpy 2 warns about.
-        warnings.filterwarnings("ignore", message="__array__ implementation")
-        scheduler.set_timesteps(num_steps, device=noise.device)
-    if generator is None:
+    if generator is None and sampler == "ddpm":
         generator = torch.Generator(noise.device).manual_seed(0)
     latents = torch.cat([first, noise[:, 1:]], dim=1)
-    for step in scheduler.timesteps:
-        t = step.expand(len(latents))
-        output = _guided(denoiser, latents, t, actions, guidance)
+    for step in scheduler.timesteps:  # on the host
+        output = predict(latents, int(step))
         if sampler == "ddpm":
+            assert generator is not None
             latents = _ddpm_step(scheduler, output, step, latents, generator)
         else:
             eps = output[:, :, : latents.shape[2]]
             latents = scheduler.step(eps, step, latents, return_dict=False)[0]
         latents = torch.cat([first, latents[:, 1:]], dim=1)
-    return latents[:, : num_actions + 1]
+    return latents
+
+
+def guide(output: Tensor, unconditional: Tensor, guidance: float, channels: int) -> Tensor:
+    """A denoiser's output, its noise pushed away from what it predicts without actions.
+
+    Args:
+        output: (B, T, C or 2C, h, w).
+        unconditional: Alike; of its channels only the noise is used.
+        guidance: Weight of the difference; 1 changes nothing.
+        channels: C.
+    """
+    eps, free = output[:, :, :channels], unconditional[:, :, :channels]
+    return torch.cat([free + guidance * (eps - free), output[:, :, channels:]], dim=2)
 
 
 def sample_chunks(
@@ -141,19 +187,16 @@ def network_evaluations(sampler: Sampler, num_steps: int) -> int:
     return num_steps + 9 if sampler == "pndm" else num_steps
 
 
-def _guided(denoiser: Denoiser, x: Tensor, t: Tensor, actions: Tensor, guidance: float) -> Tensor:
-    """The denoiser's output, its noise pushed away from the unconditional prediction."""
-    output = denoiser(x, t, actions)
-    if guidance == 1:
-        return output
-    channels = x.shape[2]
-    eps = output[:, :, :channels]
-    free = denoiser(x, t, None)[:, :, :channels]
-    return torch.cat([free + guidance * (eps - free), output[:, :, channels:]], dim=2)
+def sampling_times(sampler: Sampler, num_steps: int) -> list[int]:
+    """The diffusion time of each network evaluation, in order; PNDM comes to some of them twice."""
+    return _scheduler(sampler, num_steps).timesteps.tolist()
 
 
 def _scheduler(sampler: Sampler, num_steps: int) -> Any:
-    """One of diffusers' schedulers, over the reference's betas and with its spacing of times."""
+    """One of diffusers' schedulers, over the reference's betas and with its spacing of times.
+
+    Ready for `num_steps` steps; its times and coefficients are on the host.
+    """
     from diffusers.schedulers.scheduling_ddim import DDIMScheduler
     from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
     from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
@@ -169,13 +212,18 @@ def _scheduler(sampler: Sampler, num_steps: int) -> Any:
     }
     match sampler:
         case "pndm":
-            return PNDMScheduler(**common, steps_offset=0)
+            scheduler = PNDMScheduler(**common, steps_offset=0)
         case "ddpm":
-            return DDPMScheduler(**common, clip_sample=False, variance_type="learned_range")
+            scheduler = DDPMScheduler(**common, clip_sample=False, variance_type="learned_range")
         case "ddim":
-            return DDIMScheduler(**common, clip_sample=False)
+            scheduler = DDIMScheduler(**common, clip_sample=False)
         case "dpm-solver++":
-            return DPMSolverMultistepScheduler(**common)
+            scheduler = DPMSolverMultistepScheduler(**common)
+    with warnings.catch_warnings():
+        # DPM-Solver's scheduler calls numpy in a way that numpy 2 warns about.
+        warnings.filterwarnings("ignore", message="__array__ implementation")
+        scheduler.set_timesteps(num_steps)
+    return scheduler
 
 
 def _ddpm_step(
@@ -196,7 +244,12 @@ def _ddpm_step(
     return stepped.transpose(1, 2)
 
 
-def _check_chunk(denoiser: Denoiser, first: Tensor, actions: Tensor, noise: Tensor):
+def check_chunk(denoiser: Denoiser, first: Tensor, actions: Tensor, noise: Tensor) -> None:
+    """Refuses what does not fit together; see `sample_chunk`.
+
+    Raises:
+        ValueError: The denoiser is in training mode, or a shape is wrong.
+    """
     if isinstance(denoiser, nn.Module) and denoiser.training:
         raise ValueError("the denoiser is in training mode, which drops actions: call eval() first")
     batch, frames, *frame_shape = noise.shape

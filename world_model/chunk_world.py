@@ -7,14 +7,14 @@ Dimensions: B environments, K candidates, H horizon, k actions, T frames a chunk
 C channels, h w latent cells.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from world_model.chunk_config import ChunkConfig
-from world_model.chunk_sampling import sample_chunk
+from world_model.chunk_sampler import ChunkSampler, Precision
 from world_model.frames import frames_to_pixels, pixels_to_frames
 from world_model.irasim import IRASim, IRASimConfig
 from world_model.noise import counted_index, counted_noise
@@ -38,6 +38,12 @@ class ChunkWorld(WorldModel):
     config: ChunkConfig
     stored_dtype = torch.float32  # an imported model gives the reference's figures
     built_on = "meta"  # no gigabytes of random numbers, to be thrown away
+    precision: Precision = "float32"
+    """float32: the reference's figures. bf16: the quick one, which also computes a transformer's
+    adaLN parameters of all steps at once. May be changed between steps."""
+    decode_frames: int | None = None
+    """Frames that the codec decodes at once: a decoder takes far more memory than its pictures.
+    None: 8 on a GPU, 1 elsewhere, where more gain little."""
     denoiser: IRASim | UNet3D
 
     def __init__(
@@ -55,6 +61,7 @@ class ChunkWorld(WorldModel):
             )
         assert denoiser.config == config.denoiser, "the denoiser is another than the config's"
         self.denoiser = denoiser
+        self._samplers: dict[object, ChunkSampler] = {}
 
     @property
     def device(self) -> torch.device:
@@ -87,9 +94,7 @@ class ChunkWorld(WorldModel):
         """See `WorldModel.step_chunk_`; more than T - 1 actions are predicted chunk by chunk."""
         actions = self._check_chunk(state, actions)
         latents = torch.cat([self._predict(state, part) for part in self._split(actions)], 1)
-        # One frame at a time, as a decoder takes far more memory than its picture.
-        frames = [pixels_to_frames(self.codec.decode(frame)) for frame in latents.unbind(1)]
-        output = self._output(torch.stack(frames, 1))
+        output = self._output(self._decode(latents))
         state.output = output.at(-1)
         return output
 
@@ -117,22 +122,51 @@ class ChunkWorld(WorldModel):
     def _predict(self, state: WorldState, actions: Tensor) -> Tensor:
         """The latents (B, k, C, h, w) that k <= T - 1 actions lead to; advances the state."""
         config = self.config
-        sampler = config.sampler
         chunk_shape = (config.chunk_frames, *state.latents.shape[1:])
-        draws = counted_index(state.seeds, state.steps, 2**62, stream=_DRAWS_STREAM)
-        latents = sample_chunk(
-            self.denoiser,
+        generators = None
+        if config.sampler.name == "ddpm":
+            draws = counted_index(state.seeds, state.steps, 2**62, stream=_DRAWS_STREAM)
+            generators = [torch.Generator(self.device).manual_seed(s) for s in draws.tolist()]
+        latents = self._sampler()(
             state.latents[:, None],
             actions * actions.new_tensor(config.action_scale),
-            noise=counted_noise(state.seeds, state.steps, chunk_shape),
-            sampler=sampler.name,
-            num_steps=sampler.num_steps,
-            guidance=sampler.guidance,
-            generator=[torch.Generator(self.device).manual_seed(s) for s in draws.tolist()],
+            counted_noise(state.seeds, state.steps, chunk_shape),
+            generators,
         )
         state.latents = latents[:, -1]
         state.steps = state.steps + actions.shape[1]
         return latents[:, 1:]
+
+    def _sampler(self) -> ChunkSampler:
+        """The sampler of the present settings, kept with its graphs."""
+        config = self.config.sampler
+        # ddpm draws as it goes, so that it is captured only where that is asked for, and refused.
+        graph = self.captures and not (self.graph is None and config.name == "ddpm")
+        key = (config, self.precision, graph)
+        if key not in self._samplers:
+            in_bf16 = self.precision == "bf16"
+            self._samplers[key] = ChunkSampler(
+                self.denoiser,
+                config,
+                precision=self.precision,
+                graph=graph,
+                tabulate=in_bf16 and isinstance(self.denoiser, IRASim),
+            )
+        return self._samplers[key]
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "ChunkWorld":
+        """torch's own way to move or convert a module: samplers hold what lay where it was."""
+        self._samplers.clear()
+        return super()._apply(fn, recurse)
+
+    def _decode(self, latents: Tensor) -> Tensor:
+        """Latents (B, k, C, h, w) as frames uint8 (B, k, H, W, 3)."""
+        at_once = self.decode_frames
+        if at_once is None:
+            at_once = 8 if self.device.type == "cuda" else 1
+        parts = latents.flatten(0, 1).split(at_once)
+        frames = torch.cat([pixels_to_frames(self.codec.decode(part)) for part in parts])
+        return frames.unflatten(0, latents.shape[:2])
 
     def _output(self, frames: Tensor) -> ChunkOutput:
         """Frames (B, k, H, W, 3) with the reward and the end that this engine does not know."""

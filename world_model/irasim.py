@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from world_model.layers import (
     Mlp,
+    add_gated,
     drop_condition,
     modulate,
     sincos_table_1d,
@@ -99,7 +100,7 @@ def irasim_config(
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention over the last axis but one of (B, G, L, D)."""
+    """Multi-head self-attention within each frame, or over time at each patch."""
 
     def __init__(self, width: int, num_heads: int):
         super().__init__()
@@ -107,14 +108,22 @@ class SelfAttention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width)
         self.proj = nn.Linear(width, width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        qkv = rearrange(self.qkv(x), "b g l (n h d) -> n (b g) h l d", n=3, h=self.num_heads)
+    def forward(self, x: Tensor, over_time: bool) -> Tensor:
+        """(B, T, N, D) -> the same.
+
+        Without a mask and with features last, queries, keys and values are what flash attention
+        takes; only those over time of more than one chunk are copied.
+        """
+        axes = "(b n) h t d" if over_time else "(b t) h n d"
+        qkv = rearrange(
+            self.qkv(x), f"b t n (three h d) -> three {axes}", three=3, h=self.num_heads
+        )
         out = nn.functional.scaled_dot_product_attention(*qkv.unbind(0))
-        return self.proj(rearrange(out, "(b g) h l d -> b g l (h d)", b=len(x)))
+        return self.proj(rearrange(out, f"{axes} -> b t n (h d)", b=len(x)))
 
 
 class Block(nn.Module):
-    """Transformer block with adaptive layer norm (adaLN-Zero), over groups of tokens."""
+    """Transformer block with adaptive layer norm (adaLN-Zero), over patches or over time."""
 
     def __init__(self, width: int, num_heads: int):
         super().__init__()
@@ -123,18 +132,18 @@ class Block(nn.Module):
         self.mlp = Mlp(width, 4 * width, width)
         self.modulation = nn.Linear(width, 6 * width)
 
-    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        """Attends within each group.
+    def forward(self, x: Tensor, parameters: Tensor, over_time: bool) -> Tensor:
+        """Attends and mixes features.
 
         Args:
-            x: (B, G, L, D), G groups of L tokens.
-            condition: (B, G or 1, 1, D).
+            x: (B, T, N, D).
+            parameters: (B, T or 1, 1, 6D) of the norms and gates, as `modulation` makes them.
+            over_time: Attend over frames at each patch, not over patches in each frame.
         """
-        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = self.modulation(
-            nn.functional.silu(condition)
-        ).chunk(6, dim=-1)
-        x = x + gate_a * self.attn(modulate(self.norm(x), shift_a, scale_a))
-        return x + gate_m * self.mlp(modulate(self.norm(x), shift_m, scale_m))
+        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = parameters.chunk(6, dim=-1)
+        attended = self.attn(modulate(self.norm(x), shift_a, scale_a), over_time)
+        x = add_gated(x, gate_a, attended)
+        return add_gated(x, gate_m, self.mlp(modulate(self.norm(x), shift_m, scale_m)))
 
 
 class FinalLayer(nn.Module):
@@ -146,8 +155,10 @@ class FinalLayer(nn.Module):
         self.linear = nn.Linear(width, out_features)
         self.modulation = nn.Linear(width, 2 * width)
 
-    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        shift, scale = self.modulation(nn.functional.silu(condition)).chunk(2, dim=-1)
+    def forward(self, x: Tensor, parameters: Tensor) -> Tensor:
+        """(B, T, N, D) under parameters (B, T or 1, 1, 2D) -> (B, T, N, out_features)."""
+        shift, scale = parameters.chunk(2, dim=-1)
+        x = x.to(self.linear.weight.dtype)
         return self.linear(modulate(self.norm(x), shift, scale))
 
 
@@ -245,31 +256,60 @@ class IRASim(nn.Module):
             (B, T, C, h, w), or with learned sigma (B, T, 2C, h, w), noise first.
         """
         self._check(x, actions)
+        time = self._embed_time(t)[:, None, None]  # (B, 1, 1, D)
+        action = self._condition(actions, len(x), generator, dropped)
+        return self.denoise(x, self._modulation(time, action))
+
+    def modulation_table(self, times: Tensor, actions: Tensor | None) -> list[Tensor]:
+        """What times and actions do to the network, for all times of a sampling at once.
+
+        Args:
+            times: (S,).
+            actions: (B, T - 1, A), or None for the null embedding.
+
+        Returns:
+            Of each block, then of the final layer: adaLN parameters (S, B or 1, T or 1, 1, n D), 1
+            where they are the same for all. Entry s of each is what `denoise` takes at times[s].
+        """
+        time = self._embed_time(times)[:, None, None, None]  # (S, 1, 1, 1, D)
+        batch = 1 if actions is None else len(actions)
+        return self._modulation(time, self._condition(actions, batch, None, None)[None])
+
+    def denoise(self, x: Tensor, modulation: list[Tensor]) -> Tensor:
+        """As `forward`, given the adaLN parameters (B or 1, T or 1, 1, n D) of each layer."""
         dtype = self.patch_embedding.weight.dtype
         tokens = self.patch_embedding(x.to(dtype).flatten(0, 1))
-        tokens = rearrange(tokens, "(b t) d r c -> b t (r c) d", b=len(x)) + self.spatial_position
-        time = self.time_embedding(timestep_embedding(t, TIME_FEATURES).to(dtype))[:, None, None]
-        action = self._condition(
-            None if actions is None else actions.to(dtype), len(x), generator, dropped
-        )
-        spatial = time + action  # (B, T or 1, 1, D)
-        by_video = self.config.conditioning == "video"
-        temporal = spatial if by_video else time  # (B, 1, 1, D)
-        for index in range(0, len(self.blocks), 2):
-            tokens = self.blocks[index](tokens, spatial)
-            tokens = rearrange(tokens, "b t n d -> b n t d")
-            if index == 0:
-                tokens = tokens + self.temporal_position
-            tokens = self.blocks[index + 1](tokens, temporal)
-            tokens = rearrange(tokens, "b n t d -> b t n d")
-        sees_action = by_video or self.config.final_frame_ada
-        patches = self.final(tokens, spatial if sees_action else time)
+        tokens = rearrange(tokens, "(b t) d r c -> b t (r c) d", b=len(x))
+        tokens = (tokens + self.spatial_position).to(dtype)  # positions may be of wider type
+        *of_blocks, of_final = modulation
+        for index, (block, parameters) in enumerate(zip(self.blocks, of_blocks, strict=True)):
+            if index == 1:
+                tokens = (tokens + self.temporal_position[:, :, None]).to(dtype)
+            tokens = block(tokens, parameters, over_time=index % 2 == 1)
+        patches = self.final(tokens, of_final)
         rows, _ = self.config.grid_size
         size = self.config.patch_size
         frames = rearrange(
             patches, "b t (r c) (p q k) -> b t k (r p) (c q)", r=rows, p=size, q=size
         )
         return frames.to(x.dtype)
+
+    def _embed_time(self, t: Tensor) -> Tensor:
+        """(n,) -> (n, D)."""
+        features = timestep_embedding(t, TIME_FEATURES)
+        return self.time_embedding(features.to(self.null_action.dtype))
+
+    def _modulation(self, time: Tensor, action: Tensor) -> list[Tensor]:
+        """adaLN parameters of each layer from embeddings (..., 1, 1, D) and (..., T or 1, 1, D)."""
+        by_video = self.config.conditioning == "video"
+        both = nn.functional.silu(time + action)
+        alone = both if by_video else nn.functional.silu(time)
+        last = both if by_video or self.config.final_frame_ada else alone
+        of_blocks = [
+            block.modulation(both if index % 2 == 0 else alone)  # pyright: ignore[reportCallIssue]
+            for index, block in enumerate(self.blocks)
+        ]
+        return [*of_blocks, self.final.modulation(last)]
 
     def _condition(
         self,
@@ -281,7 +321,7 @@ class IRASim(nn.Module):
         """Embeds actions for the spatial blocks: (B, T, 1, D) by frame, (B, 1, 1, D) by video."""
         if actions is None:
             return self.null_action.expand(batch, 1, 1, -1)
-        embedding = self.action_embedding(actions)
+        embedding = self.action_embedding(actions.to(self.null_action.dtype))
         if self.config.conditioning == "frame":
             # No action leads to the first frame.
             first = self.null_action.expand(batch, 1, -1)

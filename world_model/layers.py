@@ -24,8 +24,20 @@ class Mlp(nn.Module):
 
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    """Adaptive layer norm's second half: x (1 + scale) + shift, broadcast."""
+    """Adaptive layer norm's second half: x (1 + scale) + shift, broadcast.
+
+    Parameters wider than x are used as they are, and the result rounded once, to x's type.
+    """
+    if scale.dtype.itemsize > x.dtype.itemsize:
+        return torch.addcmul(shift, x, 1 + scale, out=torch.empty_like(x))
     return x * (1 + scale) + shift
+
+
+def add_gated(x: Tensor, gate: Tensor, branch: Tensor) -> Tensor:
+    """A residual branch: x + gate branch, broadcast; wider gates as in `modulate`."""
+    if gate.dtype.itemsize > x.dtype.itemsize:
+        return torch.addcmul(x, gate, branch, out=torch.empty_like(x))
+    return x + gate * branch
 
 
 def timestep_embedding(t: Tensor, width: int) -> Tensor:

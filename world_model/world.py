@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -21,6 +21,8 @@ from torch import Tensor, nn
 from world_model.codec import make_codec
 from world_model.config import StreamingConfig, WorldConfig
 from world_model.starts import Starts
+
+Precision = Literal["float32", "bf16"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,6 +135,12 @@ class WorldModel(nn.Module, ABC):
     """Precision of the weights in `model.safetensors`."""
     built_on: ClassVar[str] = "cpu"
     """Where a world is made whose weights are about to be loaded."""
+    graph: bool | None = None
+    """Whether steps are captured CUDA graphs; None: on a GPU they are. False is eager, which runs
+    the same kernels one by one. May be changed between steps."""
+    precision: Precision = "float32"
+    """float32, or bf16 for speed where the engine gains by it; see there. May be changed between
+    steps."""
 
     def __init__(self, config: WorldConfig, starts: Starts | None = None):
         super().__init__()
@@ -167,6 +175,20 @@ class WorldModel(nn.Module, ABC):
     @abstractmethod
     def device(self) -> torch.device:
         """Where the world runs."""
+
+    @property
+    def captures(self) -> bool:
+        """Whether steps run as captured CUDA graphs.
+
+        Raises:
+            ValueError: `graph` is True on a device that has none.
+        """
+        if self.graph and self.device.type != "cuda":
+            raise ValueError(
+                f"graph is True, but the world is on {str(self.device)!r}: CUDA graphs need a "
+                "CUDA device; leave graph None, or set it to False"
+            )
+        return self.device.type == "cuda" if self.graph is None else self.graph
 
     @abstractmethod
     def start(
