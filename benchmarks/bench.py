@@ -1,31 +1,44 @@
-"""`irasim bench`: finds its parts by import string, so that --help is quick."""
+"""`irasim bench`: measures learned worlds."""
 
-import importlib
-import sys
+from benchmarks.subcommands import Part, dispatch
 
-# name: (module with `cli(arguments)`, one line for --help)
 PARTS = {
-    "quality": ("benchmarks.quality", "predictions on held-out episodes against the truth"),
-    "speed": ("benchmarks.speed", "steps a second, latency and memory"),
-    "endurance": ("benchmarks.endurance", "one very long episode: memory, speed, what holds"),
-    "card": ("benchmarks.card", "write a world's README.md from what was measured"),
+    "quality": Part(
+        module="benchmarks.quality", summary="predictions on held-out episodes against the truth"
+    ),
+    "speed": Part(module="benchmarks.speed", summary="steps a second, latency and memory"),
+    "endurance": Part(
+        module="benchmarks.endurance",
+        summary="one very long episode: memory, speed, what holds",
+    ),
+    "ranking": Part(
+        module="benchmarks.policy_ranking",
+        summary="a family of policies in the world and in its ground truth: is their order kept",
+    ),
+    "passes": Part(
+        module="benchmarks.passes", summary="what fewer denoising passes a step cost in quality"
+    ),
+    "chunk": Part(
+        module="benchmarks.chunk_speed", summary="a chunk model's sampler: precision, graph, steps"
+    ),
+    "planning": Part(module="benchmarks.planning", summary="what a planner's decision takes"),
+    "pusht-planning": Part(
+        module="benchmarks.pusht_planning",
+        summary="IRASim's experiment: the best of K pushes, chosen in the world",
+    ),
+    "reinforcement": Part(
+        module="benchmarks.reinforcement",
+        summary="policies that learned in the world against those that learned in the simulator",
+    ),
+    "uncertainty": Part(
+        module="benchmarks.uncertainty", summary="does the world's uncertainty foretell its errors"
+    ),
+    "card": Part(
+        module="benchmarks.card", summary="write a world's README.md from what was measured"
+    ),
 }
-
-
-def usage() -> str:
-    """Text of `irasim bench --help`."""
-    width = max(map(len, PARTS))
-    lines = [f"  {name:<{width}}  {line}" for name, (_, line) in PARTS.items()]
-    head = "usage: irasim bench PART [options]      (irasim bench PART --help tells the options)"
-    return "\n".join([head, "", "Measure a learned world.", "", *lines])
 
 
 def cli(arguments: list[str]) -> None:
     """Run `irasim bench PART ...`."""
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(usage())
-        return
-    name, *rest = arguments
-    if name not in PARTS:
-        sys.exit(f"irasim bench: unknown part {name!r}; choose one of {', '.join(PARTS)}")
-    importlib.import_module(PARTS[name][0]).cli(rest)
+    dispatch("irasim bench", "Measure a learned world.", PARTS, arguments)

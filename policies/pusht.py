@@ -6,11 +6,12 @@ simulator's true state from `env`, so it is for the real Push-T only. `policy.ki
 """
 
 from collections import deque
+from typing import Any, Protocol
 
 import gymnasium as gym
 import numpy as np
 
-from policies.pusht_expert import PushPlanner, true_state
+from policies.pusht_expert import PlannerConfig, PushPlanner, true_state
 from policies.pusht_geometry import (
     HIGH,
     LOW,
@@ -28,17 +29,66 @@ def walk(begin: np.ndarray, end: np.ndarray, speed: float) -> list[np.ndarray]:
     return [begin + (end - begin) * (step / steps) for step in range(1, steps + 1)]
 
 
+class StateSource(Protocol):
+    """Where an expert knows the scene from: the simulator, or what can be seen."""
+
+    goal: Pose
+
+    def disc(self, observation: Any) -> np.ndarray:
+        """Where the disc is now (2,)."""
+        ...
+
+    def block(self, observation: Any) -> Pose:
+        """Where the block is now."""
+        ...
+
+
+class SimulatorState:
+    """The true state of the simulator itself."""
+
+    def __init__(self, env: gym.Env):
+        self._env = env
+
+    @property
+    def goal(self) -> Pose:
+        """Where the block shall go."""
+        return true_state(self._env)[2]
+
+    def disc(self, observation: object) -> np.ndarray:
+        """Where the disc is now (2,)."""
+        return true_state(self._env)[0]
+
+    def block(self, observation: object) -> Pose:
+        """Where the block is now."""
+        return true_state(self._env)[1]
+
+
 class Expert:
-    """Pushes the T into its goal; see `policies.pusht_expert`."""
+    """Pushes the T into its goal; see `policies.pusht_expert`.
+
+    Args:
+        env: A Push-T.
+        seed: Of its choices.
+        state: Where it knows the scene from; default the simulator's true state.
+        planner: How much it thinks; default that of `PlannerConfig`.
+    """
 
     kind = "expert"
     # Arrived within this many px of a target, or waited this many steps, the disc goes on.
     ARRIVED, PATIENCE = 2.5, 6
     max_steps: int | None = None
 
-    def __init__(self, env: gym.Env, seed: int):
-        self._env = env
+    def __init__(
+        self,
+        env: gym.Env,
+        seed: int,
+        *,
+        state: StateSource | None = None,
+        planner: PlannerConfig | None = None,
+    ):
+        self._state = state or SimulatorState(env)
         self.rng = np.random.default_rng([seed, 1])
+        self._planner_config = planner
         self._planner: PushPlanner | None = None
         self._targets: deque[np.ndarray] = deque()
         self._then_push: list[np.ndarray] = []
@@ -55,9 +105,9 @@ class Expert:
 
     def __call__(self, observation: object) -> np.ndarray:
         """The next target (2,) of the disc, px."""
-        disc, block, goal = true_state(self._env)
+        disc = self._state.disc(observation)
         if self._planner is None:
-            self._planner = PushPlanner(goal, self.rng)
+            self._planner = PushPlanner(self._state.goal, self.rng, self._planner_config)
         if not self._targets and self._target is not None:
             # The disc runs two steps behind its target: let it arrive before the next part.
             self._waited += 1
@@ -67,7 +117,7 @@ class Expert:
             self._targets.extend(self._then_push)
             self._then_push = []
         if not self._targets:
-            route, push = self._planner.plan(block, disc)
+            route, push = self._planner.plan(self._state.block(observation), disc)
             at = disc
             for corner in route:
                 self._targets.extend(walk(at, corner, self._travel_speed))

@@ -1,0 +1,104 @@
+"""`irasim evaluate policy`: a policy in a learned world and in its ground truth."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import tyro
+
+from benchmarks.policy_runs import RunConfig
+
+__all__ = ["PolicyConfig", "RunConfig", "evaluate_policies", "main"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyConfig(RunConfig):
+    """What to evaluate."""
+
+    policy: Annotated[tuple[str, ...], tyro.conf.arg(aliases=["-p"])]
+    """Policies: "module:name" of a factory (env, seed) -> policy or of a callable observation ->
+    action, or a Stable-Baselines3 model (.zip). What they act on is a dictionary of pixels and
+    the world's low-dimensional observations; a model may take the pixels alone."""
+    algorithm: str | None = None
+    """Algorithm of the models, as PPO (default: found in each file)."""
+    trust_pickle: bool = False
+    """Unpickle the models as Stable-Baselines3 does, which runs code that they may contain."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not self.policy or len(set(self.policy)) != len(self.policy):
+            raise ValueError(f"policy is {self.policy}, expected different policies, at least one")
+
+
+def main(config: PolicyConfig) -> dict[str, Any]:
+    """Play, print a table, write the report, and return it."""
+    return evaluate_policies(
+        {name: name for name in config.policy},
+        config,
+        algorithm=config.algorithm,
+        trust_pickle=config.trust_pickle,
+    )
+
+
+def evaluate_policies(
+    policies: Mapping[str, str | Callable[..., Any]],
+    config: RunConfig,
+    *,
+    algorithm: str | None = None,
+    trust_pickle: bool = False,
+) -> dict[str, Any]:
+    """Play policies in a world and in its ground truth, print a table and write the report.
+
+    Args:
+        policies: By name, what `policies.actors.load_actor` takes: import paths, files of models,
+            factories (env, seed) -> policy, or callables observation -> action.
+        config: Where, from where, and how long.
+        algorithm: Of the models among them; None finds it in each file.
+        trust_pickle: See `policies.sb3_file.load_sb3_policy`.
+
+    Returns:
+        The report; `["policies"][name][place]`, place "world" or "truth", has what was measured.
+    """
+    from benchmarks import report
+    from benchmarks.policy_runs import PolicyRuns, PolicyToRun, summary_table
+
+    runs = PolicyRuns(config)
+    for name, source in policies.items():
+        policy = PolicyToRun(
+            name=name, source=source, algorithm=algorithm, trust_pickle=trust_pickle
+        )
+        runs.play(policy)
+    results = {
+        "command": "irasim evaluate policy",
+        **runs.about(),
+        "policies": runs.summaries(list(policies)),
+    }
+    report.write_report(config.out / "policies.json", results)
+    text = "\n\n".join([title(results), summary_table(results["policies"])])
+    (config.out / "policies.md").write_text(text + "\n")
+    print(f"{text}\nwritten to {config.out}")
+    return results
+
+
+def title(results: dict[str, Any]) -> str:
+    """What a table is of."""
+    world, config = results["world"], results["config"]
+    return (
+        f"Policies in world {world['name']} and in its ground truth from the same starts, at most "
+        f"{results['max_steps']} steps an episode, ended in the world by its {config['ends']}, "
+        f"{world['evaluations_per_step']} network evaluations a step, seed {config['seed']}; "
+        f"intervals: Wilson for rates, bootstrap over episodes for returns; {results['hardware']}."
+    )
+
+
+def cli(arguments: list[str]) -> None:
+    """Run `irasim evaluate policy` with command-line arguments."""
+    main(
+        tyro.cli(
+            PolicyConfig,
+            args=arguments,
+            prog="irasim evaluate policy",
+            description="Play policies in a learned world and in its ground truth, from the same "
+            "starts: success and return with intervals.",
+        )
+    )

@@ -1,0 +1,120 @@
+"""Played episodes on disk, a line of JSON each, so that a run goes on where it stopped."""
+
+import json
+import os
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpisodeRecord:
+    """One episode of a policy, as it is kept."""
+
+    policy: str
+    start: int
+    limit: int
+    """The most steps that it was allowed."""
+    rewards: tuple[float, ...]
+    """Of each step."""
+    ended: bool
+    """With success: by the simulator in the ground truth, by what ends an episode in the world."""
+    verdict: str | None = None
+    """Of the judge of frames: success, failure or undecidable; None where none was asked."""
+    judged_step: int | None = None
+    """Index of the first frame that it takes for success."""
+
+    @property
+    def steps(self) -> int:
+        """How long it was."""
+        return len(self.rewards)
+
+    def cut(self, max_steps: int) -> "EpisodeRecord":
+        """The episode as it had been under a time limit of at most its own."""
+        assert max_steps <= self.limit or self.ended, "an episode cannot be made longer"
+        late = self.judged_step is not None and self.judged_step >= max_steps
+        return replace(
+            self,
+            limit=max_steps,
+            rewards=self.rewards[:max_steps],
+            ended=self.ended and self.steps <= max_steps,
+            verdict="failure" if late else self.verdict,
+            judged_step=None if late else self.judged_step,
+        )
+
+
+class PolicyLog:
+    """Episodes of policies in one place, under settings that are the file's first line.
+
+    Args:
+        path: The file; made if it is not there.
+        settings: All that the episodes depend on besides policy, start and time limit.
+
+    Raises:
+        ValueError: the file's episodes were played under other settings, or it cannot be read.
+    """
+
+    def __init__(self, path: Path, settings: dict[str, Any]):
+        self.path = path
+        self._records: dict[tuple[str, int], EpisodeRecord] = {}
+        settings = json.loads(json.dumps(settings, default=str))
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._append({"settings": settings})
+            return
+        text = path.read_text()
+        lines = text.splitlines(keepends=True)
+        if lines and not lines[-1].endswith("\n"):
+            # Stopped while writing: that episode is played again.
+            whole = "".join(lines[:-1])
+            path.write_text(whole)
+            lines = lines[:-1]
+        try:
+            entries = [json.loads(line) for line in lines]
+            found = entries[0]["settings"]
+            records = [
+                EpisodeRecord(**{**entry, "rewards": tuple(entry["rewards"])})
+                for entry in entries[1:]
+            ]
+        except (ValueError, KeyError, IndexError, TypeError) as error:
+            raise ValueError(
+                f"{path}: is no log of played episodes ({error}); move it away"
+            ) from error
+        if differing := sorted(
+            key for key in {*found, *settings} if found.get(key) != settings.get(key)
+        ):
+            told = "; ".join(
+                f"{key} {found.get(key)!r}, now {settings.get(key)!r}" for key in differing
+            )
+            raise ValueError(
+                f"{path}: its episodes were played under other settings ({told}); choose another "
+                "directory (--out) or repeat those settings"
+            )
+        self._records = {(one.policy, one.start): one for one in records}
+
+    def missing(self, policy: str, starts: range, max_steps: int) -> list[int]:
+        """Those of the starts that the policy has not played, or not for so long."""
+        return [start for start in starts if self._known(policy, start, max_steps) is None]
+
+    def add(self, record: EpisodeRecord) -> None:
+        """Keep an episode: on disk before this returns."""
+        self._append(asdict(record))
+        self._records[record.policy, record.start] = record
+
+    def episodes(self, policy: str, starts: range, max_steps: int) -> list[EpisodeRecord]:
+        """The policy's episodes from those starts under a time limit, as far as they are known."""
+        known = (self._known(policy, start, max_steps) for start in starts)
+        return [record.cut(max_steps) for record in known if record is not None]
+
+    def _known(self, policy: str, start: int, max_steps: int) -> EpisodeRecord | None:
+        """The episode, if it was played for long enough."""
+        record = self._records.get((policy, start))
+        if record is None or (record.limit < max_steps and not record.ended):
+            return None
+        return record
+
+    def _append(self, entry: dict[str, Any]) -> None:
+        with self.path.open("a") as file:
+            file.write(json.dumps(entry, allow_nan=False) + "\n")
+            file.flush()
+            os.fsync(file.fileno())

@@ -1,0 +1,57 @@
+"""A learned Push-T as a planner's model, judged by what its last predicted frame shows.
+
+Dimensions: B environments, K candidates, H horizon, A action.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.pusht_reading import WORLD_SIZE, read_t
+from policies.pusht_geometry import Pose
+from policies.pusht_nearness import nearness
+from world_model import RolloutOutput, WorldModel, WorldState
+
+GOAL = Pose(x=256.0, y=256.0, angle=np.pi / 4)  # gym-pusht's own, always the same
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnedNearness:
+    """Rewards each candidate by `nearness` of the T's pose, read from the frame at its end.
+
+    That is the frame where the world predicts the episode's end, or the last one. A candidate whose
+    T cannot be read there gets 0, the worst there is.
+
+    Attributes:
+        world: a world of Push-T.
+        max_rows: most candidates, over all environments, that are rolled out at once.
+    """
+
+    world: WorldModel
+    max_rows: int = 256
+
+    def __call__(self, state: WorldState, actions: Tensor) -> RolloutOutput:
+        """Rewards (B, K, H), the same at each step; ends have been taken into account."""
+        part = max(self.max_rows // len(state), 1)
+        rewards = [self._nearness(state, some) for some in actions.split(part, dim=1)]
+        reward = torch.cat(rewards, dim=1)[..., None].expand(-1, -1, actions.shape[2])
+        return RolloutOutput(reward=reward, terminated=torch.zeros_like(reward, dtype=torch.bool))
+
+    def _nearness(self, state: WorldState, actions: Tensor) -> Tensor:
+        """(B, K), of actions (B, K, H, A)."""
+        out = self.world.rollout(state, actions, return_frames=True)
+        assert out.frames is not None
+        ends = out.terminated.int()
+        last = torch.where(ends.any(-1), ends.argmax(-1), actions.shape[2] - 1)  # (B, K)
+        index = last[..., None, None, None, None].expand(-1, -1, 1, *out.frames.shape[3:])
+        frames = out.frames.gather(2, index)[:, :, 0].cpu().numpy()
+        scale = WORLD_SIZE / frames.shape[-2]
+        values = [
+            0.0
+            if np.isnan((x, y, angle)).any()
+            else nearness(Pose(x=x * scale, y=y * scale, angle=angle), GOAL)
+            for x, y, angle in read_t(frames).reshape(-1, 3)
+        ]
+        return torch.tensor(values).reshape(frames.shape[:2])

@@ -1,0 +1,272 @@
+"""`irasim bench reinforcement`: is learning in the world worth as much as in the simulator?
+
+The same algorithm learns for the same number of steps, in the learned world and in the simulator,
+with several seeds; all policies are judged in the simulator, from starts that none learned from:
+(world - random) / (real - random), 1 where the world is as good a teacher as the simulator.
+
+R runs (seeds), E starts.
+"""
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from policies.rl import Place, RLConfig
+
+NUM_RESAMPLES = 2000
+ABOUT = (
+    "Return: sum of the simulator's rewards in an episode, judged in the simulator, without "
+    "exploring. Intervals of 95 %: bootstrap over seeds and starts. Random: uniform actions; "
+    "still: the disc stays where it is."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReinforcementConfig:
+    """What to compare."""
+
+    world: str = "pusht"
+    """World to learn in: a shipped name, a directory, or a Hub id."""
+    out: Path = Path("runs/reinforcement")
+    """Directory for reinforcement.json, the starts, and the runs: learned/SEED, real/SEED."""
+    real: Path | None = None
+    """Where the runs in the simulator are, or shall be; default: out/real. They can be used again
+    for another world."""
+    algorithm: Literal["sac", "ppo"] = "sac"
+    """Stable-Baselines3's SAC or PPO."""
+    steps: int = 10_000
+    """Environment steps to learn from, in both places."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Of the runs in each place."""
+    num_envs: int = 8
+    """Environments stepped at once."""
+    updates_per_step: float = 1.0
+    """Gradient steps of SAC for each environment step."""
+    horizon: int = 50
+    """Steps of an episode."""
+    reach: float = 50.0
+    """How far from the disc its target may be set, px along each axis."""
+    starts: int = 100
+    """Starts to learn from."""
+    test_starts: int = 50
+    """Other starts, to judge by."""
+    check_starts: int = 8
+    """How many of those the checks use."""
+    check_every: int = 2_500
+    """Steps between checks of whether the policy exploits the world."""
+    uncertainty_samples: int | None = None
+    """Samples of each prediction in the world, for a penalty."""
+    penalty: float = 0.0
+    """Reward that a grey level of uncertainty costs while learning in the world."""
+    device: str | None = None
+    """Of the world: cpu or cuda; the GPU where there is one."""
+
+    def __post_init__(self):
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds are {self.seeds}, expected at least one, all different")
+        if self.steps < 1:
+            raise ValueError(f"steps is {self.steps}, expected at least 1")
+
+    @property
+    def starts_dir(self) -> Path:
+        """Where the starts are kept, with the runs in the simulator."""
+        return self.real or self.out / "real"
+
+
+def run_config(config: ReinforcementConfig, place: "Place", seed: int) -> "RLConfig":
+    """The run of one seed in one place."""
+    from benchmarks.report import choose_device
+    from policies.rl import RLConfig
+
+    base = RLConfig(
+        world=config.world,
+        place=place,
+        algorithm=config.algorithm,
+        steps=config.steps,
+        seed=seed,
+        num_envs=config.num_envs,
+        updates_per_step=config.updates_per_step,
+        horizon=config.horizon,
+        reach=config.reach,
+        starts=config.starts,
+        test_starts=config.test_starts,
+        check_starts=config.check_starts,
+        check_every=config.check_every,
+        device=choose_device(config.device),
+        starts_dir=config.starts_dir,
+    )
+    if place == "real":
+        return replace(base, out=config.starts_dir / f"seed_{seed}")
+    return replace(
+        base,
+        out=config.out / "learned" / f"seed_{seed}",
+        uncertainty_samples=config.uncertainty_samples,
+        penalty=config.penalty,
+    )
+
+
+def main(config: ReinforcementConfig) -> dict[str, Any]:
+    """Learn what has not been learned yet, judge, print a table, write the report, return it."""
+    import numpy as np
+
+    from benchmarks import report
+    from policies import rl, rl_run
+    from policies.rl_checks import Act, greedy, returns, still, uniform
+    from policies.rl_task import make_task
+
+    places: tuple[Place, ...] = ("real", "learned")
+    first = run_config(config, "learned", config.seeds[0])
+    world, test_world = rl.load_worlds(first)
+    judge = make_task(test_world, "real", min(10, config.test_starts), first.task)
+    task = f"{config.horizon}_{config.reach:g}_{config.test_starts}"
+
+    def score(path: Path, act: Act) -> np.ndarray:
+        """Returns from all test starts; judged once."""
+        if not path.is_file():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.save(path, returns(judge, act, range(config.test_starts)))
+        return np.load(path, allow_pickle=False)
+
+    kept = config.starts_dir
+    scores: dict[str, np.ndarray] = {
+        "random": np.stack(
+            [score(kept / f"random_{seed}_{task}.npy", uniform(seed)) for seed in config.seeds]
+        ),
+        "still": score(kept / f"still_{task}.npy", still)[None],
+    }
+    checks: dict[str, list[dict[str, Any]]] = {}
+    for place in places:
+        found = []
+        for seed in config.seeds:
+            print(f"learning in the {place} one, seed {seed}", flush=True)
+            result = rl.main(run_config(config, place, seed))
+            model = rl_run.load(result.policy.parent, config.algorithm)
+            found.append(score(result.policy.parent / "returns.npy", greedy(model)))
+            checks[f"{place} seed {seed}"] = [
+                {
+                    "steps": check.steps,
+                    "world": float(np.mean(check.world)),
+                    "real": float(np.mean(check.real)),
+                }
+                for check in result.checks
+            ]
+        scores[place] = np.stack(found)
+    results = {
+        "command": "irasim bench reinforcement",
+        "config": asdict(config),
+        "world": report.describe_world(world, config.world),
+        "hardware": report.hardware(first.device or "cpu"),
+        "versions": report.versions(),
+        "about": ABOUT,
+        **summarise(scores, seed=config.seeds[0]),
+        "returns": scores,
+        "checks": checks,
+    }
+    judge.close()
+    report.write_report(config.out / "reinforcement.json", results)
+    print(table(results))
+    print(f"written to {config.out}")
+    return results
+
+
+def summarise(scores: "dict[str, np.ndarray]", *, seed: int) -> dict[str, Any]:
+    """Mean returns, what they are over random's, and the share of the simulator's that is the
+    world's.
+
+    Args:
+        scores: float64 (R, E) each of random, still, real and learned; E the same for all.
+        seed: Of the bootstrap.
+    """
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    num_starts = scores["random"].shape[1]
+    draws: dict[str, list[float]] = {name: [] for name in scores}
+    for _ in range(NUM_RESAMPLES):
+        starts = rng.integers(num_starts, size=num_starts)  # the same for all, as they are paired
+        for name, values in scores.items():
+            runs = rng.integers(len(values), size=len(values))
+            draws[name].append(float(values[runs][:, starts].mean()))
+    drawn = {name: np.array(values) for name, values in draws.items()}
+    mean = {name: float(values.mean()) for name, values in scores.items()}
+    over = {
+        name: {
+            "value": mean[name] - mean["random"],
+            "interval": _interval(drawn[name] - drawn["random"]),
+        }
+        for name in ("still", "real", "learned")
+    }
+    gain = over["real"]["value"]
+    shares = (drawn["learned"] - drawn["random"]) / (drawn["real"] - drawn["random"])
+    return {
+        "mean_return": {
+            name: {"value": mean[name], "interval": _interval(drawn[name])} for name in scores
+        },
+        "over_random": over,
+        "share": {
+            "value": over["learned"]["value"] / gain if gain else float("nan"),
+            "interval": _interval(shares),
+            # A share of nothing means nothing.
+            "meaningful": over["real"]["interval"][0] > 0,
+        },
+    }
+
+
+def _interval(values: "np.ndarray") -> list[float]:
+    import numpy as np
+
+    return [float(bound) for bound in np.quantile(values, (0.025, 0.975))]
+
+
+def table(results: dict[str, Any]) -> str:
+    """The report as printed, in Markdown."""
+    from benchmarks.report import interval, number
+    from benchmarks.report import table as aligned
+
+    config, share = results["config"], results["share"]
+    rows = []
+    for name, values in results["mean_return"].items():
+        over = results["over_random"].get(name)
+        rows.append(
+            (
+                name,
+                f"{number(values['value'])} {interval(values['interval'])}",
+                f"{number(over['value'])} {interval(over['interval'])}" if over else "-",
+            )
+        )
+    verdict = (
+        f"(world - random) / (real - random): {number(share['value'])} "
+        f"{interval(share['interval'])}"
+    )
+    if not share["meaningful"]:
+        verdict += "; but learning in the simulator itself is not clearly above random"
+    head = (
+        f"World {results['world']['name']}: {config['algorithm'].upper()}, {config['steps']} "
+        f"steps, {len(config['seeds'])} seeds, {config['test_starts']} starts, episodes of "
+        f"{config['horizon']} steps; {results['hardware']}."
+    )
+    header = ("learned in", "return in the simulator", "over random")
+    return "\n".join([head, ABOUT, "", aligned(header, rows), "", verdict])
+
+
+def cli(arguments: list[str]) -> None:
+    """Run `irasim bench reinforcement` with command-line arguments."""
+    import tyro
+
+    main(
+        tyro.cli(
+            ReinforcementConfig,
+            args=arguments,
+            prog="irasim bench reinforcement",
+            description="Learn in the world and in its simulator; compare in the simulator.",
+        )
+    )
+
+
+if __name__ == "__main__":
+    import sys
+
+    cli(sys.argv[1:])

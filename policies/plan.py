@@ -1,0 +1,276 @@
+"""`irasim plan`: runs a planner for some episodes, in a learned world or in the real simulator."""
+
+import json
+import os
+import platform
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+if TYPE_CHECKING:
+    from policies.planning import Planner, Rollout
+    from policies.planning.episode import EpisodeResult
+    from policies.planning.scene import LearnedScene, RealScene
+    from world_model import WorldModel
+
+VERSIONS_NOTED = ("irasim-env", "torch", "numpy", "gymnasium", "gym-pusht", "pymunk")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanConfig:
+    """What to plan, in what, and how."""
+
+    world: str = "pusht"
+    """World: a shipped name, a directory, or a Hub id. It also names the real simulator."""
+    env: Literal["learned", "real"] = "real"
+    """Where plans are carried out."""
+    model: Literal["learned", "real"] = "learned"
+    """What candidates are tried in; the real simulator only for plans carried out there."""
+    planner: Literal["cem", "icem", "mppi", "best"] = "icem"
+    """cem, icem, mppi, or best: the best of K pushes that Push-T's base policy proposes (real
+    simulator only)."""
+    candidates: int = 64
+    """K, action sequences tried in an iteration."""
+    horizon: int = 16
+    """H, actions looked ahead; best has its own, the length of a push."""
+    iterations: int = 3
+    """Rounds of trying and narrowing; best has one."""
+    std: float = 0.3
+    """Spread of the first candidates, a share of half the actions' range."""
+    objective: Literal["sum", "final", "max"] = "sum"
+    """What makes a candidate good: its rewards' sum, the last or the highest."""
+    executed: int | None = None
+    """Actions carried out before planning anew; by default half of the horizon, for best all of a
+    push."""
+    episodes: int = 10
+    """Number of episodes."""
+    max_steps: int | None = None
+    """Longest episode; by default the world's time limit."""
+    seed: int = 0
+    """Of the first episode; the others follow it."""
+    out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    """Directory for plan.json; nothing is written without it."""
+    device: str | None = None
+    """cpu or cuda; the GPU where there is one."""
+    max_rows: int = 256
+    """Candidates tried at once in the learned world: less takes less memory."""
+    precision: Literal["float32", "bf16"] = "float32"
+    """Of the learned world; bf16 is faster, and candidates are only compared with each other."""
+    workers: int = 1
+    """Candidates tried at once in the real simulator, each in a process."""
+
+    def __post_init__(self):
+        for name in ("episodes", "max_steps", "executed"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} is {value}, expected at least 1")
+        if self.seed < 0:
+            raise ValueError(f"seed is {self.seed}, expected 0 or more")
+        if self.env == "learned" and self.model == "real":
+            raise ValueError(
+                "a learned world has no place in the real simulator, so that cannot be the model "
+                "of plans carried out in it; use --env real, or --model learned"
+            )
+        if self.env == "learned" and self.planner == "best":
+            raise ValueError(
+                "the pushes that best chooses from are made from the real simulator's state; use "
+                "--env real, or another planner"
+            )
+
+
+def main(config: PlanConfig) -> dict[str, Any]:
+    """Run the episodes, print how they went, write it if asked, and return it."""
+    import torch
+    from tqdm import trange
+
+    from policies.branching import BranchingSimulator
+    from policies.planning import LearnedRollout, SimulatorRollout
+    from policies.planning.episode import run_episode
+    from policies.planning.learned import set_precision
+    from policies.planning.scene import simulator_settings
+    from world_model import WorldModel
+
+    device = config.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    world = WorldModel.from_pretrained(config.world, device=device)
+    set_precision(world, config.precision)
+    max_steps = config.max_steps or world.config.max_episode_steps
+    if max_steps is None:
+        raise ValueError(f"world {world.config.name!r} has no time limit; give --max-steps")
+    simulator = None
+    if config.model == "real":
+        simulator = BranchingSimulator(*simulator_settings(world.config), workers=config.workers)
+        rollout: Rollout = SimulatorRollout(simulator=simulator)
+    else:
+        rollout = LearnedRollout(world=world, max_rows=config.max_rows)
+    scene = make_scene(config, world)
+    planner = make_planner(config, world, scene)
+    executed = config.executed
+    if executed is None and config.planner != "best":
+        executed = max(planner.horizon // 2, 1)
+    episodes = []
+    try:
+        for index in trange(config.episodes, desc="plan", unit="episode"):
+            episodes.append(
+                run_episode(
+                    scene,
+                    planner,
+                    rollout,
+                    seed=config.seed + index,
+                    max_steps=max_steps,
+                    executed=executed,
+                )
+            )
+    finally:
+        scene.close()
+        if simulator is not None:
+            simulator.close()
+    results = {
+        "command": "irasim plan",
+        "config": {**asdict(config), "out": config.out and str(config.out)},
+        "resolved": {"horizon": planner.horizon, "executed": executed, "max_steps": max_steps},
+        "world": {"name": world.config.name, "loaded_from": config.world},
+        "device": device,
+        "hardware": f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} "
+        "threads" + (f", {torch.cuda.get_device_name()}" if device.startswith("cuda") else ""),
+        "versions": versions(),
+        "success_rule": "as the place where plans are carried out ends an episode; gym-pusht: "
+        "coverage over .95",
+        **summary(episodes, config.seed),
+        "episodes": [asdict(episode) for episode in episodes],
+    }
+    if config.out is not None:
+        config.out.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(results, indent=1, allow_nan=False)
+        (config.out / "plan.json").write_text(text + "\n")
+    print(report(results))
+    return results
+
+
+def make_scene(config: PlanConfig, world: "WorldModel") -> "LearnedScene | RealScene":
+    """Where plans are carried out."""
+    from policies.planning.scene import LearnedScene, RealScene
+
+    if config.env == "learned":
+        return LearnedScene(world)
+    return RealScene(world.config, world if config.model == "learned" else None)
+
+
+def make_planner(
+    config: PlanConfig, world: "WorldModel", scene: "LearnedScene | RealScene"
+) -> "Planner":
+    """The planner asked for, over the world's actions."""
+    from policies.planning import (
+        CEM,
+        MPPI,
+        BestOf,
+        BestOfConfig,
+        CEMConfig,
+        MPPIConfig,
+        Objective,
+        icem_config,
+    )
+
+    low, high, device = world.config.action_low, world.config.action_high, world.device
+    objective = Objective(
+        kind=config.objective,
+        after_end="hold" if world.config.success_on_termination else "zero",
+    )
+    if config.planner == "best":
+        from policies.planning.pushes import Pushes
+
+        pushes = Pushes(envs=[scene.env])
+        best = BestOfConfig(
+            num_candidates=config.candidates, horizon=pushes.skill.longest, objective=objective
+        )
+        return BestOf(low, high, pushes, best, device=device)
+    settings: dict[str, Any] = {
+        "num_candidates": config.candidates,
+        "horizon": config.horizon,
+        "num_iterations": config.iterations,
+        "std": config.std,
+        "objective": objective,
+    }
+    if config.planner == "mppi":
+        return MPPI(low, high, MPPIConfig(**settings), device=device)
+    settings["num_elites"] = max(config.candidates // 8, 1)
+    if config.planner == "icem":
+        settings["num_kept"] = min(2, settings["num_elites"])
+        return CEM(low, high, icem_config(**settings), device=device)
+    return CEM(low, high, CEMConfig(**settings), device=device)
+
+
+def summary(episodes: "list[EpisodeResult]", seed: int) -> dict[str, Any]:
+    """Means over episodes with 95 % intervals: bootstrap, and Wilson's for the rate of success."""
+    import numpy as np
+
+    from benchmarks.metrics import bootstrap_interval, wilson_interval
+
+    found: dict[str, Any] = {}
+    for name in ("final_coverage", "final_iou", "final_reward", "total_reward", "steps"):
+        values = [getattr(episode, name) for episode in episodes]
+        if None in values:
+            continue
+        found[name] = float(np.mean(values))
+        found[f"{name}_interval"] = list(bootstrap_interval(values, seed))
+    successes = sum(episode.success for episode in episodes)
+    seconds = np.concatenate([episode.decision_seconds for episode in episodes])
+    return {
+        "trials": len(episodes),
+        "successes": successes,
+        "success": successes / len(episodes),
+        "success_interval": list(wilson_interval(successes, len(episodes))),
+        **found,
+        "decisions": len(seconds),
+        "decision_seconds_median": float(np.median(seconds)),
+        "decision_seconds_p90": float(np.percentile(seconds, 90)),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of what the result may depend on."""
+    found = {"python": platform.python_version()}
+    for package in VERSIONS_NOTED:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def report(results: dict[str, Any]) -> str:
+    """What is printed."""
+    config, resolved = results["config"], results["resolved"]
+    lines = [
+        f"{config['planner']} in the {config['model']} model, carried out in the {config['env']} "
+        f"{'simulator' if config['env'] == 'real' else 'world'}: K {config['candidates']}, "
+        f"H {resolved['horizon']}, {resolved['executed'] or 'all'} executed; {results['trials']} "
+        f"trials, seeds from {config['seed']}; world {results['world']['name']}, "
+        f"{results['hardware']}"
+    ]
+    low, high = results["success_interval"]
+    lines.append(f"success         {results['success']:.3f} [{low:.3f}, {high:.3f}] (Wilson)")
+    for name in ("final_coverage", "final_iou", "final_reward", "total_reward", "steps"):
+        if name in results:
+            low, high = results[f"{name}_interval"]
+            lines.append(f"{name:<15} {results[name]:.3f} [{low:.3f}, {high:.3f}]")
+    lines.append(
+        f"decision        {results['decision_seconds_median']:.3f} s, the slowest tenth over "
+        f"{results['decision_seconds_p90']:.3f} s ({results['decisions']} of them)"
+    )
+    return "\n".join(lines)
+
+
+def cli(arguments: list[str]) -> None:
+    """Run `irasim plan` with command-line arguments."""
+    main(
+        tyro.cli(
+            PlanConfig,
+            args=arguments,
+            prog="irasim plan",
+            description="Plan in a learned world or in the real simulator, and say how well it "
+            "went: success, coverage, decision time.",
+        )
+    )

@@ -1,0 +1,52 @@
+"""The learned world as a planner's model.
+
+Dimensions: B environments, K candidates, H horizon, A action.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from world_model import ChunkWorld, RolloutOutput, StreamingWorld, WorldModel, WorldState
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnedRollout:
+    """Tries candidates in a learned world, in latents: nothing is decoded.
+
+    Candidates of one environment share its noise, so they differ by their actions alone, and
+    splitting them into parts changes nothing but the memory that they take.
+
+    Attributes:
+        world: the world.
+        max_rows: most candidates, over all environments, that are rolled out at once.
+    """
+
+    world: WorldModel
+    max_rows: int = 256
+
+    def __post_init__(self):
+        if self.max_rows < 1:
+            raise ValueError(f"max_rows is {self.max_rows}, expected at least 1")
+        if not self.world.config.reward_head:
+            raise ValueError(
+                f"world {self.world.config.name!r} has no reward head, so nothing in it is better "
+                "than anything else; plan in a world with one"
+            )
+
+    def __call__(self, state: WorldState, actions: Tensor) -> RolloutOutput:
+        """Rewards and ends (B, K, H) of actions (B, K, H, A)."""
+        part = max(self.max_rows // len(state), 1)
+        parts = [self.world.rollout(state, some) for some in actions.split(part, dim=1)]
+        return RolloutOutput(
+            reward=torch.cat([one.reward for one in parts], dim=1),
+            terminated=torch.cat([one.terminated for one in parts], dim=1),
+        )
+
+
+def set_precision(world: WorldModel, precision: Literal["float32", "bf16"]) -> None:
+    """Say in what precision a world of either engine predicts."""
+    assert isinstance(world, StreamingWorld | ChunkWorld), f"unknown engine {type(world).__name__}"
+    world.precision = precision

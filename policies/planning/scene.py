@@ -1,0 +1,202 @@
+"""Where plans are carried out: the real simulator, or a learned world.
+
+A scene keeps one episode, and tells the model that plans in it what to begin from. What happens
+next is the scene's alone: a planner never sees the noise of the world that it acts in.
+
+Dimensions: T frames, H W pixels, A action, n actions so far.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import gymnasium as gym
+import numpy as np
+
+from irasim_env.ground_truth import GroundTruth
+from policies.branching import Experience
+from world_model import Start, WorldConfig, WorldModel, WorldState
+
+# Noise that a plan is made with differs from that of the world it is carried out in, and from
+# decision to decision.
+PLANNING_SEED = 1_000_003
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transition:
+    """What an action led to."""
+
+    reward: float
+    terminated: bool
+    success: bool
+    coverage: float | None
+    """Share of the goal that is covered, where the simulator tells it (Push-T)."""
+
+
+class Scene(Protocol):
+    """One running episode."""
+
+    def reset(self, seed: int) -> np.ndarray:
+        """Begin an episode; a first action (A,) to search around."""
+        ...
+
+    def state(self) -> Any:
+        """What the model plans from, for B = 1."""
+        ...
+
+    def step(self, action: np.ndarray) -> Transition:
+        """Carry out an action (A,)."""
+        ...
+
+    def close(self) -> None:
+        """Free what it holds."""
+        ...
+
+
+class RealScene:
+    """The simulator that a world was learned from.
+
+    Args:
+        config: The world's; it names the simulator and how its frames look.
+        model: The world to plan in, started at each decision from the last real frames and actions;
+            None plans in the simulator itself, and then nothing is drawn.
+    """
+
+    def __init__(self, config: WorldConfig, model: WorldModel | None):
+        self.config = config
+        self.model = model
+        if model is None:
+            self._truth = None
+            self.env = make_simulator(config)
+        else:
+            self._truth = GroundTruth(config)
+            self.env = self._truth.env
+        self._seed = 0
+        self._frames: list[np.ndarray] = []
+        self._actions: list[np.ndarray] = []
+
+    def reset(self, seed: int) -> np.ndarray:
+        """See `Scene.reset`: the middle of the actions' range, or where a Push-T's disc is."""
+        self._seed = seed
+        self._actions = []
+        if self._truth is None:
+            self.env.reset(seed=seed)
+        else:
+            shape = (1, *self._truth.frame_shape)
+            nothing = np.zeros((0, self.config.action_dim), np.float32)
+            self._truth.reset_to(
+                Start(frames=np.zeros(shape, np.uint8), actions=nothing, seed=seed, replay=nothing)
+            )
+            self._frames = [self._truth.frame]
+        agent = getattr(self.env.unwrapped, "agent", None)
+        if agent is not None and len(agent.position) == self.config.action_dim:
+            return np.array(agent.position, np.float32)
+        return (np.array(self.config.action_low) + np.array(self.config.action_high)) / 2
+
+    @property
+    def experience(self) -> Experience:
+        """Seed and actions so far."""
+        shape = (-1, self.config.action_dim)
+        return Experience(
+            seed=self._seed, actions=np.array(self._actions, np.float32).reshape(shape)
+        )
+
+    def state(self) -> list[Experience] | WorldState:
+        """See `Scene.state`."""
+        if self.model is None:
+            return [self.experience]
+        kept = self.config.context
+        frames = np.stack(self._frames[-kept - 1 :])
+        actions = self.experience.actions[len(self._actions) - len(frames) + 1 :]
+        # Each decision looks at other noise, told by how far the episode is.
+        seed = self._seed * PLANNING_SEED + len(self._actions)
+        return self.model.start(frames[None], actions[None], [seed])
+
+    def step(self, action: np.ndarray) -> Transition:
+        """See `Scene.step`."""
+        action = np.asarray(action, np.float32)
+        step = self.env.step if self._truth is None else self._truth.step
+        _, reward, terminated, _, info = step(action)
+        self._actions.append(action)
+        if self._truth is not None:
+            self._frames = [*self._frames[-self.config.context :], self._truth.frame]
+        success = info.get("is_success", terminated and self.config.success_on_termination)
+        coverage = info.get("coverage")
+        return Transition(
+            reward=float(reward),
+            terminated=bool(terminated),
+            success=bool(success),
+            coverage=None if coverage is None else float(coverage),
+        )
+
+    def close(self) -> None:
+        """Close the simulator."""
+        self.env.close()
+
+
+class LearnedScene:
+    """A learned world, planned in with the same world but other noise.
+
+    Args:
+        world: The world.
+    """
+
+    def __init__(self, world: WorldModel):
+        import irasim_env  # noqa: F401  registers the ids
+
+        self.config = world.config
+        self.env = gym.make("IRASim/World-v0", world=world, max_episode_steps=-1)
+        self._seed = 0
+        self._steps = 0
+
+    def reset(self, seed: int) -> np.ndarray:
+        """See `Scene.reset`; the last action of the clip that the episode begins with."""
+        self._seed, self._steps = seed, 0
+        world = self.env.unwrapped.task.world  # type: ignore[attr-defined]
+        if not world.starts:
+            raise ValueError(f"world {self.config.name!r} has no starts to plan from")
+        index = seed % len(world.starts)
+        self.env.reset(seed=seed, options={"start": index})
+        actions = world.starts[index].actions
+        if len(actions):
+            return np.asarray(actions[-1], np.float32)
+        return (np.array(self.config.action_low) + np.array(self.config.action_high)) / 2
+
+    def state(self) -> WorldState:
+        """See `Scene.state`."""
+        state = self.env.unwrapped.snapshot().state  # type: ignore[attr-defined]
+        return replace(state, seeds=state.seeds * PLANNING_SEED + self._steps + 1)
+
+    def step(self, action: np.ndarray) -> Transition:
+        """See `Scene.step`."""
+        _, reward, terminated, _, _ = self.env.step(np.asarray(action, np.float32))
+        self._steps += 1
+        return Transition(
+            reward=float(reward),
+            terminated=terminated,
+            success=terminated and self.config.success_on_termination,
+            coverage=None,
+        )
+
+    def close(self) -> None:
+        """Close the environment."""
+        self.env.close()
+
+
+def simulator_settings(config: WorldConfig) -> tuple[str, dict[str, Any]]:
+    """Id and arguments of a world's simulator that make it step without drawing."""
+    truth = config.ground_truth
+    if truth is None:
+        raise ValueError(
+            f"world {config.name!r} names no ground truth in its config.json, so there is no "
+            "simulator to plan or act in; use a world that does, such as 'pusht'"
+        )
+    kwargs = dict(truth.kwargs)
+    if truth.env_id.endswith("gym_pusht/PushT-v0"):
+        kwargs["obs_type"] = "state"
+    return truth.env_id, kwargs
+
+
+def make_simulator(config: WorldConfig) -> gym.Env:
+    """A world's simulator, without drawing and without a time limit."""
+    env_id, kwargs = simulator_settings(config)
+    return gym.make(env_id, max_episode_steps=-1, disable_env_checker=True, **kwargs)

@@ -1,0 +1,223 @@
+"""`irasim rl`: learn a Push-T policy by PPO or SAC, in the learned world or in the real simulator.
+
+Same algorithm, same number of steps, same starts and wrappers in both (`rl_task`); at checkpoints
+the policy runs in both (`rl_checks`). The same command again goes on where it stopped, and ends
+with the same policy, as every checkpoint seeds what follows and begins new episodes.
+"""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from stable_baselines3 import PPO, SAC
+    from stable_baselines3.common.vec_env import VecEnv
+
+    from policies.rl_checks import Check
+    from policies.rl_task import TaskConfig
+    from world_model import WorldModel
+
+Place = Literal["learned", "real"]
+START_SEED = 900_000  # of the first episode that starts are cut from; no world is trained on these
+TEST_START_SEED = 950_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class RLConfig:
+    """What to learn, and where."""
+
+    world: str = "pusht"
+    """World to learn in, and to check in: a shipped name, a directory, or a Hub id."""
+    place: Place = "learned"
+    """Learn in the learned world, or in the real simulator that it was learned from."""
+    algorithm: Literal["sac", "ppo"] = "sac"
+    """Stable-Baselines3's SAC or PPO."""
+    steps: int = 10_000
+    """Environment steps to learn from, over all environments."""
+    seed: int = 0
+    """Of the network, the exploration and the environments."""
+    out: Path = Path("runs/rl")
+    """Directory for policy.zip, checks.csv, exploitation.png and config.json."""
+    num_envs: int = 8
+    """Environments stepped at once."""
+    updates_per_step: float = 1.0
+    """Gradient steps of SAC for each environment step; PPO makes ten passes over each batch."""
+    horizon: int = 50
+    """Steps of an episode."""
+    reach: float = 50.0
+    """How far from the disc its target may be set, px along each axis."""
+    starts: int = 100
+    """Starts to learn from: an expert's episodes, cut when the T has come near the goal."""
+    test_starts: int = 50
+    """Other starts, to judge by."""
+    check_starts: int = 8
+    """How many of those the checks use."""
+    check_every: int = 2_500
+    """Steps between checks, which are checkpoints too."""
+    starts_dir: Path | None = None
+    """Where starts are kept; runs that share them compare. Default: out."""
+    uncertainty_samples: int | None = None
+    """Samples of each prediction whose disagreement is its uncertainty, at least 2."""
+    penalty: float = 0.0
+    """Reward that a grey level of uncertainty costs while learning in the world."""
+    device: str | None = None
+    """Of the world: cpu or cuda. The policy's small networks stay on the processor."""
+
+    def __post_init__(self):
+        for name in ("steps", "num_envs", "starts", "check_starts", "check_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
+        if self.check_starts > self.test_starts:
+            raise ValueError(
+                f"check_starts is {self.check_starts}, expected at most the {self.test_starts} "
+                "that test_starts says there are"
+            )
+        if self.updates_per_step <= 0:
+            raise ValueError(
+                f"updates_per_step is {self.updates_per_step}, expected more than 0, such as 1"
+            )
+
+    @property
+    def task(self) -> "TaskConfig":
+        """The task's part."""
+        from policies.rl_task import TaskConfig
+
+        return TaskConfig(horizon=self.horizon, reach=self.reach)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What a run made."""
+
+    policy: Path
+    """The policy, as Stable-Baselines3 saves it."""
+    checks: "list[Check]" = field(default_factory=list)
+    """Returns in both places at checkpoints."""
+
+
+def main(config: RLConfig) -> Result:
+    """Learn, or go on learning; print and write the checks."""
+    from policies import rl_run
+    from policies.rl_checks import Check, greedy, read_checks, returns, write_checks
+    from policies.rl_task import make_task
+
+    world, test_world = load_worlds(config)
+    rl_run.claim(config.out, _settings(config, world))
+    envs = make_task(
+        world,
+        config.place,
+        config.num_envs,
+        config.task,
+        uncertainty_samples=config.uncertainty_samples,
+        penalty=config.penalty,
+    )
+    batch = min(config.num_envs, config.check_starts)
+    places: dict[Place, VecEnv] = {
+        place: make_task(test_world, place, batch, config.task) for place in ("learned", "real")
+    }
+    chosen = range(config.check_starts)
+    checks: list[Check] = []
+    if rl_run.is_begun(config.out):
+        model = rl_run.load(config.out, config.algorithm)
+        checks = [one for one in read_checks(config.out) if one.steps <= model.num_timesteps]
+        print(f"goes on from step {model.num_timesteps} in {config.out}")
+    else:
+        model = make_model(config, envs)
+    while model.num_timesteps < config.steps:
+        rl_run.begin_part(model, envs, config.seed)
+        left = config.steps - model.num_timesteps
+        model.learn(min(config.check_every, left), reset_num_timesteps=False)
+        world_return, real_return = (
+            returns(places[place], greedy(model), chosen).tolist() for place in ("learned", "real")
+        )
+        checks.append(Check(steps=model.num_timesteps, world=world_return, real=real_return))
+        write_checks(config.out, checks)
+        rl_run.save(config.out, model)
+        print(
+            f"{checks[-1].steps:>7} steps: return {sum(world_return) / len(chosen):.2f} in the "
+            f"world, {sum(real_return) / len(chosen):.2f} in the simulator",
+            flush=True,
+        )
+    for one in (envs, *places.values()):
+        one.close()
+    return Result(policy=config.out / rl_run.POLICY, checks=checks)
+
+
+def load_worlds(config: RLConfig) -> "tuple[WorldModel, WorldModel]":
+    """The world with the starts to learn from, and the same weights with those to judge by."""
+    import copy
+
+    from policies.rl_starts import load_or_record
+    from world_model import WorldModel
+
+    world = WorldModel.from_pretrained(config.world, device=config.device or "cpu")
+    test_world = copy.copy(world)
+    directory = config.starts_dir or config.out
+    for one, name, count, seed in (
+        (world, "starts", config.starts, START_SEED),
+        (test_world, "test_starts", config.test_starts, TEST_START_SEED),
+    ):
+        path = directory / f"{name}.safetensors"
+        one.starts = load_or_record(path, world.config, count, seed=seed)
+    return world, test_world
+
+
+def make_model(config: RLConfig, envs: "VecEnv") -> "SAC | PPO":
+    """A fresh learner; settings chosen in the real simulator (docs/reinforcement.md)."""
+    from stable_baselines3 import PPO, SAC
+
+    common: dict[str, Any] = {"seed": config.seed, "gamma": 0.97, "device": "cpu"}
+    if config.algorithm == "sac":
+        return SAC(
+            "MlpPolicy",
+            envs,
+            learning_rate=7e-4,
+            buffer_size=config.steps,
+            learning_starts=min(1000, config.steps // 10),
+            train_freq=1,
+            gradient_steps=max(1, round(config.updates_per_step * config.num_envs)),
+            policy_kwargs={"net_arch": [128, 128]},
+            **common,
+        )
+    per_env = max(8, min(128, config.check_every // config.num_envs))
+    return PPO(
+        "MlpPolicy",
+        envs,
+        learning_rate=5e-4,
+        n_steps=per_env,
+        batch_size=min(256, per_env * config.num_envs),
+        policy_kwargs={"net_arch": [128, 128], "log_std_init": -0.5},
+        **common,
+    )
+
+
+def _settings(config: RLConfig, world: "WorldModel") -> dict[str, Any]:
+    """What must not change when a run goes on; the weights, where it learns in the world."""
+    from irasim_env.snapshot import fingerprint
+
+    settings = asdict(config)
+    for name in ("out", "starts_dir"):
+        del settings[name]
+    if config.place == "learned":
+        settings["fingerprint"] = fingerprint(world)
+    return settings
+
+
+def cli(arguments: list[str]) -> None:
+    """Run `irasim rl` with command-line arguments."""
+    import tyro
+
+    main(
+        tyro.cli(
+            RLConfig,
+            args=arguments,
+            prog="irasim rl",
+            description="Learn a policy by reinforcement, in a world or in its simulator.",
+        )
+    )
+
+
+if __name__ == "__main__":
+    import sys
+
+    cli(sys.argv[1:])
