@@ -13,8 +13,11 @@ COMMANDS = {
     "import": ("training.import_world", "make a world of a checkpoint of the IRASim reference"),
     "export": ("training.export_world", "write an imported world's model as such a checkpoint"),
     "train": ("training.train", "train a world from recorded episodes"),
-    "bench": ("benchmarks.bench", "measure a world: quality, speed"),
-    "evaluate": ("benchmarks.evaluate", "score a chunk model by the reference's protocols"),
+    "bench": ("benchmarks.bench", "measure a world: quality, speed, and what policies make of it"),
+    "distill": ("training.distill", "make a world of one or two denoising passes a step"),
+    "evaluate": ("benchmarks.evaluate", "score a chunk model, or a policy inside of a world"),
+    "plan": ("policies.plan", "plan actions by looking ahead in a world"),
+    "rl": ("policies.rl", "train a policy by reinforcement learning inside of a world"),
 }
 
 

@@ -17,6 +17,14 @@ EVALUATE = """
     seed cpu no-cpu lpips-trunk lpips-network lpips-network-sha256 lpips-heads lpips-heads-sha256
     inception inception-sha256 i3d i3d-sha256 fetch no-fetch
 """
+POLICIES = """
+    world out episodes truth-episodes truth max-steps batch starts first-seed warm-up ends judge
+    seed device
+"""
+LEARNING = """
+    world out algorithm num-envs updates-per-step horizon reach starts test-starts check-starts
+    check-every uncertainty-samples penalty device
+"""
 # A flag that goes or changes its name breaks scripts: it belongs in the CHANGELOG, then here.
 FLAGS = {
     "play": """
@@ -37,8 +45,8 @@ FLAGS = {
     """,
     "export": "out",
     "train": """
-        preset data out name budget max-steps seed
-        codec codec-share codec-width patch width depth num-heads context clip-frames num-steps
+        preset data more-data init out name budget max-steps seed
+        codec codec-share codec-width patch width depth num-heads sees-states no-sees-states context clip-frames num-steps
         noise-scale dead-zone
         batch-clips accumulation mixed-precision rate ema clip-norm warmup
         rollout-from rollout-rounds decay-from heads-from
@@ -49,12 +57,36 @@ FLAGS = {
     "bench quality": """
         world data out split episodes context horizon controls shifts videos batch seed device
     """,
-    "bench speed": "world out batch steps repeats threads seed device",
+    "bench speed": """
+        world out batch steps repeats threads seed device precision age contexts compare
+    """,
     "bench endurance": "world out steps hold start seed device",
+    "bench planning": """
+        world out candidates horizon iterations envs max-rows precisions repeats threads seed device
+    """,
+    "bench pusht-planning": """
+        world real no-real candidates trials out max-steps seed rank budget-minutes device max-rows
+        precision workers
+    """,
+    "bench ranking": f"{POLICIES} family policies",
+    "bench chunk": """
+        size patch-size height width frames batch pndm-steps few-steps variants turns
+        decode-batches threads seed device out
+    """,
+    "bench reinforcement": f"{LEARNING} real steps seeds",
+    "bench uncertainty": """
+        world data out split episodes windows context horizon samples batch seed device
+    """,
     "bench card": "world quality speed",
     "evaluate short": f"{EVALUATE} interval batch",
     "evaluate long": EVALUATE,
     "evaluate table": "",
+    "evaluate policy": f"{POLICIES} policy algorithm trust-pickle no-trust-pickle",
+    "plan": """
+        world env model planner candidates horizon iterations std objective executed episodes
+        max-steps seed out device max-rows precision workers
+    """,
+    "rl": f"{LEARNING} place steps seed starts-dir",
 }
 # Seconds of importing that no --help needs.
 HEAVY = {"torch", "diffusers", "accelerate", "stable_baselines3", "tensorboard", "pygame"}
