@@ -47,10 +47,22 @@ def main() -> None:
         sys.exit(f"irasim: unknown command {name!r}; choose one of {', '.join(COMMANDS)}")
     try:
         importlib.import_module(COMMANDS[name][0]).cli(rest)
+        end_processes()
     except ValueError as error:  # the user's mistake, by our convention
         if os.environ.get("IRASIM_TRACEBACK"):
             raise
         sys.exit(f"irasim {name}: {error}\n(IRASIM_TRACEBACK=1 shows where)")
+
+
+def end_processes() -> None:
+    """Leave the group of a command that ran in several processes (`accelerate launch`, torchrun).
+
+    A process that ends while its group's threads still run is aborted now and then.
+    """
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        distributed.barrier()
+        distributed.destroy_process_group()
 
 
 if __name__ == "__main__":

@@ -46,7 +46,8 @@ FLAGS = {
     "export": "out",
     "train": """
         preset data more-data init out name budget max-steps seed
-        codec codec-share codec-width patch width depth num-heads sees-states no-sees-states context clip-frames num-steps
+        codec codec-share codec-width patch width depth num-heads context
+        sees-states no-sees-states clip-frames num-steps
         noise-scale dead-zone
         batch-clips accumulation mixed-precision rate ema clip-norm warmup
         rollout-from rollout-rounds decay-from heads-from
@@ -61,6 +62,9 @@ FLAGS = {
         world out batch steps repeats threads seed device precision age contexts compare
     """,
     "bench endurance": "world out steps hold start seed device",
+    "bench passes": """
+        world data out split episodes context horizons passes teacher-passes seed batch device
+    """,
     "bench planning": """
         world out candidates horizon iterations envs max-rows precisions repeats threads seed device
     """,
@@ -82,6 +86,11 @@ FLAGS = {
     "evaluate long": EVALUATE,
     "evaluate table": "",
     "evaluate policy": f"{POLICIES} policy algorithm trust-pickle no-trust-pickle",
+    "distill": """
+        world data out passes teacher-passes budget max-steps seed start-frames clip-frames
+        batch-clips accumulation mixed-precision rate ema clip-norm warmup validate-every save-every
+        validation-episodes cpu no-cpu
+    """,
     "plan": """
         world env model planner candidates horizon iterations std objective executed episodes
         max-steps seed out device max-rows precision workers

@@ -24,7 +24,9 @@ from world_model.noise import counted_index, counted_noise, counted_uniform
 from world_model.streaming_world import StreamingWorld
 
 # Streams of the counted numbers of one sample; 0 picks its clip (training/clips.py).
-NOISE, LEVELS, ROUNDS, UNSURE = 1, 2, 3, 4
+NOISE, LEVELS, ROUNDS, UNSURE, SMEAR = 1, 2, 3, 4, 5
+# Most cells by which traces are displaced.
+ASIDE = 6
 # Largest deviation of the states that a prediction is given, whose range is [-1, 1].
 UNSURE_SCALE = 0.004
 
@@ -55,6 +57,8 @@ class StreamingObjective(nn.Module):
         """Summed losses of the frames of one batch."""
         latents, valid = batch.latents, batch.supervised
         previous, controls = self.roll(batch)
+        if batch.smear is not None:
+            previous = batch.smear(previous, batch.latents)
         levels = batch.levels[..., None, None, None]
         change = latents - previous
         noisy = (1 - levels) * change + levels * batch.noise
@@ -125,6 +129,7 @@ class Batch:
     supervised: Tensor  # bool (B, T): valid and not the clip's first
     noise: Tensor  # (B, T, C, h, w)
     levels: Tensor  # (B, T)
+    smear: "Smear | None"
     rounds: Tensor  # int64 (B,): how many own predictions deep `previous` is
     rewards: Tensor  # (B, T), NaN where unknown
     ended: Tensor  # bool (B, T)
@@ -134,9 +139,24 @@ class Batch:
 
 
 def make_batch(
-    world: StreamingWorld, clips: Clips, seed: int, samples: Tensor, max_rounds: int
+    world: StreamingWorld,
+    clips: Clips,
+    seed: int,
+    samples: Tensor,
+    max_rounds: int,
+    *,
+    smeared: bool = False,
 ) -> Batch:
-    """Encode clips and draw the numbers of samples (B,): a function of (seed, sample)."""
+    """Encode clips and draw the numbers of samples (B,): a function of (seed, sample).
+
+    Args:
+        world: Whose codec, bounds and sampler count.
+        clips: What was recorded.
+        seed: Of the run.
+        samples: int64 (B,), the clips' numbers.
+        max_rounds: How many of the model's own predictions deep frames may be, at most.
+        smeared: Whether what is seen of the frame before is damaged besides (see `Smear`).
+    """
     seeds = torch.full_like(samples, seed)
     latents = encode_clip(world.codec, frames_to_pixels(clips.frames))
     num_frames = latents.shape[1]
@@ -169,6 +189,7 @@ def make_batch(
         noise=world.config.sampler.noise_scale
         * counted_noise(seeds, samples, tuple(latents.shape[1:]), stream=NOISE),
         levels=draw_levels(seeds, samples, num_frames),
+        smear=draw_smear(seeds, samples, latents) if smeared else None,
         rounds=counted_index(seeds, samples, max_rounds + 1, stream=ROUNDS),
         rewards=clips.rewards,
         ended=clips.ended,
@@ -185,6 +206,58 @@ def scaled_states(config: WorldConfig, states: dict[str, Tensor]) -> dict[str, T
         low, high = states[name].new_tensor(bounds.low), states[name].new_tensor(bounds.high)
         scaled[name] = 2 * (states[name] - low) / (high - low) - 1
     return scaled
+
+
+@dataclass(frozen=True, eq=False)
+class Smear:
+    """Damage of the kind that long rollouts do to a frame: traces of other moments and of things a
+    little aside, speckle.
+
+    It is cheaper than rollouts of that length. The frame to predict stays the true one, so the
+    model learns to clean up after itself (as noise on the past does: GameNGen, arXiv 2408.14837,
+    section 3.2.1).
+    """
+
+    share: Tensor  # (B, T, 1, h, w) in [0, 1]: how much of another moment shines through
+    moment: Tensor  # int64 (B, T): which frame of the clip that is
+    aside: Tensor  # int64 (B, T, 2): cells down and across by which it is displaced
+    speckle: Tensor  # (B, T, C, h, w), added
+
+    def __call__(self, previous: Tensor, latents: Tensor) -> Tensor:
+        """Damage `previous` (B, T, C, h, w) with traces of `latents` (B, T, C, h, w)."""
+        height, width = latents.shape[-2:]
+        clips = torch.arange(len(latents), device=latents.device)[:, None, None, None]
+        rows = torch.arange(height, device=latents.device)[:, None]
+        columns = torch.arange(width, device=latents.device)
+        down, across = (self.aside[..., None, None, :]).unbind(-1)  # (B, T, 1, 1)
+        traces = latents.movedim(2, -1)[
+            clips,
+            self.moment[..., None, None],
+            (rows + down) % height,
+            (columns + across) % width,
+        ].movedim(-1, 2)  # (B, T, C, h, w)
+        return previous + self.share * (traces - previous) + self.speckle
+
+
+def draw_smear(seeds: Tensor, samples: Tensor, latents: Tensor) -> Smear:
+    """Damage of half of the frames but a clip's first, in blobs, up to most of the way."""
+    num_frames, _, height, width = latents.shape[1:]
+    kind, most, grain, moment, down, across = counted_uniform(
+        seeds, samples, (6, num_frames), stream=SMEAR
+    ).unbind(1)
+    hit = (kind < 0.5).to(latents.dtype)
+    hit[:, 0] = 0
+    coarse = counted_noise(seeds, samples, (num_frames, 8, 8), stream=SMEAR)
+    blobs = F.interpolate(coarse, (height, width), mode="bilinear", align_corners=False)
+    blobs = (0.5 + 2 * blobs).clamp(0, 1) * hit[..., None, None]  # (B, T, h, w)
+    # Speckle is of a cell, as the model's own is of its convolutions.
+    speckle = counted_noise(seeds, samples, tuple(latents.shape[1:]), stream=SMEAR)
+    return Smear(
+        share=(0.9 * most[..., None, None] * blobs)[:, :, None],
+        moment=(num_frames * moment).long(),
+        aside=((2 * torch.stack((down, across), dim=-1) - 1) * ASIDE).long(),
+        speckle=(0.1 * grain[..., None, None] * blobs)[:, :, None] * speckle,
+    )
 
 
 def draw_levels(seeds: Tensor, samples: Tensor, num_frames: int) -> Tensor:

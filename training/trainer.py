@@ -79,7 +79,7 @@ class Trainer(ResumableTrainer):
         clips = self.store.sample(config.seed, samples, config.clip_frames)
         rolling = self.fraction() >= config.rollout_from
         rounds = config.rollout_rounds if rolling else 0
-        batch = make_batch(self.world, clips, config.seed, samples, rounds)
+        batch = make_batch(self.world, clips, config.seed, samples, rounds, smeared=rolling)
         self.progress.data_seconds += time.perf_counter() - begin
         return batch
 

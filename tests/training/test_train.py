@@ -14,7 +14,14 @@ from accelerate import Accelerator
 
 from training.clips import ClipStore
 from training.episodes import Episode, write_episode
-from training.objective import UNSURE_SCALE, before, draw_levels, make_batch, scaled_states
+from training.objective import (
+    UNSURE_SCALE,
+    Smear,
+    before,
+    draw_levels,
+    make_batch,
+    scaled_states,
+)
 from training.presets import PRESETS, TrainConfig, seconds, tiny
 from training.train import main, parse, prepare
 from training.trainer import Trainer
@@ -280,6 +287,36 @@ def test_a_control_holds_the_states_before_its_frame(data, tmp_path, accelerator
         )
     # One frame before the clip: there is none at an episode's beginning, where nothing moved yet.
     torch.testing.assert_close(batch.state_before, state[[0, 1]], rtol=0, atol=6 * UNSURE_SCALE)
+
+
+def test_smear_damages_some_frames_but_no_clips_first_and_is_counted(data, tmp_path, accelerator):
+    trainer, world, _ = prepare(config_for(data, tmp_path), accelerator)
+    samples = torch.arange(16)
+    clips = trainer.store.sample(0, samples, 7)
+    batch = make_batch(world, clips, 0, samples, 0, smeared=True)
+    assert batch.smear is not None
+    damaged = batch.smear(batch.latents, batch.latents)
+    changed = (damaged != batch.latents).flatten(2).any(-1)
+    assert not changed[:, 0].any()
+    assert 0.2 < changed[:, 1:].float().mean() < 0.8
+    one = make_batch(
+        world, trainer.store.sample(0, samples[5:6], 7), 0, samples[5:6], 0, smeared=True
+    )
+    assert one.smear is not None
+    torch.testing.assert_close(one.smear(one.latents, one.latents)[0], damaged[5])
+
+
+def test_traces_come_from_their_moment_and_place():
+    latents = torch.arange(2 * 3 * 4 * 4, dtype=torch.float32).reshape(1, 2, 3, 4, 4)
+    smear = Smear(
+        share=torch.ones(1, 2, 1, 4, 4),
+        moment=torch.tensor([[1, 0]]),
+        aside=torch.tensor([[[0, 0], [1, -1]]]),
+        speckle=torch.zeros_like(latents),
+    )
+    traces = smear(torch.zeros_like(latents), latents)
+    assert torch.equal(traces[0, 0], latents[0, 1])
+    assert torch.equal(traces[0, 1], latents[0, 0].roll((-1, 1), dims=(-2, -1)))
 
 
 def test_durations():

@@ -1,0 +1,215 @@
+"""What `irasim bench speed` counts, holds against ceilings, and compares."""
+
+import json
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from benchmarks.ceilings import copy_ceiling, matmul_ceiling
+from benchmarks.speed import SpeedConfig
+from benchmarks.speed import main as measure_speed
+from benchmarks.speed_report import tables
+from benchmarks.stepping import state_bytes, time_age, time_contexts
+from benchmarks.turns import program, ratio, time_in_turns
+from benchmarks.work import count_work
+from tests.conftest import TINY_CONFIG, make_starts
+from world_model import WorldModel
+from world_model.streaming_world import StreamingState
+
+POLITE = """
+import sys
+print("ready", flush=True)
+for count, line in enumerate(sys.stdin):
+    assert line == "step\\n", line
+    print(count, flush=True)
+open(sys.argv[1], "w").write(str(count + 1))
+"""
+
+
+@pytest.fixture(autouse=True)
+def _brief(monkeypatch):
+    """Ceilings by a few rounds: here it is not their value that matters."""
+    monkeypatch.setattr("benchmarks.ceilings.BUDGET", 0.0)
+    monkeypatch.setattr("benchmarks.ceilings.LARGE_MATMUL", {"cpu": 64})
+    monkeypatch.setattr("benchmarks.ceilings.LARGE_COPY", {"cpu": 2**16})
+
+
+def test_work_of_layers_is_what_arithmetic_says():
+    linear = nn.Linear(5, 7)
+    convolution = nn.Conv2d(3, 4, 3, padding=1)
+    tokens, pixels = torch.randn(2, 6, 5), torch.randn(2, 3, 8, 8)
+    query = torch.randn(2, 4, 6, 8)
+    layers = count_work(lambda: (linear(tokens), convolution(pixels)))
+    assert [shape for shape, _ in layers.products] == [(12, 7, 5), (128, 4, 27)]
+    assert layers.flops == 2 * 12 * 7 * 5 + 2 * 128 * 4 * 27
+    attention = count_work(lambda: nn.functional.scaled_dot_product_attention(query, query, query))
+    assert attention.flops == 2 * (2 * 4 * 6 * 6 * 8) * 2  # scores, then values
+    assert attention.products == ()
+    assert layers.main_dtype() == torch.float32
+
+
+def test_bytes_are_those_of_operands():
+    x = torch.zeros(100)
+    assert count_work(lambda: x + 1).num_bytes == 800  # one read, one written
+    assert count_work(lambda: x.view(10, 10)).num_bytes == 0
+
+
+def test_the_ceiling_of_products_is_between_those_of_its_shapes(monkeypatch):
+    rates = {torch.float32: 100.0, torch.bfloat16: 400.0}
+    monkeypatch.setattr("benchmarks.work.matmul_ceiling", lambda _shapes, dtype, _: rates[dtype])
+    single, half = nn.Linear(8, 8), nn.Linear(8, 8).bfloat16()
+    x = torch.randn(4, 8)
+    work = count_work(lambda: (single(x), half(x.bfloat16())))
+    assert work.products_ceiling("cpu") == pytest.approx(160.0)  # the harmonic mean
+
+
+def test_ceilings_are_measured_and_refuse_no_shape():
+    assert matmul_ceiling([(4, 8, 16), (4, 8, 16)], torch.float32, "cpu") > 0
+    assert copy_ceiling("cpu") > 0
+    for shapes in ([], [(4, 0, 2)]):
+        with pytest.raises(ValueError, match="at least 1 each"):
+            matmul_ceiling(shapes, torch.float32, "cpu")
+
+
+def test_turns_change_who_goes_first():
+    order: list[int] = []
+    seconds = time_in_turns([lambda: order.append(0), lambda: order.append(1)], 4)
+    assert seconds.shape == (4, 2)
+    assert order[:4] == [0, 1, 1, 0]
+    assert order.count(0) == order.count(1)
+    with pytest.raises(ValueError, match="at least 1"):
+        time_in_turns([], 0)
+
+
+def test_the_ratio_is_taken_turn_by_turn():
+    under = np.array([1.0, 10.0, 100.0])
+    told = ratio(2 * under, under)
+    assert told["ratio"] == 2.0
+    assert told["ratio_interval"] == (2.0, 2.0)
+
+
+def test_another_program_steps_when_told(tmp_path):
+    said = tmp_path / "count"
+    script = tmp_path / "polite.py"
+    script.write_text(POLITE)
+    with program(f"{sys.executable} {script} {said}", threads=1) as step:
+        for _ in range(3):
+            step()
+    assert said.read_text() == "3"
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [("print('hello')", "said 'hello', expected 'ready'"), ("", "ended with status 0")],
+)
+def test_a_program_that_does_not_answer_is_refused(tmp_path, code, told):
+    script = tmp_path / "program.py"
+    script.write_text(code)
+    with (
+        pytest.raises(ValueError, match=told),
+        program(f"{sys.executable} {script}", threads=1),
+    ):
+        pass
+    with pytest.raises(ValueError, match="cannot be started"), program("/no/such/program", 1):
+        pass
+
+
+def test_a_program_that_dies_between_steps_is_refused(tmp_path):
+    script = tmp_path / "program.py"
+    script.write_text("print('ready', flush=True); input(); print(1, flush=True)")
+    with program(f"{sys.executable} {script}", threads=1) as step:
+        step()
+        with pytest.raises(ValueError, match="a line for each step"):
+            step()
+
+
+def test_an_old_episode_holds_no_more_than_a_fresh_one(tiny_world):
+    world = WorldModel.from_pretrained(tiny_world)
+    told = time_age(world, age=20, turns=3, seed=0)
+    assert told["old_state_bytes"] == told["fresh_state_bytes"] > 0
+    low, high = told["ratio_interval"]
+    assert low <= told["ratio"] <= high
+
+
+def test_a_longer_past_takes_more_memory():
+    world = WorldModel.create(TINY_CONFIG, make_starts(TINY_CONFIG))
+    one, four = time_contexts(world, (1, 4), turns=2, seed=0)
+    assert (one["context"], four["context"]) == (1, 4)
+    assert one["ratio"] == 1.0
+    cache = {c: 2 * 4 * 2 * 16 * 32 * (c + 1) for c in (1, 4)}  # two of float32 (L, N, width, S)
+    assert four["state_bytes"] - one["state_bytes"] == cache[4] - cache[1]
+
+
+def test_state_bytes_count_every_tensor(tiny_world):
+    world = WorldModel.from_pretrained(tiny_world)
+    start = world.starts[0]
+    state = world.start(start.frames[None], start.actions[None], [0])
+    assert isinstance(state, StreamingState)
+    expected = [state.latents, state.seeds, state.steps, state.past, state.last_action]
+    expected += vars(state.ring).values()
+    out = state.output
+    expected += [out.frame, out.reward, out.terminated, *out.states.values()]
+    assert state_bytes(state) == sum(tensor.nbytes for tensor in expected)
+
+
+def test_the_report_tells_all_that_was_asked_for(tiny_world, tmp_path, capsys):
+    script = tmp_path / "polite.py"
+    script.write_text(POLITE)
+    config = SpeedConfig(
+        world=str(tiny_world),
+        out=tmp_path / "out",
+        batch=(1,),
+        steps=3,
+        repeats=1,
+        threads=1,
+        device="cpu",
+        age=10,
+        contexts=(1, 2),
+        compare=f"{sys.executable} {script} {tmp_path / 'count'}",
+    )
+    made = measure_speed(config)
+    results = json.loads((tmp_path / "out" / "speed.json").read_text())
+    at = results["batches"][0]
+    assert at["eager"] is None  # a processor has no graphs
+    assert at["gflops"] == pytest.approx(at["gflop_per_call"] / at["latency_ms_p50"] * 1000)
+    assert at["gflops_ceiling"] > 0
+    assert results["ceilings"]["dtype"] == "float32"
+    text = capsys.readouterr().out
+    assert text.strip() == tables(made).strip()
+    for told in ("not applicable", "10 steps old", "length of the past", "Against `", "own shapes"):
+        assert told in text
+
+
+def test_speed_refuses_what_cannot_be_measured(tiny_world):
+    for change, told in [
+        ({"batch": (0,)}, "batch"),
+        ({"contexts": (0,)}, "contexts"),
+        ({"age": -1}, "age"),
+        ({"steps": 0}, "steps"),
+    ]:
+        with pytest.raises(ValueError, match=told):
+            replace(SpeedConfig(world=str(tiny_world)), **change)
+
+
+def test_reports_of_earlier_versions_can_be_shown():
+    batch = {
+        "batch": 1,
+        "through": "gymnasium.make",
+        "steps_per_second": 26.1,
+        "steps_per_second_range": [25.6, 31.1],
+        "latency_ms_p50": 38.0,
+        "latency_ms_p99": 44.0,
+        "peak_rss_mib": 372.5,
+        "peak_cuda_mib": None,
+    }
+    results = {
+        "world": {"name": "pusht", "evaluations_per_step": 3},
+        "config": {"repeats": 5, "steps": 200, "seed": 0},
+        "hardware": "a processor",
+        "batches": [batch],
+    }
+    assert "|    26.1 |" in tables(results)

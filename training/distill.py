@@ -1,0 +1,265 @@
+"""`irasim distill`: a streaming world that draws a frame in one or two passes, from one that takes
+more.
+
+The student starts from the world's own weights; see training/distillation.py. The world that is
+kept has the averaged weights.
+"""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from training.presets import seconds
+from training.run_directory import (
+    STATE,
+    as_written,
+    environment,
+    make_accelerator,
+    write_config,
+)
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from training.clips import ClipStore
+    from training.distillation_trainer import DistillationTrainer
+    from world_model import StreamingWorld
+
+# A run that goes on may be given more time, or report otherwise; all else must be as it was.
+FREE = {"budget", "max_steps", "save_every", "validate_every", "validation_episodes"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillConfig:
+    """One distillation, from a world to the directory of a quicker one."""
+
+    world: str
+    """The streaming world to make quicker: a shipped name, a directory, or a Hub id."""
+    data: Path
+    """Episodes in the published layout, with splits train and val: of the world's environment."""
+    out: Path = Path("runs/distilled")
+    """The run's directory: world/, tensorboard logs, state.pt to resume from."""
+    passes: int = 2
+    """Denoising passes a frame of the world that is made."""
+    teacher_passes: int = 8
+    """Denoising passes of the world when it teaches."""
+    budget: str = "20min"
+    """Time to train, as 90s, 20min or 2h; evaluation not counted."""
+    max_steps: int | None = None
+    """Optimizer steps, in place of the budget: a run that can be repeated exactly."""
+    seed: int = 0
+    """With a sample's number it fixes its clip and noise."""
+
+    start_frames: int = 4
+    """Frames of a clip that are given."""
+    clip_frames: int = 10
+    """Frames of a clip; those after the given ones are drawn by both worlds, from a past that is
+    recorded at first, then the student's own."""
+    batch_clips: int = 4
+    """Clips an optimizer step, over all processes."""
+    accumulation: int = 1
+    """Parts that a step's clips are worked through in."""
+    mixed_precision: Literal["no", "bf16"] = "bf16"
+    """Precision of the network's matrix products, the teacher's too."""
+    rate: float = 0.0001
+    """Learning rate (AdamW, no decay of weights), falling linearly to nothing."""
+    warmup: int = 20
+    """Steps over which it rises."""
+    ema: float = 0.98
+    """Decay of the averaged weights, which are the ones that are kept."""
+    clip_norm: float = 1.0
+    """Largest norm of the gradient."""
+
+    validate_every: str = "5min"
+    """How often validation runs."""
+    save_every: str = "2min"
+    """How often the state to resume from is written."""
+    validation_episodes: int = 8
+    """Episodes of the validation split that are predicted."""
+    cpu: bool = False
+    """Train on the processor even where there is a GPU."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.passes <= self.teacher_passes:
+            raise ValueError(
+                f"passes is {self.passes}, expected 1 to teacher_passes, {self.teacher_passes}: "
+                "a student takes at most as many as its teacher"
+            )
+        if not 1 <= self.start_frames < self.clip_frames:
+            raise ValueError(
+                f"start_frames is {self.start_frames}, expected 1 to clip_frames - 1, "
+                f"{self.clip_frames - 1}: some frames are given, some are drawn"
+            )
+        if self.batch_clips % self.accumulation:
+            raise ValueError(
+                f"batch_clips {self.batch_clips} does not divide into accumulation "
+                f"{self.accumulation} parts"
+            )
+        for text in (self.budget, self.validate_every, self.save_every):
+            seconds(text)
+
+
+def main(config: DistillConfig) -> Path:
+    """Distil; returns the new world's directory. A run that was stopped goes on where it was."""
+    accelerator = make_accelerator(
+        config.out, cpu=config.cpu, mixed_precision=config.mixed_precision
+    )
+    if accelerator.is_main_process:
+        config.out.mkdir(parents=True, exist_ok=True)
+        write_config(config, config.out, FREE)
+    accelerator.wait_for_everyone()
+    accelerator.init_trackers("tensorboard")
+
+    trainer, student, teacher = prepare(config, accelerator)
+    directory = config.out / "world"
+    validation = None
+    if accelerator.is_main_process:
+        from training.clips import ClipStore
+
+        validation = ClipStore(config.data, "val", accelerator.device)
+    run(trainer, student, validation, config)
+    trainer.swap_average()
+    if validation is not None:
+        finish(trainer, student, teacher, validation, config, directory)
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
+    return directory
+
+
+def prepare(
+    config: DistillConfig, accelerator: "Accelerator"
+) -> tuple["DistillationTrainer", "StreamingWorld", "StreamingWorld"]:
+    """A trainer with data in device memory, fresh or resumed; its student and its teacher.
+
+    Raises:
+        ValueError: The world is of another engine, or of frames or actions unlike the episodes'.
+    """
+    from training.clips import ClipStore
+    from training.distillation_trainer import DistillationTrainer
+    from training.train import load_world
+    from world_model import StreamingConfig
+    from world_model.checkpoint import find_world, read_config
+
+    directory = find_world(config.world)
+    world_config, _ = read_config(directory)
+    if not isinstance(world_config, StreamingConfig):
+        raise ValueError(
+            f"{config.world} is a world of chunks of frames, expected a streaming one; a chunk "
+            "world takes fewer steps by another sampler (see irasim bench chunk)"
+        )
+    store = ClipStore(config.data, "train", accelerator.device)
+    worlds: list[StreamingWorld] = []
+    for passes in (config.passes, config.teacher_passes):
+        world = load_world(directory, store, world_config.name).eval()
+        sampler = dataclasses.replace(world.config.sampler, num_steps=passes)
+        world.config = dataclasses.replace(world.config, sampler=sampler)
+        worlds.append(world.to(accelerator.device))
+    student, teacher = worlds
+    trainer = DistillationTrainer(student, teacher, store, config, accelerator)
+    state = config.out / STATE
+    if state.exists():
+        trainer.load_state(state)
+        accelerator.print(f"resumed at step {trainer.progress.step}")
+    accelerator.print(
+        f"{config.world}: {config.teacher_passes} passes to {config.passes}; "
+        f"{store.num_episodes} episodes, {len(store.frames):,} frames; "
+        f"{accelerator.num_processes} process(es) on {accelerator.device}"
+    )
+    return trainer, student, teacher
+
+
+def run(
+    trainer: "DistillationTrainer",
+    student: "StreamingWorld",
+    validation: "ClipStore | None",
+    config: DistillConfig,
+) -> None:
+    """Train, with logs, validation and saves on the way; those are the main process's."""
+    from tqdm import tqdm
+
+    from training.validate import predict_episodes
+
+    accelerator, progress = trainer.accelerator, trainer.progress
+    saved = validated = progress.elapsed
+    bar = tqdm(
+        total=100,
+        disable=not accelerator.is_main_process or None,
+        bar_format="{l_bar}{bar}| {elapsed} {postfix}",
+        desc="distilling",
+    )
+    while trainer.fraction() < 1:
+        figures = trainer.train_step() | trainer.throughput()
+        accelerator.log(figures, step=progress.step)
+        bar.n = min(100.0, round(100 * trainer.fraction(), 1))
+        bar.set_postfix_str(
+            f"step {progress.step} change {figures['loss/change']:.4f} "
+            f"reading {figures['loss/reading']:.4f}"
+        )
+        if validation is None:
+            continue
+        if progress.elapsed - validated > seconds(config.validate_every):
+            validated = progress.elapsed
+            trainer.swap_average()
+            result = predict_episodes(student, validation, config.validation_episodes).figures()
+            trainer.swap_average()
+            accelerator.log({f"validation/{k}": v for k, v in result.items()}, step=progress.step)
+            shown = "  ".join(f"{name} {value:.2f}" for name, value in result.items())
+            print(f"\nstep {progress.step}: {shown}", flush=True)
+        if progress.elapsed - saved > seconds(config.save_every):
+            saved = progress.elapsed
+            trainer.save_state(config.out / STATE)
+    bar.close()
+    if validation is not None:
+        trainer.save_state(config.out / STATE)
+
+
+def finish(
+    trainer: "DistillationTrainer",
+    student: "StreamingWorld",
+    teacher: "StreamingWorld",
+    validation: "ClipStore",
+    config: DistillConfig,
+    directory: Path,
+) -> None:
+    """Write the world and `train.json`, which says how it was made."""
+    from training.validate import predict_episodes
+
+    figures = {
+        name: predict_episodes(world, validation, config.validation_episodes).figures()
+        for name, world in (("student", student), ("teacher", teacher))
+    }
+    student.save_pretrained(directory)
+    report = {
+        "command": "irasim distill",
+        "teacher": config.world,
+        "config": as_written(config),
+        "trained": dataclasses.asdict(trainer.progress),
+        "losses": trainer.recent(),
+        "validation": figures,
+        "episodes": trainer.store.num_episodes,
+        "frames": len(trainer.store.frames),
+        **trainer.throughput(),
+        **environment(trainer.accelerator),
+    }
+    (directory / "train.json").write_text(json.dumps(report, indent=2, default=str) + "\n")
+    for name, values in figures.items():
+        print(f"{name}: " + "  ".join(f"{k} {v:.2f}" for k, v in values.items()))
+    print(
+        f"next: irasim bench passes --world {config.world} --world {directory} --data {config.data}"
+    )
+
+
+def cli(arguments: list[str]) -> None:
+    """Run `irasim distill` with command-line arguments."""
+    import tyro
+
+    main(
+        tyro.cli(
+            DistillConfig,
+            args=arguments,
+            prog="irasim distill",
+            description="Distil a streaming world to one or two denoising passes a step.",
+        )
+    )

@@ -1,0 +1,226 @@
+"""Distillation of a streaming world to fewer denoising passes a step.
+
+The teacher is the world itself, walking from noise to a change in many passes. For the same
+noise the student, which starts from the same weights, shall end where the teacher does, in one
+or two (Luhman and Luhman, arXiv 2101.02388; of rectified flows: Liu et al., arXiv 2209.03003 and
+2309.06380). Both stream: past frames are clean in their rings, the present one alone is noisy, as
+in every step of a rollout; so each pass costs one frame, not a clip. The past is recorded at
+first, then the student's own (as Agarwal et al., arXiv 2306.13649, do with words): it learns to
+go on from frames that it will see.
+
+What is drawn with noise of level 1 has seen none of it (streaming.informative): in one pass a
+student learns the mean of what the teacher draws, from two passes on it can follow its noise.
+
+Dimensions: B clips, T frames, C channels, h w latent cells, A action, U controls.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from training.clips import Clips
+from world_model.codec import encode_clip
+from world_model.conditioning import join_controls
+from world_model.config import StreamingConfig
+from world_model.frames import frames_to_pixels
+from world_model.noise import counted_index, counted_noise
+from world_model.ring import Ring
+from world_model.sampler import sample_change, sampled_levels
+from world_model.streaming import StreamedPass
+from world_model.streaming_world import StreamingWorld
+
+# Streams of the counted numbers of one sample; 0 picks its clip (training/clips.py).
+NOISE, OWN = 1, 2
+# Changes are compared in grey levels: frames span [-1, 1].
+GREY_LEVELS = 127.5
+# Weight of what the head reads. Of changes one grey level squared counts 1; this makes an error
+# of .01 in a state, whose range is 2, count a tenth of that.
+READING_WEIGHT = 20.0
+
+
+@dataclass(frozen=True)
+class DistillationLosses:
+    """Sums over a batch's supervised frames, to be divided by their number."""
+
+    change: Tensor
+    """Squared difference of the student's change from the teacher's, in grey levels squared."""
+    reading: Tensor
+    """Weighted difference of what their heads read off the same frames."""
+
+    @property
+    def total(self) -> Tensor:
+        return self.change + self.reading
+
+
+@dataclass(frozen=True, eq=False)
+class WalkBatch:
+    """Clips made ready to walk along, with their counted numbers."""
+
+    clips: Clips
+    latents: Tensor  # (B, T, C, h, w)
+    noise: Tensor  # (B, T - given, C, h, w), of the frames that are not given
+    own_from: Tensor  # int64 (B,): from this frame on the past is the student's own
+
+    @property
+    def given(self) -> int:
+        """How many frames a walk starts from."""
+        return self.latents.shape[1] - self.noise.shape[1]
+
+
+def make_walk_batch(
+    world: StreamingWorld, clips: Clips, seed: int, samples: Tensor, given: int
+) -> WalkBatch:
+    """Encode clips and draw the numbers of samples (B,): a function of (seed, sample)."""
+    seeds = torch.full_like(samples, seed)
+    latents = encode_clip(world.codec, frames_to_pixels(clips.frames))
+    drawn = latents.shape[1] - given
+    noise = counted_noise(seeds, samples, (drawn, *latents.shape[2:]), stream=NOISE)
+    return WalkBatch(
+        clips=clips,
+        latents=latents,
+        noise=world.config.sampler.noise_scale * noise,
+        own_from=given + counted_index(seeds, samples, drawn + 1, stream=OWN),
+    )
+
+
+class DistillationObjective(nn.Module):
+    """How far a student is from its teacher; `forward` is what data-parallel training wraps."""
+
+    def __init__(self, student: StreamingWorld, teacher: StreamingWorld):
+        """Number of passes: that of each one's own sampler. The teacher does not change."""
+        super().__init__()
+        self.denoiser, self.head = student.denoiser, student.head
+        # Which state an action leads to does not depend on passes.
+        self.denoiser.foresight.requires_grad_(False)
+        self.worlds = (student, teacher)  # a tuple, so that the teacher is no part of this module
+
+    def forward(self, batch: WalkBatch) -> DistillationLosses:
+        """Summed losses of the frames that both draw, one after the other."""
+        student, teacher = (Walk(world, batch) for world in self.worlds)
+        world, clips = self.worlds[0], batch.clips
+        actions = world.scale_actions(clips.actions)
+        change_loss = reading_loss = batch.noise.new_zeros(())
+        for t in range(batch.given, batch.latents.shape[1]):
+            noise = batch.noise[:, t - batch.given]
+            change = student.draw(actions[:, t], noise)
+            with torch.no_grad():
+                target = teacher.draw(actions[:, t], noise)
+            error = GREY_LEVELS * (change.float() - target.float())
+            change_loss = (
+                change_loss + (error.square().flatten(1).mean(1) * clips.valid[:, t]).sum()
+            )
+
+            own = (t >= batch.own_from)[:, None, None, None]
+            frame = torch.where(own, student.settled(change.detach()), batch.latents[:, t])
+            read = student.remember(frame)
+            with torch.no_grad():
+                wanted = teacher.remember(frame)
+            difference = compare_readings(read, wanted, world.config)
+            reading_loss = reading_loss + (difference * clips.valid[:, t]).sum()
+        return DistillationLosses(change=change_loss, reading=READING_WEIGHT * reading_loss)
+
+
+class Walk:
+    """A world that walks along clips: `StreamingWorld.advance` in two halves.
+
+    Between them another frame than its own can be put, and gradients flow through both. They do
+    not flow from one step into the ring of the next.
+    """
+
+    def __init__(self, world: StreamingWorld, batch: WalkBatch):
+        self.world = world
+        # A dead zone would hide what a small change still has to learn.
+        self.sampler = replace(world.config.sampler, dead_zone=0.0)
+        frames, actions = batch.clips.frames, batch.clips.actions
+        seeds = torch.zeros_like(batch.own_from)  # a world's own noise is not used here
+        self.state = world.start(frames[:, : batch.given], actions[:, 1 : batch.given], seeds)
+        self.acted = torch.ones_like(seeds, dtype=torch.bool)
+        self.levels = sampled_levels(self.sampler, world.device)[:, None].expand(-1, len(seeds))
+
+    def draw(self, action: Tensor, noise: Tensor) -> Tensor:
+        """The change (B, C, h, w) to the next frame, what is in the dead zone too.
+
+        Args:
+            action: (B, A), scaled to [-1, 1].
+            noise: (B, C, h, w), of the sampler's deviation.
+        """
+        state, denoiser = self.state, self.world.denoiser
+        past = state.past
+        controls = join_controls(
+            action, state.last_action, past[:, 1], past[:, 0], self.world.config
+        )
+        state.last_action = action
+        self.ring = DifferentiableRing.over(state.ring)
+        told: list[StreamedPass] = denoiser.passes(self.levels, controls, self.acted, self.ring)
+        self.remembering = told[-1]
+
+        def denoise(noisy: Tensor, step: int) -> Tensor:
+            return denoiser.stream(noisy, state.latents, told[step], self.ring)[0]
+
+        return sample_change(denoise, noise, self.sampler)
+
+    def settled(self, change: Tensor) -> Tensor:
+        """The frame that a drawn change makes, as a step of the world does."""
+        dead_zone = self.world.config.sampler.dead_zone
+        change = F.softshrink(change, dead_zone) if dead_zone else change
+        return self.world.codec.settle(self.state.latents + change)
+
+    def remember(self, latents: Tensor) -> dict[str, Tensor]:
+        """Take (B, C, h, w) as the frame that was drawn; what the head reads off it."""
+        state, world = self.state, self.world
+        change, told = latents - state.latents, self.remembering
+        tokens = world.denoiser.remember(change, state.latents, told, self.ring)
+        read = world.head(tokens.float(), told.told.guess, self.acted)
+        state.ring.advance()
+        state.latents = latents
+        if world.config.state_dim:
+            seen = world.head.state(read).detach().float()
+            state.past = torch.stack((state.past[:, 1], seen), dim=1)
+        return read
+
+
+class DifferentiableRing(Ring):
+    """A ring that hands out what it was given, gradients and all, and keeps the numbers."""
+
+    @classmethod
+    def over(cls, ring: Ring) -> "DifferentiableRing":
+        """One that writes into the same memory; its present slot stays where it is now."""
+        return cls(ring.keys, ring.values, ring.index.clone(), ring.filled)
+
+    def write(
+        self, layer: int, rows: Tensor, keys: Tensor, values: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """See `Ring.write`."""
+        at = (rows, self.index)
+        past_keys, past_values = super().write(layer, rows, keys.detach(), values.detach())
+        return (
+            past_keys.index_put(at, keys.to(past_keys.dtype)),
+            past_values.index_put(at, values.to(past_values.dtype)),
+        )
+
+
+def compare_readings(
+    read: dict[str, Tensor], wanted: dict[str, Tensor], config: StreamingConfig
+) -> Tensor:
+    """How far readings of frames are from those wanted, (B,); 0 where they are equal.
+
+    Scales are those of `objective.head_loss`: a tenth of the reward's range, of a state's half.
+    """
+    loss = torch.zeros(())
+    if config.reward_head:
+        scale = 0.1 * (config.reward_high - config.reward_low)
+        loss = loss + F.smooth_l1_loss(
+            read["reward"] / scale, wanted["reward"] / scale, reduction="none"
+        )
+        chance = wanted["end"].float().sigmoid()
+        ours, least = (
+            F.binary_cross_entropy_with_logits(logits["end"].float(), chance, reduction="none")
+            for logits in (read, wanted)
+        )
+        loss = loss + ours - least  # the Kullback-Leibler divergence
+    for name in config.observations:
+        error = F.smooth_l1_loss(10 * read[name], 10 * wanted[name], reduction="none")
+        loss = loss + error.mean(-1)
+    return loss
