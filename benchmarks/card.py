@@ -67,7 +67,7 @@ def write_card(
 ) -> str:
     """The card's text, in Markdown."""
     from benchmarks import quality as quality_report
-    from benchmarks import speed as speed_report
+    from benchmarks import speed_report
 
     quality_text = "Not measured yet: `irasim bench quality`."
     if quality is not None:

@@ -1,20 +1,17 @@
-"""`irasim bench speed`: environment steps a second, latency and memory, decode included.
+"""`irasim bench speed`: environment steps a second, latency, memory, and how near to the ceiling.
 
 What is timed is `env.step` as a user calls it: action in, frame, reward and flags out as arrays on
-the host. Resets are not.
+the host, decode included. Resets are not. How the figures are taken is in stepping.py; how they
+are printed in speed_report.py.
 """
 
-import sys
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
-if TYPE_CHECKING:
-    import gymnasium as gym
-    import numpy as np
+from benchmarks.speed_report import tables
 
-WARM_UP = 5  # steps before timing begins
+DEFAULT_BATCHES = {"cpu": (1, 8), "cuda": (1, 8, 64, 512)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,10 +22,11 @@ class SpeedConfig:
     """World to measure: a shipped name, a directory, or a Hub id."""
     out: Path | None = None
     """Directory for speed.json; nothing is written without it."""
-    batch: tuple[int, ...] = (1, 8)
-    """Numbers of environments stepped at once: 1 by gymnasium.make, more by make_vec."""
+    batch: tuple[int, ...] | None = None
+    """Numbers of environments stepped at once: 1 by gymnasium.make, more by make_vec. What fits
+    the device if not given: 1 and 8 on a processor, 1, 8, 64 and 512 on a GPU."""
     steps: int = 200
-    """Steps timed in each repeat."""
+    """Steps timed in each repeat, and turns of whatever is timed turn about."""
     repeats: int = 5
     """Repeats; the median is told."""
     threads: int = 2
@@ -37,13 +35,30 @@ class SpeedConfig:
     """Of starts and random actions."""
     device: str | None = None
     """cpu or cuda; the GPU where there is one."""
+    precision: Literal["float32", "bf16"] = "float32"
+    """float32, or bf16: large matrix products and convolutions in bfloat16."""
+    age: int = 0
+    """Also step an episode that is so many steps old turn about with a fresh one: cost and memory
+    must not depend on age. 10000 takes minutes on a processor. 0: not measured."""
+    contexts: tuple[int, ...] = ()
+    """Also time the world's shape, with fresh weights, at these lengths of its past: 1 3 8 16."""
+    compare: str | None = None
+    """Also run another program's step turn about with batch 1, and tell the ratio. A command line:
+    the program prints a line "ready", then makes one step for each line "step" on its standard
+    input and prints a line when it is done, flushed. As DIAMOND's does:
+    "python -m benchmarks.compare.diamond CHECKOUT"."""
 
     def __post_init__(self):
         for name in ("steps", "repeats", "threads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
-        if not self.batch or min(self.batch) < 1:
-            raise ValueError(f"batch is {self.batch}, expected numbers of at least 1, as in 1 8")
+        if self.age < 0:
+            raise ValueError(f"age is {self.age}, expected a number of steps, or 0 for none")
+        for name in ("batch", "contexts"):
+            if any(number < 1 for number in getattr(self, name) or ()):
+                raise ValueError(
+                    f"{name} is {getattr(self, name)}, expected numbers of at least 1, as in 1 8"
+                )
 
 
 def main(config: SpeedConfig) -> dict[str, Any]:
@@ -55,6 +70,7 @@ def main(config: SpeedConfig) -> dict[str, Any]:
 
     device = report.choose_device(config.device)
     world = WorldModel.from_pretrained(config.world, device=device)
+    world.precision = config.precision
     threads = torch.get_num_threads()
     torch.set_num_threads(config.threads)
     try:
@@ -65,7 +81,7 @@ def main(config: SpeedConfig) -> dict[str, Any]:
             "hardware": report.hardware(device),
             "versions": report.versions(),
             "decode_included": True,
-            "batches": [measure(config, size, device) for size in sorted(set(config.batch))],
+            **measure(world, config),
         }
     finally:
         torch.set_num_threads(threads)
@@ -75,101 +91,32 @@ def main(config: SpeedConfig) -> dict[str, Any]:
     return results
 
 
-def measure(config: SpeedConfig, size: int, device: str) -> dict[str, Any]:
-    """Time one number of environments."""
-    import gymnasium as gym
-    import numpy as np
-    import torch
-    from tqdm import trange
+def measure(world: Any, config: SpeedConfig) -> dict[str, Any]:
+    """All figures that were asked for."""
+    from benchmarks import stepping
 
-    import irasim_env  # noqa: F401  registers the ids
-
-    on_gpu = device.startswith("cuda")
-    if on_gpu:
-        torch.cuda.reset_peak_memory_stats(device)
-    kwargs: dict[str, Any] = {"world": config.world, "device": device}
-    if size == 1:
-        env = gym.make("IRASim/World-v0", max_episode_steps=-1, **kwargs)
-    else:
-        env = gym.make_vec("IRASim/World-v0", num_envs=size, autoreset_mode="Disabled", **kwargs)
-    seconds = []
-    try:
-        for repeat in trange(config.repeats, desc=f"batch {size}", unit="repeat"):
-            seconds.append(_time_steps(env, config.seed + repeat, config.steps, size > 1))
-    finally:
-        env.close()
-    latencies = 1000 * np.concatenate(seconds)
-    rates = np.array([size * config.steps / times.sum() for times in seconds])
-    return {
-        "batch": size,
-        "through": "gymnasium.make" if size == 1 else "gymnasium.make_vec",
-        "steps_per_second": float(np.median(rates)),
-        "steps_per_second_range": [float(rates.min()), float(rates.max())],
-        "latency_ms_p50": float(np.percentile(latencies, 50)),
-        "latency_ms_p99": float(np.percentile(latencies, 99)),
-        "peak_rss_mib": peak_rss_mib(),
-        "peak_cuda_mib": torch.cuda.max_memory_allocated(device) / 2**20 if on_gpu else None,
+    device = world.device
+    sizes = sorted(set(config.batch or DEFAULT_BATCHES[device.type]))
+    results: dict[str, Any] = {
+        "batches": [
+            stepping.time_batch(
+                world, size, seed=config.seed, steps=config.steps, repeats=config.repeats
+            )
+            for size in sizes
+        ],
+        "ceilings": stepping.ceilings(world),
     }
-
-
-def _time_steps(
-    env: "gym.Env | gym.vector.VectorEnv", seed: int, num_steps: int, vector: bool
-) -> "np.ndarray":
-    """Seconds of each of `num_steps` calls of step under random actions, float64 (num_steps,)."""
-    import numpy as np
-
-    env.reset(seed=seed)
-    env.action_space.seed(seed)
-    seconds = []
-    for step in range(-WARM_UP, num_steps):
-        action = env.action_space.sample()
-        begin = time.perf_counter()
-        _, _, terminated, truncated, _ = env.step(action)
-        if step >= 0:
-            seconds.append(time.perf_counter() - begin)
-        over = np.logical_or(terminated, truncated)
-        if over.any():
-            env.reset(options={"reset_mask": over} if vector else None)
-    return np.array(seconds)
-
-
-def peak_rss_mib() -> float:
-    """The most memory that this process has held so far, in MiB."""
-    import resource
-
-    # Linux counts in KiB, macOS in bytes.
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
-
-
-def tables(results: dict[str, Any]) -> str:
-    """The report as printed, in Markdown."""
-    from benchmarks.report import interval, number, table
-
-    world, config = results["world"], results["config"]
-    header = ("batch", "through", "steps/s", "range", "p50 ms", "p99 ms", "peak RSS MiB")
-    header += ("peak CUDA MiB",)
-    rows = [
-        (
-            str(at["batch"]),
-            at["through"],
-            number(at["steps_per_second"], 1),
-            interval(at["steps_per_second_range"], 1),
-            number(at["latency_ms_p50"], 1),
-            number(at["latency_ms_p99"], 1),
-            number(at["peak_rss_mib"], 0),
-            number(at["peak_cuda_mib"], 0),
+    if config.age:
+        results["age"] = stepping.time_age(world, config.age, config.steps, config.seed)
+    if config.contexts:
+        results["contexts"] = stepping.time_contexts(
+            world, config.contexts, config.steps, config.seed
         )
-        for at in results["batches"]
-    ]
-    title = (
-        f"World {world['name']}: environment steps a second, decode included, "
-        f"{world['evaluations_per_step']} network evaluations a step; median of "
-        f"{config['repeats']} repeats of {config['steps']} steps, latency of a call over all of "
-        f"them, seeds from {config['seed']}; memory is the process's highest so far; "
-        f"{results['hardware']}."
-    )
-    return f"{title}\n\n{table(header, rows)}"
+    if config.compare is not None:
+        results["compare"] = stepping.time_against(
+            world, config.compare, config.steps, config.seed, config.threads
+        )
+    return results
 
 
 def cli(arguments: list[str]) -> None:

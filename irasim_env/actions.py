@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 from gymnasium import error, spaces
+from torch import Tensor
 
 from world_model import WorldConfig
 
@@ -43,7 +44,7 @@ def check_actions(
 
     Args:
         config: Config of the world that takes them.
-        actions: Anything that NumPy takes as an array of numbers.
+        actions: Anything that NumPy takes as an array of numbers, or a tensor on any device.
         shape: What is expected.
         ignored: bool (B,), actions of a batch whose values do not matter; default none.
 
@@ -53,6 +54,8 @@ def check_actions(
     low, high = np.array(config.action_low), np.array(config.action_high)
     components = " ".join(config.action_names)
     expected = f"this world expects {shape}" + (f": {components}" if components else "")
+    if isinstance(actions, Tensor):
+        actions = actions.detach().cpu()
     try:
         array = np.asarray(actions)
     except ValueError as ragged:

@@ -6,11 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
+import torch
 
 from irasim_env.actions import check_actions
 from irasim_env.beginning import draw_beginning
 from irasim_env.snapshot import Snapshot, fingerprint
-from irasim_env.task import Observation, Outcome, RewardFn, WorldTask
+from irasim_env.task import (
+    Observation,
+    Outcome,
+    Output,
+    RewardFn,
+    WorldTask,
+    copy_of,
+    to_host,
+)
 from world_model import WorldModel, WorldState
 
 if TYPE_CHECKING:
@@ -47,6 +56,11 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
     of the world's low-dimensional observations ("pixels_agent_pos" for Push-T) a
     `Dict` of "pixels" and each of them, `Box(float64)`, predicted and clipped into bounds.
 
+    With `output="torch"` observations, rewards and flags are tensors on the world's device instead
+    (float32 where arrays are float64), for learning where the world runs. They are copies: nothing
+    that follows changes them. Actions may be tensors then. Gymnasium's checker and spaces know
+    arrays only: use `gymnasium.make(..., output="torch", disable_env_checker=True)`.
+
     ## Rewards
 
     What the world's head predicts, in the simulator's range. A world without a reward head
@@ -65,6 +79,12 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
       (T - 1, A), where `a[t]` leads from `f[t]` to `f[t + 1]`; `a` may be left out when T is 1.
 
     `info` after a reset has "start" (None for a clip of your own) and "noise_seed".
+
+    ## Uncertainty
+
+    With `uncertainty_samples=n` each step is predicted n times with other noise, and
+    `info["uncertainty"]` tells how far the n frames disagree: the root of the variance over the
+    samples, averaged over pixels, in grey levels. The episode stays what it is without.
 
     ## Episode End
 
@@ -91,7 +111,9 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
     | `render_mode` | `None`     | None, "rgb_array" or "human" (a pygame window)                 |
     | `obs_type`    | `"pixels"` | see Observation Space                                          |
     | `reward_fn`   | `None`     | see Rewards                                                    |
+    | `output`      | `"numpy"`  | "torch": tensors on the device; see Observation Space          |
     | `chunk`       | `None`     | number of actions that a step takes; see Action Space          |
+    | `uncertainty_samples` | `None` | at least 2; see Uncertainty                                |
 
     ## Snapshots
 
@@ -116,9 +138,17 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
         obs_type: str = "pixels",
         reward_fn: RewardFn | None = None,
         chunk: int | None = None,
+        uncertainty_samples: int | None = None,
+        output: Output = "numpy",
     ):
         self.task = WorldTask(
-            world, device=device, obs_type=obs_type, reward_fn=reward_fn, chunk=chunk
+            world,
+            device=device,
+            obs_type=obs_type,
+            reward_fn=reward_fn,
+            chunk=chunk,
+            uncertainty_samples=uncertainty_samples,
+            output=output,
         )
         self.metadata = {**self.metadata, "render_fps": self.task.config.fps}
         check_render_mode(render_mode, self.metadata["render_modes"])
@@ -144,10 +174,15 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
         self._over = False
         if self.render_mode == "human":
             self.render()
-        return self.task.observation(outcome, 0), self.task.info(outcome, 0, beginning)
+        info = self.task.info(outcome, 0, outcome.ended(), beginning)
+        return self.task.observation(outcome, 0), info
 
-    def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> tuple[Observation, Any, Any, Any, dict[str, Any]]:
         """Predict what `action` leads to: (A,), or (k, A) with `chunk=k`.
+
+        Returns:
+            Observation, reward, terminated, truncated and info: a float and bools, or with
+            `output="torch"` tensors of no dimension, float32 and bool.
 
         Raises:
             gym.error.InvalidAction: wrong shape or type, NaN or infinite.
@@ -157,11 +192,15 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
         action = check_actions(self.task.config, action, self.task.action_shape)
         outcome = self.task.step(state, action[None], before)
         self._episode = state, outcome
-        self._over = terminated = bool(outcome.terminated[0])
+        ended = outcome.ended()
+        self._over = terminated = bool(ended[0])
         if self.render_mode == "human":
             self.render()
-        observation, info = self.task.observation(outcome, 0), self.task.info(outcome, 0)
-        return observation, float(outcome.reward[0]), terminated, False, info
+        observation, info = self.task.observation(outcome, 0), self.task.info(outcome, 0, ended)
+        if self.task.output == "numpy":
+            return observation, float(outcome.reward[0]), terminated, False, info
+        flags = copy_of(outcome.terminated[0])
+        return observation, copy_of(outcome.reward[0]), flags, torch.zeros_like(flags), info
 
     def render(self) -> np.ndarray | None:  # type: ignore[override]
         """The present frame, uint8 (H, W, 3); shown in the window for "human"."""
@@ -171,7 +210,7 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
                 'render_mode="rgb_array" or "human"'
             )
             return None
-        frame = self._begun_episode("render")[1].frame[0].copy()
+        frame = to_host(self._begun_episode("render")[1].frame[0], np.uint8)
         if self.render_mode == "rgb_array":
             return frame
         if self._window is None:

@@ -7,34 +7,46 @@ chunk, n components of a low-dimensional observation.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
+import torch
 from gymnasium import spaces
 from torch import Tensor
 
 from irasim_env.actions import action_shape, action_space, check_chunk
 from irasim_env.beginning import Beginning
+from irasim_env.uncertainty import check_samples, disagreement, draw_others
 from world_model import StepOutput, WorldModel, WorldState
 
-Observation = np.ndarray | dict[str, np.ndarray]
+Array = np.ndarray | Tensor
+Observation = Array | dict[str, Array]
+Output = Literal["numpy", "torch"]
 RewardFn = Callable[[np.ndarray, np.ndarray], tuple[float, bool]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a batch of environments shows now, in host memory of its own."""
+    """What a batch of environments shows now, in memory of its own: NumPy arrays on the host, or
+    with `output="torch"` tensors on the world's device."""
 
-    frame: np.ndarray
+    frame: Array
     """uint8 (B, H, W, 3)"""
-    states: dict[str, np.ndarray]
-    """Low-dimensional observations by name, (B, n), within their spaces."""
-    reward: np.ndarray
-    """float64 (B,), of the transition that led here; 0 after a reset."""
-    terminated: np.ndarray
+    states: dict[str, Array]
+    """Low-dimensional observations by name, (B, n), within their spaces; tensors are float32."""
+    reward: Array
+    """float64 (B,), of the transition that led here; 0 after a reset. Tensors are float32."""
+    terminated: Array
     """bool (B,), alike; False after a reset."""
-    chunk_frames: np.ndarray | None = None
+    chunk_frames: Array | None = None
     """uint8 (B, k, H, W, 3), all frames of the last step where it took k actions at once."""
+    uncertainty: Array | None = None
+    """float64 (B,), of the last step, where samples were asked for; grey levels. Tensors are
+    float32."""
+
+    def ended(self) -> np.ndarray:
+        """`terminated` on the host, bool (B,): with tensors, one small copy from the device."""
+        return to_host(self.terminated, np.bool_)
 
     def select(self, rows: Sequence[int]) -> "Outcome":
         """A copy that holds environments `rows` only, in that order (repeats allowed)."""
@@ -50,7 +62,7 @@ class Outcome:
         for mine, theirs in zip(self._arrays(), other._arrays(), strict=True):
             mine[rows] = theirs
 
-    def _arrays(self) -> tuple[np.ndarray, ...]:
+    def _arrays(self) -> tuple[Any, ...]:
         return self.frame, self.reward, self.terminated, *self.states.values()
 
 
@@ -66,10 +78,13 @@ class WorldTask:
             observations ("pixels_agent_pos" for Push-T).
         reward_fn: Judges transitions instead of the world's head; see `WorldEnv`.
         chunk: Number of actions that a step takes; None is one, without an axis of its own.
+        uncertainty_samples: Samples of each prediction whose disagreement is its uncertainty;
+            None is no uncertainty.
+        output: "numpy", or "torch" for tensors on the world's device.
 
     Raises:
-        ValueError: no such world, no such `obs_type` in it, another device than the model's, or
-            a `chunk` that is no positive number.
+        ValueError: no such world, no such `obs_type` in it, another device than the model's, a
+            `chunk` that is no positive number, fewer than two samples, or no such output.
     """
 
     def __init__(
@@ -80,8 +95,12 @@ class WorldTask:
         obs_type: str = "pixels",
         reward_fn: RewardFn | None = None,
         chunk: int | None = None,
+        uncertainty_samples: int | None = None,
+        output: Output = "numpy",
     ):
+        self.output = check_output(output, reward_fn)
         self.chunk = check_chunk(chunk)
+        self.samples = check_samples(uncertainty_samples)
         self.world = load_world(world, device)
         self.config = config = self.world.config
         names = tuple(config.observations)
@@ -98,6 +117,15 @@ class WorldTask:
         self._state_spaces = {
             name: spaces.Box(np.array(bounds.low), np.array(bounds.high), dtype=np.float64)
             for name, bounds in config.observations.items()
+        }
+        self._state_bounds = {
+            name: (space.low, space.high)
+            if output == "numpy"
+            else (
+                torch.as_tensor(space.low, dtype=torch.float32, device=self.world.device),
+                torch.as_tensor(space.high, dtype=torch.float32, device=self.world.device),
+            )
+            for name, space in self._state_spaces.items()
         }
         self.observation_space: spaces.Space = spaces.Box(
             0, 255, (config.height, config.width, 3), np.uint8
@@ -152,12 +180,17 @@ class WorldTask:
             before: What the environments showed before the actions.
             rows: Environments whose transition counts for `reward_fn`; default all.
         """
+        others = None
+        if self.samples is not None:  # drawn first, as the step changes the state
+            others = draw_others(self.world, state, actions, self.samples)
         if self.chunk is None:
-            outcome = self._read(self.world.step_(state, actions))
+            output = self.world.step_(state, actions)
+            outcome = self._read(output, others)
             self._judge(before, actions, outcome, rows)
             return outcome
         made = self.world.step_chunk_(state, actions)
-        outcome, total = before, np.zeros(len(actions))
+        outcome = before
+        total: Any = before.reward * 0
         running = np.isin(range(len(actions)), range(len(actions)) if rows is None else rows)
         for j in range(len(made)):
             after = self._read(made.at(j))
@@ -165,9 +198,14 @@ class WorldTask:
             self._judge(outcome, actions[:, j], after, still)
             total[still] += after.reward[still]
             after.put(over, outcome.select(over))
-            running &= ~after.terminated
+            running &= ~after.ended()
             outcome = after
-        return replace(outcome, reward=total, chunk_frames=_to_host(made.frames, np.uint8))
+        return replace(
+            outcome,
+            reward=total,
+            chunk_frames=self._take(made.frames, np.uint8),
+            uncertainty=self._uncertainty(others, made.frames),
+        )
 
     def _judge(
         self,
@@ -187,45 +225,66 @@ class WorldTask:
                     )
                 outcome.reward[row], outcome.terminated[row] = judged
 
-    def _read(self, output: StepOutput) -> Outcome:
-        """Copy the model's output to the host; states into their spaces' type and bounds."""
+    def _read(self, output: StepOutput, others: Tensor | None = None) -> Outcome:
+        """Copy the model's output; states into their spaces' type and bounds."""
         states = {
-            name: np.clip(_to_host(output.states[name], np.float64), space.low, space.high)
-            for name, space in self._state_spaces.items()
+            name: self._take(output.states[name], np.float64).clip(low, high)
+            for name, (low, high) in self._state_bounds.items()
         }
-        frame = _to_host(output.frame, np.uint8)
-        if self.config.reward_head and self.reward_fn is None:
-            reward = _to_host(output.reward, np.float64)
-            terminated = _to_host(output.terminated, np.bool_)
-        else:
-            reward, terminated = np.zeros(len(frame)), np.zeros(len(frame), bool)
-        return Outcome(frame=frame, states=states, reward=reward, terminated=terminated)
+        reward, terminated = output.reward, output.terminated
+        if not self.config.reward_head or self.reward_fn is not None:
+            reward, terminated = torch.zeros_like(reward), torch.zeros_like(terminated)
+        return Outcome(
+            frame=self._take(output.frame, np.uint8),
+            states=states,
+            reward=self._take(reward, np.float64),
+            terminated=self._take(terminated, np.bool_),
+            uncertainty=self._uncertainty(others, output.frame[:, None]),
+        )
+
+    def _take(self, tensor: Tensor, dtype: type) -> Any:
+        """A copy of what the model has made: an array of `dtype`, or a tensor as it is."""
+        return to_host(tensor, dtype) if self.output == "numpy" else tensor.clone()
+
+    def _uncertainty(self, others: Tensor | None, taken: Tensor) -> Array | None:
+        """How far the other samples of a step are from the one taken, (B,)."""
+        return None if others is None else self._take(disagreement(others, taken), np.float64)
 
     def observations(self, outcome: Outcome) -> Observation:
         """A copy of the observations of all B environments, batched."""
         if not self.names:
-            return outcome.frame.copy()
-        states = {name: outcome.states[name].copy() for name in self.names}
-        return {"pixels": outcome.frame.copy()} | states
+            return copy_of(outcome.frame)
+        states = {name: copy_of(outcome.states[name]) for name in self.names}
+        return {"pixels": copy_of(outcome.frame)} | states
 
     def observation(self, outcome: Outcome, row: int) -> Observation:
         """A copy of the observation of environment `row`."""
         if not self.names:
-            return outcome.frame[row].copy()
-        states = {name: outcome.states[name][row].copy() for name in self.names}
-        return {"pixels": outcome.frame[row].copy()} | states
+            return copy_of(outcome.frame[row])
+        states = {name: copy_of(outcome.states[name][row]) for name in self.names}
+        return {"pixels": copy_of(outcome.frame[row])} | states
 
     def info(
-        self, outcome: Outcome, row: int, beginning: Beginning | None = None
+        self, outcome: Outcome, row: int, ended: np.ndarray, beginning: Beginning | None = None
     ) -> dict[str, Any]:
-        """Info of environment `row`; with the episode's `beginning` after a reset."""
+        """Info of environment `row`; with the episode's `beginning` after a reset.
+
+        Args:
+            outcome: What the environments show.
+            row: Whose info.
+            ended: `outcome.ended()`, read once for all rows.
+            beginning: How its episode began, after a reset.
+        """
         info: dict[str, Any] = {"reward_available": self.reward_available}
         if self.config.success_on_termination:
-            info["is_success"] = bool(outcome.terminated[row])
+            info["is_success"] = bool(ended[row])
         if beginning is not None:
             info |= {"start": beginning.start, "noise_seed": beginning.noise_seed}
-        elif outcome.chunk_frames is not None:
-            info["frames"] = outcome.chunk_frames[row].copy()
+            return info
+        if outcome.chunk_frames is not None:
+            info["frames"] = copy_of(outcome.chunk_frames[row])
+        if outcome.uncertainty is not None:
+            info["uncertainty"] = float(outcome.uncertainty[row])
         return info
 
 
@@ -246,6 +305,27 @@ def load_world(world: str | Path | WorldModel, device: str | None) -> WorldModel
     return world
 
 
-def _to_host(tensor: Tensor, dtype: type) -> np.ndarray:
-    """A copy of a tensor as a NumPy array of `dtype`."""
-    return tensor.cpu().numpy().astype(dtype)
+def check_output(output: str, reward_fn: RewardFn | None) -> Output:
+    """The kind of arrays that steps hand out.
+
+    Raises:
+        ValueError: no such kind, or tensors where a `reward_fn` judges arrays on the host.
+    """
+    if output not in get_args(Output):
+        raise ValueError(f"output is {output!r}, expected one of {', '.join(get_args(Output))}")
+    if output == "torch" and reward_fn is not None:
+        raise ValueError(
+            'output is "torch", but reward_fn judges NumPy frames on the host; take output='
+            '"numpy", or judge the tensors that step returns'
+        )
+    return cast(Output, output)
+
+
+def copy_of(array: Any) -> Any:
+    """A copy of an array, or of a tensor on its device."""
+    return array.clone() if isinstance(array, Tensor) else array.copy()
+
+
+def to_host(array: Array, dtype: type) -> np.ndarray:
+    """A copy as a NumPy array of `dtype`."""
+    return np.array(array.cpu().numpy() if isinstance(array, Tensor) else array, dtype=dtype)

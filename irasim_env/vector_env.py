@@ -7,6 +7,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import torch
 from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
@@ -14,7 +15,16 @@ from gymnasium.vector.utils import batch_space
 from irasim_env.actions import check_actions
 from irasim_env.beginning import Beginning, draw_beginning
 from irasim_env.env import check_render_mode
-from irasim_env.task import Observation, Outcome, RewardFn, WorldTask
+from irasim_env.task import (
+    Array,
+    Observation,
+    Outcome,
+    Output,
+    RewardFn,
+    WorldTask,
+    copy_of,
+    to_host,
+)
 from world_model import WorldModel, WorldState
 
 
@@ -33,6 +43,10 @@ class WorldVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
         obs_type: As for `WorldEnv`.
         reward_fn: As for `WorldEnv`; called for each environment.
         chunk: As for `WorldEnv`: a step takes (B, k, A) actions.
+        uncertainty_samples: As for `WorldEnv`.
+        output: "numpy", or "torch": observations, rewards (float32) and flags are tensors on the
+            world's device, copies that later steps leave alone. Actions may be tensors, on any
+            device. Only actions and ends cross to the host, for checks and resets.
         max_episode_steps: Time limit, one for all or one each; None or -1 is none.
         autoreset_mode: "NextStep", "SameStep" or "Disabled", or Gymnasium's enum (which
             `spec.to_json()` cannot write). In "Disabled", reset what has ended with
@@ -54,6 +68,8 @@ class WorldVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
         obs_type: str = "pixels",
         reward_fn: RewardFn | None = None,
         chunk: int | None = None,
+        uncertainty_samples: int | None = None,
+        output: Output = "numpy",
         max_episode_steps: int | Sequence[int] | None = None,
         autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
     ):
@@ -64,7 +80,13 @@ class WorldVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         self._limits = _time_limits(max_episode_steps, num_envs)
         self.task = WorldTask(
-            world, device=device, obs_type=obs_type, reward_fn=reward_fn, chunk=chunk
+            world,
+            device=device,
+            obs_type=obs_type,
+            reward_fn=reward_fn,
+            chunk=chunk,
+            uncertainty_samples=uncertainty_samples,
+            output=output,
         )
         self.metadata = {
             **self.metadata,
@@ -116,17 +138,19 @@ class WorldVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
         beginnings = self._begin(rows, options)
         _, outcome = self._begun_episodes()
         infos: dict[str, Any] = {}
+        ended = outcome.ended()
         for row, beginning in beginnings.items():
-            infos = self._add_info(infos, self.task.info(outcome, row, beginning), row)
+            infos = self._add_info(infos, self.task.info(outcome, row, ended, beginning), row)
         return self.task.observations(outcome), infos
 
     def step(  # type: ignore[override]
         self, actions: Any
-    ) -> tuple[Observation, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+    ) -> tuple[Observation, Array, Array, Array, dict[str, Any]]:
         """Step all environments with actions (B, A), or (B, k, A) with `chunk=k`.
 
         Returns:
-            Observations, rewards float64 (B,), terminations and truncations bool (B,), infos.
+            Observations, rewards float64 (B,), terminations and truncations bool (B,), infos;
+            tensors, rewards float32, with `output="torch"`.
 
         Raises:
             gym.error.InvalidAction: wrong shape or type, NaN or infinite.
@@ -148,21 +172,24 @@ class WorldVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
             self._episodes = state, outcome
             self._elapsed[running] += 1
         beginnings = self._begin(ended, {})  # "NextStep": instead of a step
-        rewards, terminated = outcome.reward.copy(), outcome.terminated.copy()
-        truncated = self._elapsed >= self._limits
-        self._over = terminated | truncated
-        infos = [self.task.info(outcome, i, beginnings.get(i)) for i in range(self.num_envs)]
+        rewards, terminated = copy_of(outcome.reward), copy_of(outcome.terminated)
+        ends, truncated = outcome.ended(), self._elapsed >= self._limits
+        self._over = ends | truncated
+        infos = [self.task.info(outcome, i, ends, beginnings.get(i)) for i in range(self.num_envs)]
         finals: dict[int, dict[str, Any]] = {}
         if self.autoreset_mode is AutoresetMode.SAME_STEP:
             ended = np.flatnonzero(self._over).tolist()
             for row in ended:
                 last = self.task.observation(outcome, row)
                 finals[row] = {"final_obs": last, "final_info": infos[row]}
+            none = np.zeros(self.num_envs, bool)
             for row, beginning in self._begin(ended, {}).items():
-                infos[row] = self.task.info(outcome, row, beginning)
+                infos[row] = self.task.info(outcome, row, none, beginning)
         vector_infos: dict[str, Any] = {}
         for row, info in enumerate(infos):
             vector_infos = self._add_info(vector_infos, finals.get(row, {}) | info, row)
+        if self.task.output == "torch":
+            truncated = torch.as_tensor(truncated, device=self.task.world.device)
         return self.task.observations(outcome), rewards, terminated, truncated, vector_infos
 
     def render(self) -> tuple[np.ndarray, ...] | None:  # type: ignore[override]
@@ -173,7 +200,7 @@ class WorldVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
                 'render_mode="rgb_array"'
             )
             return None
-        return tuple(self._begun_episodes()[1].frame.copy())
+        return tuple(to_host(self._begun_episodes()[1].frame, np.uint8))
 
     @property
     def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[override]

@@ -47,9 +47,9 @@ def randomized(world: WorldModel, seed: int = 0) -> WorldModel:
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in world.parameters():
-            fan_in = parameter[0].numel() if parameter.ndim > 1 else 16
+            fan_in = parameter.shape[1:].numel() if parameter.ndim > 1 else 16
             noise = torch.randn(parameter.shape, generator=generator)
-            parameter.copy_(0.7 / fan_in**0.5 * noise)
+            parameter.copy_(0.6 / fan_in**0.5 * noise)
     return world
 
 

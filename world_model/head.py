@@ -25,6 +25,10 @@ class Head(nn.Module):
         self.hidden = nn.Linear(32 * num_tokens, shape.head_width)
         num_outputs = self.num_rewards + config.state_dim + self.num_corrections
         self.out = nn.Linear(shape.head_width, num_outputs)
+        # Of each number of the states: where to look, what that place says, and what is seen there.
+        self.look = nn.Parameter(torch.randn(config.state_dim, shape.width) * shape.width**-0.5)
+        self.place = nn.Parameter(torch.zeros(num_tokens, config.state_dim))
+        self.seen = nn.Parameter(torch.zeros(config.state_dim, shape.width))
 
     def forward(self, tokens: Tensor, guess: Tensor, acted: Tensor) -> dict[str, Tensor]:
         """Read a frame.
@@ -39,10 +43,13 @@ class Head(nn.Module):
             `reward` (...), `end` logit (...), and each observation by its name (..., n), scaled so
             that its bounds are -1 and 1.
         """
-        flat = F.gelu(self.squeeze(self.norm(tokens))).flatten(-2)
+        tokens = self.norm(tokens)
+        flat = F.gelu(self.squeeze(tokens)).flatten(-2)
         outputs = self.out(F.gelu(self.hidden(flat)))
         sizes = (self.num_rewards, sum(self.sizes.values()), self.num_corrections)
         rewards, states, corrections = outputs.split(sizes, dim=-1)
+        weights = F.linear(tokens, self.look).softmax(dim=-2)  # (..., N, S)
+        states = states + (weights * (self.place + F.linear(tokens, self.seen))).sum(dim=-2)
         if self.num_corrections:
             states = torch.where(acted[..., None], guess.detach() + corrections, states)
         result: dict[str, Tensor] = {}

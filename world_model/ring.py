@@ -14,23 +14,24 @@ class Ring:
     """Keys and values of the last S - 1 frames, and a slot for the present one.
 
     The present frame writes slot `index` in every denoising pass; `advance` makes it past.
-    Positions are ages (0 the present), so nothing in the ring depends on an absolute step.
+    Positions are ages (0 the present), so nothing in the ring depends on an absolute step. What an
+    environment writes into one block lies in one piece, so that a write is one short copy.
     """
 
-    keys: Tensor  # (L, B, N, G, S, D)
-    values: Tensor  # (L, B, N, G, S, D)
+    keys: Tensor  # (L, B, S, N, G, D)
+    values: Tensor  # (L, B, S, N, G, D)
     index: Tensor  # int64 (B,): the slot of the present frame
     filled: Tensor  # int64 (B,): how many past frames the ring holds, at most S - 1
 
     @classmethod
     def empty(cls, shape: tuple[int, int, int, int, int, int], like: Tensor) -> "Ring":
-        """A ring of `shape` (L, B, N, G, S, D), of the type and on the device of `like`."""
+        """A ring of `shape` (L, B, S, N, G, D), of the type and on the device of `like`."""
         counts = torch.zeros(shape[1], dtype=torch.int64, device=like.device)
         return cls(like.new_zeros(shape), like.new_zeros(shape), counts, counts.clone())
 
     @property
     def num_slots(self) -> int:
-        return self.keys.shape[4]
+        return self.keys.shape[2]
 
     def ages(self) -> Tensor:
         """Age of each slot's frame, int64 (B, S); S where the slot is empty."""
@@ -38,15 +39,23 @@ class Ring:
         ages = (self.index[:, None] - slots) % self.num_slots
         return torch.where(ages <= self.filled[:, None], ages, self.num_slots)
 
-    def write(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    def write(
+        self, layer: int, rows: Tensor, keys: Tensor, values: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Put the present frame's keys and values (B, N, G, D) into its slot of one block.
 
+        Args:
+            layer: Which block.
+            rows: int64 (B,): 0, 1, ..., the same for all blocks.
+            keys: (B, N, G, D)
+            values: (B, N, G, D)
+
         Returns:
-            All keys and all values of that block, (B, N, G, S, D) each.
+            All keys and all values of that block, (B, S, N, G, D) each.
         """
-        rows = torch.arange(len(self.index), device=self.index.device)
-        self.keys[layer][rows, :, :, self.index] = keys.to(self.keys.dtype)
-        self.values[layer][rows, :, :, self.index] = values.to(self.values.dtype)
+        at = (rows, self.index)
+        self.keys[layer].index_put_(at, keys.to(self.keys.dtype))
+        self.values[layer].index_put_(at, values.to(self.values.dtype))
         return self.keys[layer], self.values[layer]
 
     def advance(self) -> None:

@@ -7,27 +7,34 @@ from t = 1 to 0 by Euler steps. For a denoiser that predicts the clean change th
 
 from collections.abc import Callable
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from world_model.config import SamplerConfig
 
 
+def sampled_levels(config: SamplerConfig, device: torch.device) -> Tensor:
+    """Noise levels that `sample_change` walks through, from 1 to 0: float32 (num_steps + 1,)."""
+    return torch.linspace(1, 0, config.num_steps + 1, device=device)
+
+
 def sample_change(
-    denoise: Callable[[Tensor, Tensor], Tensor], noise: Tensor, config: SamplerConfig
+    denoise: Callable[[Tensor, int], Tensor], noise: Tensor, config: SamplerConfig
 ) -> Tensor:
     """Walk from noise to a clean change.
 
     Args:
-        denoise: (noisy change (B, C, h, w), level (B,)) -> predicted clean change.
+        denoise: (noisy change (B, C, h, w), index of its level in `sampled_levels`) -> predicted
+            clean change.
         noise: Normal (B, C, h, w), of deviation `config.noise_scale`.
 
     Returns:
         The change (B, C, h, w), what lies inside the dead zone set to none.
     """
-    noisy = change = noise
-    for step in range(config.num_steps):
-        level, lower = 1 - step / config.num_steps, 1 - (step + 1) / config.num_steps
-        change = denoise(noisy, noise.new_full((len(noise),), level))
-        noisy = (1 - lower / level) * change + (lower / level) * noisy
+    noisy, change = noise, denoise(noise, 0)
+    for step in range(1, config.num_steps):
+        kept = (config.num_steps - step) / (config.num_steps - step + 1)
+        noisy = (1 - kept) * change + kept * noisy
+        change = denoise(noisy, step)
     return F.softshrink(change, config.dead_zone) if config.dead_zone else change

@@ -17,16 +17,19 @@ Dimensions: B batch, T time, C channels, h w latent cells, N tokens, A action, G
 width.
 """
 
-import math
+import copy
+from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
 from world_model.conditioning import Condition, ControlAtPlace, Foresight
-from world_model.config import DenoiserConfig, StreamingConfig
+from world_model.config import StreamingConfig
+from world_model.detail import Detail
 from world_model.ring import Ring
+from world_model.streaming_block import Block, ModulatedNorm, Modulations, through
 
 
 class StreamingDenoiser(nn.Module):
@@ -66,58 +69,82 @@ class StreamingDenoiser(nn.Module):
         Returns:
             The changes (B, T, C, h, w) and the tokens (B, T, N, width) that the head reads.
         """
-        num_frames = noisy.shape[1]
-        tokens = self._tokenize(noisy, previous, levels, controls, acted)  # (B, T, N, width)
-        condition = self.condition(levels, controls, acted)  # (B, T, condition_width)
-        frame = torch.arange(num_frames, device=noisy.device)
+        frame = torch.arange(noisy.shape[1], device=noisy.device)
         ages = frame[:, None] - frame  # (T, T)
         ages = torch.where(
             (ages >= 0) & (ages <= self.config.context), ages, self.config.context + 1
         )
-        for block in self.blocks:
-            tokens = block(tokens, condition, ages)
-        changes = self._changes(tokens, condition, noisy, previous, levels, controls, acted)
-        return changes, tokens
+        told = self._tell(levels, controls, acted)
+        noisy = informative(noisy, levels)
+        tokens = self._tokenize(noisy, previous, told)  # (B, T, N, width)
+        for block, modulations in zip(self._blocks(), told.blocks, strict=True):
+            tokens = block(tokens, modulations, block.bias(ages))
+        return self._changes(tokens, noisy, previous, told), tokens
+
+    def passes(
+        self, levels: Tensor, controls: Tensor, acted: Tensor, ring: Ring
+    ) -> list["StreamedPass"]:
+        """What several passes over the present frame are told, all but noise levels the same.
+
+        Args:
+            levels: (P, B), the noise level of each pass.
+            controls: (B, U).
+            acted: bool (B,).
+            ring: Of the past, which may not advance between the passes.
+        """
+        told = self._tell(levels, controls, acted)
+        ages = ring.ages()
+        # (G, B, S) -> (B, S, 1, G), beside scores (B, S, N, G)
+        biases = [block.bias(ages).permute(1, 2, 0)[:, :, None] for block in self._blocks()]
+        blocks = [[part.unbind() for part in parts] for parts in told.blocks]
+        final = [part.unbind() for part in told.final]
+        return [
+            StreamedPass(
+                levels=level,
+                told=replace(
+                    told,
+                    blocks=[[part[index] for part in parts] for parts in blocks],
+                    final=[part[index] for part in final],
+                ),
+                biases=biases,
+            )
+            for index, level in enumerate(levels)
+        ]
 
     def stream(
-        self,
-        noisy: Tensor,
-        previous: Tensor,
-        levels: Tensor,
-        controls: Tensor,
-        acted: Tensor,
-        ring: Ring,
+        self, noisy: Tensor, previous: Tensor, told: "StreamedPass", ring: Ring
     ) -> tuple[Tensor, Tensor]:
         """The present frame of each environment, over the ring of its past.
 
-        Takes what `forward` takes without T, writes the ring's present slot, and returns changes
-        (B, C, h, w) and tokens (B, N, width).
+        Writes the ring's present slot.
+
+        Args:
+            noisy: Noisy change (B, C, h, w).
+            previous: The frame before, (B, C, h, w).
+            told: One of `passes`.
+            ring: Of the past.
+
+        Returns:
+            Changes (B, C, h, w) and tokens (B, N, width).
         """
-        condition = self.condition(levels, controls, acted)  # (B, condition_width)
-        tokens = self._tokenize(noisy, previous, levels, controls, acted)  # (B, N, width)
-        tokens = self._through_ring(tokens, condition, ring)
-        changes = self._changes(tokens, condition, noisy, previous, levels, controls, acted)
-        return changes, tokens
+        noisy = informative(noisy, told.levels)
+        tokens = self._through_ring(noisy, previous, told, ring)
+        return self._changes(tokens, noisy, previous, told.told), tokens
 
     def remember(
-        self,
-        change: Tensor,
-        previous: Tensor,
-        levels: Tensor,
-        controls: Tensor,
-        acted: Tensor,
-        ring: Ring,
+        self, change: Tensor, previous: Tensor, told: "StreamedPass", ring: Ring
     ) -> Tensor:
         """Write the ring's present slot for a frame whose change is known; its tokens alone."""
-        condition = self.condition(levels, controls, acted)
-        tokens = self._tokenize(change, previous, levels, controls, acted)
-        return self._through_ring(tokens, condition, ring)
+        return self._through_ring(informative(change, told.levels), previous, told, ring)
 
-    def _through_ring(self, tokens: Tensor, condition: Tensor, ring: Ring) -> Tensor:
-        ages = ring.ages()
-        for layer, block in enumerate(self.blocks):
-            assert isinstance(block, Block)
-            tokens = block.stream(tokens, condition, ages, ring, layer)
+    def _through_ring(
+        self, noisy: Tensor, previous: Tensor, told: "StreamedPass", ring: Ring
+    ) -> Tensor:
+        tokens = self._tokenize(noisy, previous, told.told)  # (B, N, width)
+        rows = torch.arange(len(tokens), device=tokens.device)
+        parts = zip(self._blocks(), told.told.blocks, told.biases, strict=True)
+        for layer, (block, modulations, bias) in enumerate(parts):
+            tokens = block.stream(tokens, modulations, bias, ring, layer, rows)
         return tokens
 
     def empty_ring(self, num_envs: int) -> Ring:
@@ -127,48 +154,76 @@ class StreamingDenoiser(nn.Module):
             (
                 config.depth,
                 num_envs,
+                config.context + 1,
                 self.grid[0] * self.grid[1],
                 config.num_heads,
-                config.context + 1,
                 config.width // config.num_heads,
             ),
             like=self.position,
         )
 
-    def _tokenize(
-        self, noisy: Tensor, previous: Tensor, levels: Tensor, controls: Tensor, acted: Tensor
-    ) -> Tensor:
-        both = torch.cat((informative(noisy, levels), previous), dim=-3)
+    def _blocks(self) -> list[Block]:
+        return cast(list[Block], list(self.blocks))
+
+    def _tell(self, levels: Tensor, controls: Tensor, acted: Tensor) -> "Told":
+        """Levels (..., *), controls (*, U), acted (*): axes before * are levels' alone."""
+        condition = self.condition(levels, controls, acted)
+        guess = self.foresight(controls)
+        return Told(
+            guess=guess,
+            at_place=self.position + self.control_at_place(controls, guess, acted),
+            at_cell=self.detail.control_at_cell(controls, guess, acted),
+            blocks=[block.modulations(condition) for block in self._blocks()],
+            final=self.final.modulations(condition),
+        )
+
+    def _tokenize(self, noisy: Tensor, previous: Tensor, told: "Told") -> Tensor:
+        """Noisy changes by the weight of their signal, and frames before, to tokens."""
+        both = torch.cat((noisy, previous), dim=-3)
         patches = rearrange(
             both,
             "... c (r p) (s q) -> ... (r s) (c p q)",
             p=self.config.patch,
             q=self.config.patch,
         )
-        here = self.control_at_place(controls, self.foresight(controls), acted)
-        return self.embed_tokens(patches) + self.position + here
+        return through(self.embed_tokens, patches) + told.at_place
 
-    def _changes(
-        self,
-        tokens: Tensor,
-        condition: Tensor,
-        noisy: Tensor,
-        previous: Tensor,
-        levels: Tensor,
-        controls: Tensor,
-        acted: Tensor,
-    ) -> Tensor:
-        tokens = self.final(tokens, condition)
+    def _changes(self, tokens: Tensor, noisy: Tensor, previous: Tensor, told: "Told") -> Tensor:
+        tokens = self.final(tokens, told.final)
         coarse = rearrange(
-            self.to_change(tokens),
+            through(self.to_change, tokens),
             "... (r s) (c p q) -> ... c (r p) (s q)",
             r=self.grid[0],
             c=self.channels,
             p=self.config.patch,
         )
-        noisy = informative(noisy, levels)
-        guess = self.foresight(controls)
-        return coarse + self.detail(tokens, noisy, previous, controls, guess, acted)
+        return coarse + self.detail(tokens, noisy, previous, told.at_cell)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Told:
+    """What frames are denoised with beside themselves and their past, from level and control."""
+
+    guess: Tensor
+    """States that the control leads to, (..., S)."""
+    at_place: Tensor
+    """Position and control at each token's place, (..., N, width)."""
+    at_cell: Tensor
+    """The control at each cell of `Detail`, (..., cells, channels)."""
+    blocks: list[Modulations]
+    """Of each block, for space, time and MLP in turn."""
+    final: Modulations
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StreamedPass:
+    """What one pass over the present frame is told; made by `StreamingDenoiser.passes`."""
+
+    levels: Tensor
+    """(B,)"""
+    told: Told
+    biases: list[Tensor]
+    """What each block adds to its scores in time, (B, S, 1, G)."""
 
 
 def informative(noisy: Tensor, levels: Tensor) -> Tensor:
@@ -176,159 +231,18 @@ def informative(noisy: Tensor, levels: Tensor) -> Tensor:
     return (1 - levels)[..., None, None, None] * noisy
 
 
-class Detail(nn.Module):
-    """What tokens are too coarse for: convolutions over the frame before and the noisy change.
+def half_precision(denoiser: StreamingDenoiser) -> StreamingDenoiser:
+    """A copy whose large matrix products and convolutions are in bfloat16.
 
-    A token's width is less than the numbers in its patch and in the one before: with patches of 16
-    pixels and width 256, a fifth of the energy of changes does not pass. Here tokens say what to do
-    where (`channels` numbers per cell), and the pixels need not go through them; so does the
-    control, to a cell's precision.
+    Tokens, norms, softmax in time, conditions and the ring stay float32.
     """
-
-    channels = 16
-    width = 48
-
-    def __init__(self, config: StreamingConfig):
-        super().__init__()
-        channels = config.latent_shape[0]
-        shape = config.denoiser
-        self.factor = 2 if shape.patch % 2 == 0 else 1  # latent cells per cell here
-        self.patch = shape.patch // self.factor
-        self.rows = config.grid[0]
-        cell = channels * self.factor**2
-        self.from_tokens = nn.Linear(shape.width, self.channels * self.patch**2)
-        cells = (config.grid[0] * self.patch, config.grid[1] * self.patch)
-        self.control_at_cell = ControlAtPlace(config, cells, self.width, self.channels)
-        self.first = nn.Conv2d(2 * cell + self.channels, self.width, 3, padding=1)
-        self.second = nn.Conv2d(self.width, self.width, 3, padding=1)
-        self.last = nn.Conv2d(self.width, cell, 3, padding=1)
-        for parameter in self.last.parameters():
-            nn.init.zeros_(parameter)
-
-    def forward(
-        self,
-        tokens: Tensor,
-        noisy: Tensor,
-        previous: Tensor,
-        controls: Tensor,
-        guess: Tensor,
-        acted: Tensor,
-    ) -> Tensor:
-        """Tokens (..., N, width), latents (..., C, h, w), controls (..., U), guessed states
-        (..., S) -> (..., C, h, w)."""
-        leading = noisy.shape[:-3]
-        told = rearrange(
-            self.from_tokens(tokens.reshape(-1, *tokens.shape[-2:])),
-            "b (r s) (c p q) -> b c (r p) (s q)",
-            r=self.rows,
-            p=self.patch,
-            q=self.patch,
-        )
-        here = self.control_at_cell(controls, guess, acted)  # (..., cells, channels)
-        told = told + here.flatten(0, -3).transpose(-1, -2).reshape(told.shape)
-        pixels = torch.cat((noisy, previous), dim=-3).flatten(0, -4)
-        cells = torch.cat((F.pixel_unshuffle(pixels, self.factor).to(told.dtype), told), dim=1)
-        hidden = F.relu(self.first(cells))
-        hidden = F.relu(self.second(hidden))
-        return F.pixel_shuffle(self.last(hidden), self.factor).reshape(*leading, *noisy.shape[-3:])
-
-
-class ModulatedNorm(nn.Module):
-    """Layer norm, then the scale and shift that the condition asks for."""
-
-    def __init__(self, width: int, condition_width: int):
-        super().__init__()
-        self.modulation = nn.Linear(condition_width, 2 * width)
-        nn.init.zeros_(self.modulation.weight)
-        nn.init.zeros_(self.modulation.bias)
-
-    def forward(self, tokens: Tensor, condition: Tensor) -> Tensor:
-        """Tokens (..., N, width), condition (..., condition_width)."""
-        shift, scale = self.modulation(condition)[..., None, :].chunk(2, dim=-1)
-        return modulate(tokens, shift, scale)
-
-
-def modulate(tokens: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    """Layer norm without weights of its own, scaled and shifted (adaLN)."""
-    return F.layer_norm(tokens, tokens.shape[-1:]) * (1 + scale) + shift
-
-
-class Block(nn.Module):
-    """Attention in space, attention in time, MLP; each modulated and gated by the condition."""
-
-    def __init__(self, config: DenoiserConfig):
-        super().__init__()
-        width = config.width
-        self.num_heads = config.num_heads
-        self.modulation = nn.Linear(config.condition_width, 9 * width)
-        # Closed gates, so that blocks fade in (adaLN-Zero). With open ones training hardly began:
-        # after 90 steps on one batch the loss stood at .91 of "nothing moves", here at .21.
-        nn.init.zeros_(self.modulation.weight)
-        nn.init.zeros_(self.modulation.bias)
-        self.space_in = nn.Linear(width, 3 * width)
-        self.space_out = nn.Linear(width, width)
-        self.time_in = nn.Linear(width, 3 * width)
-        self.time_out = nn.Linear(width, width)
-        # How much each head likes a frame of each age, 0 to context.
-        self.age_bias = nn.Parameter(torch.zeros(config.num_heads, config.context + 1))
-        self.mlp_in = nn.Linear(width, 4 * width)
-        self.mlp_out = nn.Linear(4 * width, width)
-
-    def forward(self, tokens: Tensor, condition: Tensor, ages: Tensor) -> Tensor:
-        """Tokens (B, T, N, width), condition (B, T, ...), ages (T, T) of key for query."""
-        space, time, mlp = self._modulations(condition)
-        tokens = self._attend_space(tokens, space)
-        shift, scale, gate = time
-        query, key, value = self._heads(self.time_in(modulate(tokens, shift, scale)))
-        # Each place attends along time: (B, T, N, G, D) -> (B * N, G, T, D).
-        query, key, value = (rearrange(x, "b t n g d -> (b n) g t d") for x in (query, key, value))
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=self._bias(ages))
-        mixed = rearrange(mixed, "(b n) g t d -> b t n (g d)", b=len(tokens))
-        tokens = tokens + gate * self.time_out(mixed)
-        return self._mlp(tokens, mlp)
-
-    def stream(
-        self, tokens: Tensor, condition: Tensor, ages: Tensor, ring: Ring, layer: int
-    ) -> Tensor:
-        """One frame: tokens (B, N, width), condition (B, ...), ages (B, S) of the ring's slots."""
-        space, time, mlp = self._modulations(condition)
-        tokens = self._attend_space(tokens, space)
-        shift, scale, gate = time
-        query, key, value = self._heads(self.time_in(modulate(tokens, shift, scale)))
-        keys, values = ring.write(layer, key, value)  # (B, N, G, S, D)
-        scores = (keys @ query[..., None].to(keys.dtype))[..., 0] / math.sqrt(query.shape[-1])
-        scores = scores + self._bias(ages).transpose(0, 1)[:, None]  # (B, N, G, S)
-        mixed = (scores.softmax(dim=-1)[..., None, :] @ values)[..., 0, :]
-        tokens = tokens + gate * self.time_out(mixed.flatten(-2).to(tokens.dtype))
-        return self._mlp(tokens, mlp)
-
-    def _modulations(self, condition: Tensor) -> tuple[tuple[Tensor, ...], ...]:
-        """Shift, scale and gate for space, time and MLP, each (..., 1, width)."""
-        parts = self.modulation(condition)[..., None, :].chunk(9, dim=-1)
-        return parts[:3], parts[3:6], parts[6:]
-
-    def _heads(self, projected: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(..., N, 3 width) -> query, key and value (..., N, G, D), the first two normalised."""
-        query, key, value = rearrange(
-            projected, "... (three g d) -> three ... g d", three=3, g=self.num_heads
-        )
-        size = query.shape[-1:]
-        return F.rms_norm(query, size), F.rms_norm(key, size), value
-
-    def _bias(self, ages: Tensor) -> Tensor:
-        """Ages (...) -> what attention adds to scores (G, ...); -inf for ages past the context."""
-        biases = F.pad(self.age_bias, (0, 1), value=-math.inf)
-        return biases[:, ages]
-
-    def _attend_space(self, tokens: Tensor, modulation: tuple[Tensor, ...]) -> Tensor:
-        shift, scale, gate = modulation
-        query, key, value = self._heads(self.space_in(modulate(tokens, shift, scale)))
-        mixed = F.scaled_dot_product_attention(
-            query.transpose(-2, -3), key.transpose(-2, -3), value.transpose(-2, -3)
-        )
-        return tokens + gate * self.space_out(mixed.transpose(-2, -3).flatten(-2))
-
-    def _mlp(self, tokens: Tensor, modulation: tuple[Tensor, ...]) -> Tensor:
-        shift, scale, gate = modulation
-        hidden = F.gelu(self.mlp_in(modulate(tokens, shift, scale)), approximate="tanh")
-        return tokens + gate * self.mlp_out(hidden)
+    copied = copy.deepcopy(denoiser)
+    detail = copied.detail
+    layers = [copied.embed_tokens, copied.to_change, detail.from_tokens]
+    layers += [detail.first, detail.second, detail.last]
+    for block in copied._blocks():
+        layers += [block.space_in, block.space_out, block.time_in, block.time_out]
+        layers += [block.mlp_in, block.mlp_out]
+    for layer in layers:
+        layer.bfloat16()
+    return copied.eval()

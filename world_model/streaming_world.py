@@ -1,13 +1,17 @@
 """The streaming engine's world: one frame a step, over a ring of its past.
 
-A step goes from `step_` to `advance`, to `sample_change` (sampler.py), to
-`StreamingDenoiser.stream` (streaming.py).
+A step goes from `step_` to `predict`, to `advance`, to `sample_change` (sampler.py), to
+`StreamingDenoiser.stream` (streaming.py). `predict` is what a CUDA graph holds: it changes a state
+in place, asks nothing of the host, and computes its noise from the state's seeds and steps, which
+are on the device. Nothing is drawn there, so that noise needs no way in from outside.
 
-Dimensions: B environments, K candidates, H horizon, A action, C channels, h w latent cells.
+Dimensions: B environments, K candidates, H horizon, A action, C channels, h w latent cells, S
+components of all low-dimensional observations.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import get_args
 
 import numpy as np
 import torch
@@ -20,10 +24,10 @@ from world_model.frames import frames_to_pixels, pixels_to_frames
 from world_model.head import Head
 from world_model.noise import counted_noise
 from world_model.ring import Ring
-from world_model.sampler import sample_change
+from world_model.sampler import sample_change, sampled_levels
 from world_model.starts import Starts
-from world_model.streaming import StreamingDenoiser
-from world_model.world import RolloutOutput, StepOutput, WorldModel, WorldState
+from world_model.streaming import StreamedPass, StreamingDenoiser, half_precision
+from world_model.world import Precision, RolloutOutput, StepOutput, WorldModel, WorldState
 
 
 @dataclass(eq=False)
@@ -49,6 +53,10 @@ class StreamingState(WorldState):
             last_action=self.last_action[rows],
         )
 
+    def clone(self) -> "StreamingState":
+        """See `WorldState.clone`."""
+        return self.select(torch.arange(len(self)))
+
     def put(self, rows: Sequence[int] | Tensor, other: "StreamingState") -> None:
         """See `WorldState.put`."""
         rows = self.rows(rows)
@@ -63,8 +71,13 @@ class StreamingWorld(WorldModel):
 
     config: StreamingConfig
     stored_dtype = torch.float16
+    precision: Precision = "float32"
+    """bf16: large matrix products and convolutions in bfloat16, all else in float32. May be changed
+    between steps."""
     action_middle: Tensor
     action_half: Tensor
+    state_low: Tensor
+    state_high: Tensor
 
     def __init__(self, config: StreamingConfig, starts: Starts | None = None):
         super().__init__(config, starts)
@@ -74,6 +87,12 @@ class StreamingWorld(WorldModel):
         high = torch.tensor(config.action_high)
         self.register_buffer("action_middle", (high + low) / 2, persistent=False)
         self.register_buffer("action_half", (high - low) / 2, persistent=False)
+        bounds = config.observations.values()
+        for name, ends in (("low", [b.low for b in bounds]), ("high", [b.high for b in bounds])):
+            joined = torch.tensor([end for part in ends for end in part])
+            self.register_buffer(f"state_{name}", joined, persistent=False)
+        self._forget()
+        self.register_load_state_dict_post_hook(lambda world, _: world._forget())
 
     @property
     def device(self) -> torch.device:
@@ -92,15 +111,19 @@ class StreamingWorld(WorldModel):
         latents = encode_clip(self.codec, frames_to_pixels(frames))
         actions = self.scale_actions(actions)
         ring = self.denoiser.empty_ring(num_envs)
+        clean = latents.new_zeros(1, num_envs)
         previous = latents[:, 0]
         past = latents.new_zeros(num_envs, 2, self.config.state_dim)
         controls = latents.new_zeros(num_envs, self.config.control_dim)
-        read = self._remember(previous, previous, controls, ring, acted=False)
+        acted = torch.zeros(num_envs, dtype=torch.bool, device=self.device)
+        [told] = self._network().passes(clean, controls, acted, ring)
+        read = self._remember(previous, previous, told, acted, ring)
         past = self._pass(self._pass(past, read), read)  # before the first frame, nothing moved
         last_action = actions.new_full((num_envs, self.config.action_dim), torch.nan)
         for t in range(1, num_frames):
             controls = self._controls(actions[:, t - 1], last_action, past)
-            read = self._remember(latents[:, t], previous, controls, ring, acted=True)
+            [told] = self._network().passes(clean, controls, ~acted, ring)
+            read = self._remember(latents[:, t], previous, told, ~acted, ring)
             previous, past = latents[:, t], self._pass(past, read)
             last_action = actions[:, t - 1]
         return StreamingState(
@@ -110,15 +133,14 @@ class StreamingWorld(WorldModel):
             last_action=last_action.clone(),
             seeds=seeds,
             steps=torch.zeros_like(seeds),
-            output=self._output(frames[:, -1].clone(), read),
+            output=self._output(self._shown(frames[:, -1].clone(), read)),
         )
 
     @torch.no_grad()
     def step_(self, state: StreamingState, action: np.ndarray | Tensor) -> StepOutput:
         """See `WorldModel.step_`."""
-        read = self.advance(state, self._check_actions(action, (len(state),)))
-        frame = pixels_to_frames(self.codec.decode(state.latents))
-        state.output = self._output(frame, read)
+        action = self._check_actions(action, (len(state),))
+        state.output = self._output(self._run(state, action, frames=True))
         return state.output
 
     @torch.no_grad()
@@ -128,49 +150,102 @@ class StreamingWorld(WorldModel):
         """See `WorldModel.rollout`."""
         rows, actions, shape = self._check_candidates(state, actions)
         state = state.select(rows)
-        rewards, ends, frames = [], [], []
-        for h in range(actions.shape[1]):
-            read = self.advance(state, actions[:, h])
-            reward, end = self._reward(read, len(state))
-            rewards.append(reward)
-            ends.append(end)
-            if return_frames:
-                frames.append(pixels_to_frames(self.codec.decode(state.latents)))
+        made = [
+            self._run(state, actions[:, h], frames=return_frames) for h in range(actions.shape[1])
+        ]
+
+        def join(name: str) -> Tensor:
+            return torch.stack([shown[name] for shown in made], 1).unflatten(0, shape)
+
         return RolloutOutput(
-            reward=torch.stack(rewards, 1).unflatten(0, shape),
-            terminated=torch.stack(ends, 1).unflatten(0, shape),
-            frames=torch.stack(frames, 1).unflatten(0, shape) if return_frames else None,
+            reward=join("reward"),
+            terminated=join("terminated"),
+            frames=join("frame") if return_frames else None,
         )
+
+    def predict(self, state: StreamingState, action: Tensor, *, frames: bool) -> dict[str, Tensor]:
+        """One step, in place; the same whether it is captured or not.
+
+        Args:
+            state: B environments; its tensors are overwritten, none is replaced.
+            action: float32 (B, A), in the environment's own units, on the world's device.
+            frames: Decode the frame too.
+
+        Returns:
+            `reward` float32 (B,), `terminated` bool (B,), each low-dimensional observation by its
+            place in `states` float32 (B, S), and with `frames` also `frame` uint8 (B, H, W, 3).
+        """
+        read = self.advance(state, action)
+        frame = pixels_to_frames(self.codec.decode(state.latents)) if frames else None
+        return self._shown(frame, read)
 
     def advance(self, state: StreamingState, action: Tensor) -> dict[str, Tensor]:
         """One step in latents, in place: denoise the next frame, remember it.
 
         Args:
+            state: B environments; its tensors are overwritten, none is replaced.
             action: (B, A), in the environment's own units.
 
         Returns:
             What the head reads off the new frame.
         """
+        sampler, network, ring = self.config.sampler, self._network(), state.ring
         action = self.scale_actions(action)
-        controls = self._controls(action, state.last_action, state.past)
         previous = state.latents
+        controls = self._controls(action, state.last_action, state.past)
         acted = torch.ones(len(state), dtype=torch.bool, device=self.device)
+        levels = sampled_levels(sampler, self.device)[:, None].expand(-1, len(state))
+        *denoising, remembering = network.passes(levels, controls, acted, ring)
 
-        def denoise(noisy: Tensor, levels: Tensor) -> Tensor:
-            return self.denoiser.stream(noisy, previous, levels, controls, acted, state.ring)[0]
+        def denoise(noisy: Tensor, step: int) -> Tensor:
+            return network.stream(noisy, previous, denoising[step], ring)[0]
 
-        sampler = self.config.sampler
         noise = counted_noise(state.seeds, state.steps, self.config.latent_shape)
         change = sample_change(denoise, sampler.noise_scale * noise, sampler)
-        state.latents = self.codec.settle(previous + change)
-        read = self._remember(state.latents, previous, controls, state.ring, acted=True)
-        state.past, state.last_action = self._pass(state.past, read), action
-        state.steps = state.steps + 1
+        latents = self.codec.settle(previous + change)
+        read = self._remember(latents, previous, remembering, acted, ring)
+        state.latents.copy_(latents)
+        state.past.copy_(self._pass(state.past, read))
+        state.last_action.copy_(action)
+        state.steps.add_(1)
         return read
 
     def scale_actions(self, actions: Tensor) -> Tensor:
         """Actions (..., A) from the environment's units to [-1, 1]."""
         return (actions.to(self.device) - self.action_middle) / self.action_half
+
+    def _run(self, state: StreamingState, action: Tensor, *, frames: bool) -> dict[str, Tensor]:
+        """`predict`, through a graph where the world captures; tensors of their own."""
+        if not self.captures:
+            return self.predict(state, action, frames=frames)
+        if self._graphs is None:
+            from world_model.streaming_graph import CapturedSteps
+
+            self._graphs = CapturedSteps(self.predict)
+        setting = (self.precision, self.config.sampler)
+        return self._graphs(state, action, frames=frames, setting=setting)
+
+    def _network(self) -> StreamingDenoiser:
+        """The denoiser in the world's precision."""
+        if self.precision not in get_args(Precision):
+            raise ValueError(
+                f"precision is {self.precision!r}, expected one of {', '.join(get_args(Precision))}"
+            )
+        if self.precision == "float32":
+            return self.denoiser
+        if self._narrow is None:
+            self._narrow = (half_precision(self.denoiser),)  # a tuple, so no module of the world
+        return self._narrow[0]
+
+    def _forget(self) -> None:
+        """Drop what was made from the weights."""
+        self._narrow: tuple[StreamingDenoiser] | None = None
+        self._graphs: Callable[..., dict[str, Tensor]] | None = None
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "StreamingWorld":
+        """torch's own way to move or convert a module."""
+        self._forget()
+        return super()._apply(fn, recurse)
 
     def _controls(self, actions: Tensor, last_actions: Tensor, past: Tensor) -> Tensor:
         return join_controls(actions, last_actions, past[:, 1], past[:, 0], self.config)
@@ -182,29 +257,35 @@ class StreamingWorld(WorldModel):
         return torch.stack((past[:, 1], self.head.state(read)), dim=1)
 
     def _remember(
-        self, latents: Tensor, previous: Tensor, controls: Tensor, ring: Ring, *, acted: bool
+        self, latents: Tensor, previous: Tensor, told: StreamedPass, acted: Tensor, ring: Ring
     ) -> dict[str, Tensor]:
         """Write a clean frame into the ring; what the head reads off it."""
-        num_envs = len(latents)
-        levels = latents.new_zeros(num_envs)
-        flags = torch.full((num_envs,), acted, device=latents.device)
-        change = latents - previous
-        tokens = self.denoiser.remember(change, previous, levels, controls, flags, ring)
+        tokens = self._network().remember(latents - previous, previous, told, ring)
         ring.advance()
-        return self.head(tokens, self.denoiser.foresight(controls), flags)
+        return self.head(tokens, told.told.guess, acted)
 
-    def _output(self, frame: Tensor, read: dict[str, Tensor]) -> StepOutput:
-        reward, end = self._reward(read, len(frame))
-        states = {}
-        for name, bounds in self.config.observations.items():
-            low, high = read[name].new_tensor(bounds.low), read[name].new_tensor(bounds.high)
-            states[name] = (low + (read[name].clamp(-1, 1) + 1) / 2 * (high - low)).float()
-        return StepOutput(frame, reward, end, states)
-
-    def _reward(self, read: dict[str, Tensor], num_envs: int) -> tuple[Tensor, Tensor]:
+    def _shown(self, frame: Tensor | None, read: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What a step hands out, as `predict` says."""
         config = self.config
-        if not config.reward_head:
-            nothing = torch.zeros(num_envs, device=self.device)
-            return nothing, nothing.bool()
-        reward = read["reward"].float().clamp(config.reward_low, config.reward_high)
-        return reward, read["end"].float().sigmoid() > config.termination_threshold
+        some = next(iter(read.values()))
+        if config.reward_head:
+            reward = read["reward"].float().clamp(config.reward_low, config.reward_high)
+            terminated = read["end"].float().sigmoid() > config.termination_threshold
+        else:
+            reward = torch.zeros(len(some), device=some.device)
+            terminated = torch.zeros_like(reward, dtype=torch.bool)
+        shown = {"reward": reward, "terminated": terminated}
+        if config.observations:
+            span = self.state_high - self.state_low
+            shown["states"] = self.state_low + (self.head.state(read).float() + 1) / 2 * span
+        return shown if frame is None else shown | {"frame": frame}
+
+    def _output(self, shown: dict[str, Tensor]) -> StepOutput:
+        sizes = self.head.sizes
+        parts = shown["states"].split(list(sizes.values()), dim=1) if sizes else ()
+        return StepOutput(
+            frame=shown["frame"],
+            reward=shown["reward"],
+            terminated=shown["terminated"],
+            states=dict(zip(sizes, parts, strict=True)),
+        )

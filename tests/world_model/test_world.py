@@ -48,12 +48,10 @@ def test_stream_equals_masked_sequence_across_two_wraps(sees_states):
         ring = denoiser.empty_ring(SHAPE[0])
         for t in range(SHAPE[1]):
             # A first pass at another noise level leaves no trace, as denoising does.
-            denoiser.stream(
-                noisy[:, t] + 1, previous[:, t], levels[:, t] / 2, controls[:, t], acted[:, t], ring
-            )
-            change, tokens = denoiser.stream(
-                noisy[:, t], previous[:, t], levels[:, t], controls[:, t], acted[:, t], ring
-            )
+            both = torch.stack((levels[:, t] / 2, levels[:, t]))
+            first, second = denoiser.passes(both, controls[:, t], acted[:, t], ring)
+            denoiser.stream(noisy[:, t] + 1, previous[:, t], first, ring)
+            change, tokens = denoiser.stream(noisy[:, t], previous[:, t], second, ring)
             ring.advance()
             torch.testing.assert_close(change, whole[:, t], rtol=1e-4, atol=1e-5)
             torch.testing.assert_close(tokens, whole_tokens[:, t], rtol=1e-4, atol=1e-5)

@@ -1,0 +1,1 @@
+"""Other programs' steps, for `irasim bench speed --compare`."""

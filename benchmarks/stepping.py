@@ -1,0 +1,255 @@
+"""Times a world's steps: through its environments, by age and by context, against a program's."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import psutil
+import torch
+from tqdm import trange
+
+import irasim_env  # noqa: F401  registers the ids
+from benchmarks import ceilings as measured_ceilings
+from benchmarks.turns import program, ratio, time_in_turns
+from benchmarks.work import Work, count_work
+from world_model import StreamingConfig, WorldModel, WorldState
+
+WARM_UP = 5  # steps before timing begins
+
+
+def time_batch(
+    world: WorldModel, size: int, *, seed: int, steps: int, repeats: int
+) -> dict[str, Any]:
+    """Time one number of environments; eager beside graph where graphs are what runs."""
+    on_gpu = world.device.type == "cuda"
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats(world.device)
+    timed = _time_env(world, size, seed, steps, repeats)
+    eager = None
+    if on_gpu:
+        with eagerly(world):
+            eager = _time_env(world, size, seed, steps, repeats)
+    work = step_work(world, size, seed)
+    seconds = timed["latency_ms_p50"] / 1000
+    return {
+        "batch": size,
+        "through": "gymnasium.make" if size == 1 else "gymnasium.make_vec",
+        **timed,
+        "peak_rss_mib": peak_rss_mib(),
+        "peak_cuda_mib": torch.cuda.max_memory_allocated(world.device) / 2**20 if on_gpu else None,
+        "eager": eager,
+        "gflop_per_call": work.flops / 1e9,
+        "gflops": work.flops / seconds / 1e9,
+        "gflops_ceiling": work.products_ceiling(world.device) / 1e9,
+        "gbytes_per_second": work.num_bytes / seconds / 1e9,
+    }
+
+
+def ceilings(world: WorldModel) -> dict[str, Any]:
+    """What the device does at its best, in the type that the world computes in."""
+    dtype = step_work(world, 1, 0).main_dtype()
+    return {
+        "dtype": str(dtype).removeprefix("torch."),
+        "gflops": measured_ceilings.large_matmul_ceiling(dtype, world.device) / 1e9,
+        "copy_gbytes_per_second": measured_ceilings.copy_ceiling(world.device) / 1e9,
+    }
+
+
+def step_work(world: WorldModel, size: int, seed: int) -> Work:
+    """What one step of `size` environments asks of the device."""
+    state, action = _begin(world, size, seed), _draw_action(world, size, seed)
+    with eagerly(world):
+        return count_work(lambda: world.step_(state, action))
+
+
+def time_age(world: WorldModel, age: int, turns: int, seed: int) -> dict[str, Any]:
+    """An episode `age` steps old and one from its start on, stepped turn about in one process.
+
+    The old one is stepped `age` times through the world itself (no environment, nothing copied to
+    the host), its memory read after a hundred steps and at the end.
+    """
+    old = _begin(world, 1, seed)
+    finish = measured_ceilings.synchroniser(world.device)
+    process = psutil.Process()
+    settled = process.memory_info().rss
+    for step in trange(age, desc="ageing", unit="step"):
+        world.step_(old, _draw_action(world, 1, seed + step))
+        if step == min(100, age - 1):
+            finish()
+            settled = process.memory_info().rss
+    finish()
+    grown = process.memory_info().rss - settled
+    fresh = _begin(world, 1, seed + 1)
+    seconds = time_in_turns([_stepping(world, old, seed), _stepping(world, fresh, seed)], turns)
+    return {
+        "age": age,
+        "turns": turns,
+        "old_ms": float(1000 * np.median(seconds[:, 0])),
+        "fresh_ms": float(1000 * np.median(seconds[:, 1])),
+        **ratio(seconds[:, 0], seconds[:, 1], seed),
+        "old_state_bytes": state_bytes(old),
+        "fresh_state_bytes": state_bytes(fresh),
+        "grown_mib": grown / 2**20,
+    }
+
+
+def time_contexts(
+    world: WorldModel, contexts: tuple[int, ...], turns: int, seed: int
+) -> list[dict[str, Any]]:
+    """Batch 1 of the world's shape at several lengths of its past, turn about, fresh weights."""
+    config = world.config
+    if not isinstance(config, StreamingConfig):
+        raise ValueError(
+            f"--contexts: world {config.name!r} is of the chunk engine, which sees one frame of "
+            "its past; leave the option out"
+        )
+    calls, sizes = [], []
+    for context in contexts:
+        denoiser = replace(config.denoiser, context=context)
+        other = WorldModel.create(replace(config, denoiser=denoiser), world.starts)
+        other = other.to(world.device)
+        state = _begin(other, 1, seed)
+        calls.append(_stepping(other, state, seed))
+        sizes.append(state_bytes(state))
+    seconds = time_in_turns(calls, turns)
+    return [
+        {
+            "context": context,
+            "step_ms": float(1000 * np.median(seconds[:, column])),
+            "state_bytes": sizes[column],
+            **ratio(seconds[:, column], seconds[:, 0], seed),
+        }
+        for column, context in enumerate(contexts)
+    ]
+
+
+def time_against(
+    world: WorldModel, command: str, turns: int, seed: int, threads: int
+) -> dict[str, Any]:
+    """One environment's step and another program's, turn about; see turns.py."""
+    env = gym.make("IRASim/World-v0", world=world, max_episode_steps=-1)
+    env.action_space.seed(seed)
+    env.reset(seed=seed)
+
+    def ours() -> None:
+        _, _, terminated, truncated, _ = env.step(env.action_space.sample())
+        if terminated or truncated:
+            env.reset()
+
+    try:
+        with program(command, threads) as theirs:
+            seconds = time_in_turns([ours, theirs], turns)
+    finally:
+        env.close()
+    return {
+        "command": command,
+        "turns": turns,
+        "ours_ms": float(1000 * np.median(seconds[:, 0])),
+        "theirs_ms": float(1000 * np.median(seconds[:, 1])),
+        **ratio(seconds[:, 1], seconds[:, 0], seed),
+    }
+
+
+@contextmanager
+def eagerly(world: WorldModel) -> Iterator[None]:
+    """The world without captured graphs, for a while."""
+    graph = world.graph
+    world.graph = False
+    try:
+        yield
+    finally:
+        world.graph = graph
+
+
+def state_bytes(state: Any) -> int:
+    """Memory of all tensors in a state."""
+    if isinstance(state, torch.Tensor):
+        return state.nbytes
+    if is_dataclass(state):
+        return sum(state_bytes(getattr(state, field.name)) for field in fields(state))
+    return sum(map(state_bytes, state.values())) if isinstance(state, dict) else 0
+
+
+def peak_rss_mib() -> float:
+    """The most memory that this process has held so far, in MiB."""
+    import resource
+
+    # Linux counts in KiB, macOS in bytes.
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+def _time_env(world: WorldModel, size: int, seed: int, steps: int, repeats: int) -> dict[str, Any]:
+    if size == 1:
+        env = gym.make("IRASim/World-v0", world=world, max_episode_steps=-1)
+    else:
+        env = gym.make_vec("IRASim/World-v0", num_envs=size, world=world, autoreset_mode="Disabled")
+    try:
+        seconds = [
+            _time_steps(env, seed + repeat, steps, size > 1)
+            for repeat in trange(repeats, desc=f"batch {size}", unit="repeat")
+        ]
+    finally:
+        env.close()
+    latencies = 1000 * np.concatenate(seconds)
+    rates = np.array([size * steps / times.sum() for times in seconds])
+    return {
+        "steps_per_second": float(np.median(rates)),
+        "steps_per_second_range": [float(rates.min()), float(rates.max())],
+        "latency_ms_p50": float(np.percentile(latencies, 50)),
+        "latency_ms_p99": float(np.percentile(latencies, 99)),
+    }
+
+
+def _time_steps(
+    env: gym.Env | gym.vector.VectorEnv, seed: int, num_steps: int, vector: bool
+) -> np.ndarray:
+    """Seconds of each of `num_steps` calls of step under random actions, float64 (num_steps,)."""
+    env.reset(seed=seed)
+    env.action_space.seed(seed)
+    seconds = []
+    for step in range(-WARM_UP, num_steps):
+        action = env.action_space.sample()
+        begin = time.perf_counter()
+        _, _, terminated, truncated, _ = env.step(action)
+        if step >= 0:
+            seconds.append(time.perf_counter() - begin)
+        over = np.logical_or(terminated, truncated)
+        if over.any():
+            env.reset(options={"reset_mask": over} if vector else None)
+    return np.array(seconds)
+
+
+def _begin(world: WorldModel, size: int, seed: int) -> WorldState:
+    """A state of `size` environments at starts of the world, one after the other."""
+    starts = [world.starts[(seed + i) % len(world.starts)] for i in range(size)]
+    shortest = min(len(start.frames) for start in starts)
+    return world.start(
+        np.stack([start.frames[-shortest:] for start in starts]),
+        np.stack([start.actions[len(start.actions) - shortest + 1 :] for start in starts]),
+        np.arange(seed, seed + size),
+    )
+
+
+def _draw_action(world: WorldModel, size: int, seed: int) -> np.ndarray:
+    """Random actions within bounds, float32 (size, A)."""
+    low, high = np.array(world.config.action_low), np.array(world.config.action_high)
+    rng = np.random.default_rng(seed)
+    return rng.uniform(low, high, (size, len(low))).astype(np.float32)
+
+
+def _stepping(world: WorldModel, state: WorldState, seed: int) -> Callable[[], None]:
+    """One step of one environment, to the end."""
+    finish = measured_ceilings.synchroniser(world.device)
+    action = _draw_action(world, len(state), seed)
+
+    def step() -> None:
+        world.step_(state, action)
+        finish()
+
+    return step
