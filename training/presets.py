@@ -53,11 +53,11 @@ class TrainConfig:
     """Earlier frames that a frame sees: the size of the ring."""
     clip_frames: int = 7
     """Frames of a training clip, at least two rings and one."""
-    num_steps: int = 2
+    num_steps: int = 1
     """Denoising passes a frame when the world is used."""
     noise_scale: float = 0.3
     """Deviation of pure noise (frames are in [-1, 1])."""
-    dead_zone: float = 0.004
+    dead_zone: float = 0.02
     """Changes smaller than this are none (frames are in [-1, 1]; a grey level is .0078)."""
 
     batch_clips: int = 8
@@ -74,7 +74,7 @@ class TrainConfig:
     """Largest norm of the gradient."""
     warmup: int = 50
     """Steps over which the rates rise."""
-    rollout_from: float = 0.7
+    rollout_from: float = 0.3
     """Share of the run after which the model trains on its own rollouts."""
     rollout_rounds: int = 3
     """How many of its own predictions deep they go, at most."""
