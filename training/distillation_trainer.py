@@ -13,7 +13,7 @@ from training.clips import ClipStore
 from training.distill import DistillConfig
 from training.distillation import DistillationObjective, WalkBatch, make_walk_batch
 from training.presets import seconds
-from training.resumable import ResumableTrainer
+from training.resumable import ResumableTrainer, check_division
 from world_model import StreamingWorld
 
 RECENT = 50  # steps that reported losses are means of
@@ -30,11 +30,7 @@ class DistillationTrainer(ResumableTrainer):
         config: DistillConfig,
         accelerator: Accelerator,
     ):
-        if config.batch_clips % (accelerator.num_processes * config.accumulation):
-            raise ValueError(
-                f"batch_clips {config.batch_clips} does not divide over "
-                f"{accelerator.num_processes} processes and {config.accumulation} parts"
-            )
+        check_division(config.batch_clips, accelerator.num_processes, config.accumulation)
         super().__init__(
             DistillationObjective(student, teacher.requires_grad_(False)),
             accelerator,
@@ -47,10 +43,8 @@ class DistillationTrainer(ResumableTrainer):
         self._losses: list[tuple[float, float]] = []
 
     def fraction(self) -> float:
-        """Share of the run that is done, in steps if their number is given, else in time."""
-        if self.config.max_steps is not None:
-            return self.progress.step / self.config.max_steps
-        return self.progress.elapsed / seconds(self.config.budget)
+        """See `ResumableTrainer.share_done`."""
+        return self.share_done(self.config.max_steps, seconds(self.config.budget))
 
     def train_step(self) -> dict[str, float]:
         """One optimizer step; the mean losses of its frames, over all processes."""

@@ -26,6 +26,15 @@ class Progress:
     """Seconds of these spent on making batches, or on waiting for them."""
 
 
+def check_division(batch_clips: int, num_processes: int, accumulation: int) -> None:
+    """Raise ValueError unless a batch divides over processes and their parts."""
+    if batch_clips % (num_processes * accumulation):
+        raise ValueError(
+            f"batch_clips {batch_clips} does not divide over {num_processes} processes and "
+            f"{accumulation} parts"
+        )
+
+
 class ResumableTrainer:
     """A module under training: its optimizer, its averaged weights and its progress.
 
@@ -76,6 +85,12 @@ class ResumableTrainer:
         self.progress.step += 1
         self.progress.frames += frames
         self.progress.elapsed += elapsed
+
+    def share_done(self, max_steps: int | None, budget: float) -> float:
+        """Share of the run that is done, in steps if their number is given, else in seconds."""
+        if max_steps is not None:
+            return self.progress.step / max_steps
+        return self.progress.elapsed / budget
 
     def throughput(self) -> dict[str, float]:
         """Frames a second over the whole run, and the share of time spent on batches."""

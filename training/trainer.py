@@ -12,7 +12,7 @@ from torch import Tensor
 from training.clips import ClipStore
 from training.objective import Batch, StreamingObjective, make_batch
 from training.presets import TrainConfig, seconds
-from training.resumable import ResumableTrainer
+from training.resumable import ResumableTrainer, check_division
 from world_model import StreamingWorld
 
 
@@ -22,11 +22,7 @@ class Trainer(ResumableTrainer):
     def __init__(
         self, world: StreamingWorld, store: ClipStore, config: TrainConfig, accelerator: Accelerator
     ):
-        if config.batch_clips % (accelerator.num_processes * config.accumulation):
-            raise ValueError(
-                f"batch_clips {config.batch_clips} does not divide over "
-                f"{accelerator.num_processes} processes and {config.accumulation} parts"
-            )
+        check_division(config.batch_clips, accelerator.num_processes, config.accumulation)
         super().__init__(
             StreamingObjective(world),
             accelerator,
@@ -38,10 +34,8 @@ class Trainer(ResumableTrainer):
         self.world, self.store, self.config = world, store, config
 
     def fraction(self) -> float:
-        """Share of the run that is done, in steps if their number is given, else in time."""
-        if self.config.max_steps is not None:
-            return self.progress.step / self.config.max_steps
-        return self.progress.elapsed / seconds(self.config.budget)
+        """See `ResumableTrainer.share_done`."""
+        return self.share_done(self.config.max_steps, seconds(self.config.budget))
 
     def train_step(self) -> dict[str, float]:
         """One optimizer step; the mean losses of its frames, over all processes."""

@@ -7,7 +7,7 @@ import copy
 from collections.abc import Callable
 from contextlib import nullcontext
 from itertools import chain
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -21,14 +21,10 @@ from world_model.chunk_sampling import (
 )
 from world_model.irasim import Block, IRASim
 from world_model.unet3d import UNet3D
+from world_model.world import Precision
 
 if TYPE_CHECKING:
     from world_model.chunk_config import ChunkSamplerConfig
-
-Precision = Literal["float32", "bf16"]
-"""float32: the reference's. bf16: matrix products, attention and activations in bfloat16; the noise
-schedule, the latents between steps, embeddings and adaLN parameters and a transformer's last layer
-in float32."""
 
 
 class ChunkSampler:
@@ -40,7 +36,9 @@ class ChunkSampler:
     Args:
         denoiser: In eval mode.
         config: Sampler, steps and guidance.
-        precision: See `Precision`.
+        precision: float32 is the reference's. bf16: matrix products, attention and activations in
+            bfloat16; the noise schedule, the latents between steps, embeddings, adaLN parameters
+            and a transformer's last layer in float32.
         graph: All steps as one CUDA graph, captured when a number of chunks comes first. Eager is
             the same function, kernel by kernel.
         tabulate: Compute a transformer's adaLN parameters of all steps in one go. Equal up to

@@ -14,13 +14,20 @@ import torch
 from torch import Tensor
 
 from world_model.chunk_config import ChunkConfig
-from world_model.chunk_sampler import ChunkSampler, Precision
+from world_model.chunk_sampler import ChunkSampler
 from world_model.frames import frames_to_pixels, pixels_to_frames
 from world_model.irasim import IRASim, IRASimConfig
 from world_model.noise import counted_index, counted_noise
 from world_model.starts import Starts
 from world_model.unet3d import UNet3D
-from world_model.world import ChunkOutput, RolloutOutput, StepOutput, WorldModel, WorldState
+from world_model.world import (
+    ChunkOutput,
+    Precision,
+    RolloutOutput,
+    StepOutput,
+    WorldModel,
+    WorldState,
+)
 
 # Keys the streams of ddpm's own draws; a chunk's first noise is stream 0.
 _DRAWS_STREAM = 1
