@@ -91,13 +91,23 @@ def write_card(
 
 def limits(config: "WorldConfig", quality: dict[str, Any] | None) -> list[str]:
     """What the world cannot do, from its figures."""
+    from world_model.config import StreamingConfig
+
     found = []
     if quality is not None:
         found += _measured_limits(quality)
     if not config.reward_head:
         found.append("It has no reward head: reward is 0 and no episode terminates by itself.")
+    if isinstance(config, StreamingConfig) and config.hidden:
+        hidden = ", ".join(f"`{name}`" for name in config.hidden)
+        found.append(
+            f"It was not learned from video alone: in training it was told {hidden} too, which the "
+            "simulator knows and no observation shows. It reads that off the first pictures, "
+            "predicts it by a network of its own, and draws the frames around it. Data without "
+            "such states give a weaker world."
+        )
     found.append(
-        "It was learned from video, not from physics: objects may drift, stretch, blur or vanish, "
+        "It was learned from examples, not physics: objects may drift, stretch, blur or vanish, "
         "the more the longer an episode and the further its actions are from those recorded."
     )
     low, high = config.action_low, config.action_high

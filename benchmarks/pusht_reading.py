@@ -31,6 +31,7 @@ T_REACH = 90  # simulator units from the T's centroid that hold all of it
 
 DISC_FOUND = 0.5  # share of the disc's place that must be blue
 DISC_RIVAL = 0.6  # blue elsewhere, in discs, beyond which it is undecided which one is meant
+DISC_SEEN = 0.2  # share of blue below which a pixel is haze, and no part of a rival
 T_FOUND = 0.55  # overlap of the fitted T with the grey (of shares, so blur lowers it)
 T_CERTAIN = 0.8  # overlap that needs no other start of the fit
 
@@ -139,7 +140,8 @@ def _read_disc(frame: np.ndarray) -> np.ndarray:
     centre = _fit(lambda p: coverage(p, points[near]), peak, shares[near], np.full(2, 0.1))
     disc = coverage(centre, points)
     found = np.minimum(disc, shares).sum()
-    rival = shares[np.linalg.norm(points - centre, axis=1) > radius + 2].sum()
+    elsewhere = np.linalg.norm(points - centre, axis=1) > radius + 2
+    rival = shares[elsewhere & (shares > DISC_SEEN)].sum()
     # At a corner of the frame a quarter of the disc is seen; less is not one.
     visible = max(disc.sum(), area / 4)
     unreadable = found < DISC_FOUND * visible or rival > DISC_RIVAL * area

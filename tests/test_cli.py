@@ -31,7 +31,7 @@ FLAGS = {
         world start seed device fps scale smooth no-smooth reality no-reality directions speed
         auto-reset no-auto-reset max-episode-steps record keys steps typed chunk
     """,
-    "collect": "env-id env-kwargs policy out split episodes max-steps workers",
+    "collect": "env-id env-kwargs policy out split episodes max-steps hidden workers",
     "encode": """
         vae splits height width draw seed precision batch threads broken cpu no-cpu
     """,
@@ -47,7 +47,8 @@ FLAGS = {
     "train": """
         preset data more-data init out name budget max-steps seed
         codec codec-share codec-width patch width depth num-heads context
-        sees-states no-sees-states clip-frames num-steps
+        sees-states no-sees-states hidden poses points plane action-names states-share
+        clip-frames num-steps
         noise-scale dead-zone
         batch-clips accumulation mixed-precision rate ema clip-norm warmup
         rollout-from rollout-rounds decay-from heads-from

@@ -9,6 +9,7 @@ Dimensions: B clips, T frames, F frames of all episodes, E episodes, A action.
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from training.episodes import list_episodes, read_episode
+from training.episodes import Episode, list_episodes, read_episode
 from world_model.noise import counted_index
+
+# Hidden states that change by more than this share of their range, within so many frames, move.
+STILL, SOON = 1e-3, 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +40,7 @@ class Clips:
     ended: Tensor
     """bool (B, T): the frame is terminal"""
     states: dict[str, Tensor]
-    """Low-dimensional observations (B, T, n), environment units"""
+    """Low-dimensional observations and hidden states (B, T, n), environment units"""
     first: Tensor
     """bool (B,): the clip's first frame is its episode's"""
     states_before: dict[str, Tensor]
@@ -52,8 +56,19 @@ class ClipStore:
         split: str,
         device: torch.device | str = "cpu",
         more: Sequence[str | Path] = (),
+        *,
+        hidden: Sequence[str] = (),
+        poses: Sequence[str] = (),
     ):
-        """Read `root`, then the datasets `more`, whose frames and actions are of the same kind."""
+        """Read `root`, then the datasets `more`, whose frames and actions are of the same kind.
+
+        Args:
+            root, split: Of the dataset.
+            device: Where the episodes are kept.
+            more: Further datasets.
+            hidden: Hidden states that are wanted too.
+            poses: Those of them that were recorded as x, y and an angle in rad.
+        """
         found = []
         for dataset in (root, *more):
             ids = list_episodes(dataset, split)
@@ -73,28 +88,34 @@ class ClipStore:
         total = sum(lengths)
         self.episode_ids = ids
         self.offsets = np.concatenate([[0], np.cumsum(lengths)])  # (E + 1,)
-        first = episodes[0]
-        action_dim = first.actions.shape[1]
-        self.frames = torch.empty((total, *first.frames.shape[1:]), dtype=torch.uint8)
-        self.actions = torch.zeros(total, action_dim)
+        shape, first = episodes[0].frames.shape[1:], episodes[0].episode_id
+        self.frames = torch.empty((total, *shape), dtype=torch.uint8)
+        self.actions = torch.zeros(total, episodes[0].actions.shape[1])
         self.rewards = torch.full((total,), torch.nan)
         self.ended = torch.zeros(total, dtype=torch.bool)
-        self.states = {k: torch.zeros(total, v.shape[1]) for k, v in first.states.items()}
-        for episode, begin, end in zip(episodes, self.offsets[:-1], self.offsets[1:], strict=True):
-            if episode.frames.shape[1:] != first.frames.shape[1:]:
+        kinds = episode_states(episodes[0], hidden, poses)
+        self.states = {k: torch.zeros(total, v.shape[1]) for k, v in kinds.items()}
+        episodes.reverse()  # each is let go once it is copied, so that memory holds all but once
+        for begin, end in pairwise(self.offsets):
+            episode = episodes.pop()
+            if episode.frames.shape[1:] != shape:
                 raise ValueError(
                     f"episode {episode.episode_id} has frames {episode.frames.shape[1:]}, "
-                    f"{first.episode_id} has {first.frames.shape[1:]}: one size a dataset"
+                    f"{first} has {shape}: one size a dataset"
                 )
             self.frames[begin:end] = torch.from_numpy(episode.frames)
             self.actions[begin + 1 : end] = torch.from_numpy(episode.actions)
             self.rewards[begin + 1 : end] = torch.from_numpy(episode.rewards)
             self.ended[begin + 1 : end] = torch.from_numpy(episode.terminated)
+            states = episode_states(episode, hidden, poses)
             for name, values in self.states.items():
-                values[begin:end] = torch.from_numpy(episode.states[name])
+                values[begin:end] = torch.from_numpy(states[name])
         last = torch.from_numpy(np.repeat(self.offsets[1:] - 1, lengths))
-        # A clip may begin at any frame but an episode's last.
-        self.clip_starts = torch.nonzero(torch.arange(total) < last)[:, 0].to(device)
+        # A clip may begin at any frame but an episode's last, and where hidden states move soon, it
+        # does so three times as often: of most frames that is the smaller part, and the harder.
+        begins = torch.nonzero(torch.arange(total) < last)[:, 0]
+        busy = begins[self._moves(hidden, last)[begins]]
+        self.clip_starts = torch.cat((begins, busy, busy)).to(device)
         self.last = last.to(device)  # (F,): the last frame of each frame's episode
         self.frames, self.actions = self.frames.to(device), self.actions.to(device)
         self.rewards, self.ended = self.rewards.to(device), self.ended.to(device)
@@ -110,18 +131,27 @@ class ClipStore:
         pick = counted_index(seeds, samples, len(self.clip_starts), stream=0)
         return self.clips(self.clip_starts[pick], num_frames)
 
-    def clips(self, begins: Tensor, num_frames: int) -> Clips:
-        """Clips that begin at flat frame numbers `begins` (B,)."""
+    def window(self, begins: Tensor, num_frames: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Flat numbers of the frames of clips that begin at `begins` (B,).
+
+        Returns:
+            Numbers (B, T), past an episode's end its last frame's; bool (B, T), which are not past
+            it; and the number of the frame before each clip (B,), an episode's first its own.
+        """
         wanted = begins[:, None] + torch.arange(num_frames, device=begins.device)  # (B, T)
         last = self.last[begins][:, None]
-        index = wanted.minimum(last)
         # The frame before one that is an episode's last belongs to the next episode.
         before = (begins - 1).clamp(min=0)
         before = torch.where(self.last[before] == self.last[begins], before, begins)
+        return wanted.minimum(last), wanted <= last, before
+
+    def clips(self, begins: Tensor, num_frames: int) -> Clips:
+        """Clips that begin at flat frame numbers `begins` (B,)."""
+        index, valid, before = self.window(begins, num_frames)
         return Clips(
             frames=self.frames[index],
             actions=self.actions[index],
-            valid=wanted <= last,
+            valid=valid,
             rewards=self.rewards[index],
             ended=self.ended[index],
             states={name: values[index] for name, values in self.states.items()},
@@ -134,3 +164,49 @@ class ClipStore:
         seeds = torch.full_like(samples, seed)
         begins = self.clip_starts[counted_index(seeds, samples, len(self.clip_starts), stream=0)]
         return (self.last[begins] - begins).clamp(max=num_frames - 1).sum()
+
+    def _moves(self, hidden: Sequence[str], last: Tensor) -> Tensor:
+        """Whether a hidden state changes within the `SOON` frames after each, bool (F,)."""
+        moved = torch.zeros(len(last))
+        for name in hidden:
+            values = self.states[name]
+            change = (values[1:] - values[:-1]).abs() > STILL * (values.amax(0) - values.amin(0))
+            moved[1:] += change.any(-1)
+        moved[1:][last[1:] != last[:-1]] = 0  # from one episode to the next
+        counts = moved.cumsum(0)
+        ends = (torch.arange(len(last)) + SOON).minimum(last)
+        return counts[ends] > counts
+
+
+def episode_states(
+    episode: Episode, hidden: Sequence[str], poses: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """An episode's low-dimensional observations and its wanted hidden states, (N + 1, n) each.
+
+    Raises:
+        ValueError: It was recorded without one of them, or a pose is not three numbers.
+    """
+    states = dict(episode.states)
+    for name in hidden:
+        if name not in episode.hidden:
+            raise ValueError(
+                f"episode {episode.episode_id} has no hidden {name!r} (it has "
+                f"{', '.join(episode.hidden) or 'none'}): record anew with `irasim collect "
+                f"--hidden {name}` into another directory, or train a world without it"
+            )
+        if name in episode.states:
+            raise ValueError(
+                f"episode {episode.episode_id}: {name!r} is observed and hidden; do not name it as "
+                "hidden"
+            )
+        values = episode.hidden[name]
+        if name in poses:
+            if values.shape[1] != 3:
+                raise ValueError(
+                    f"episode {episode.episode_id}: pose {name!r} has {values.shape[1]} numbers, "
+                    "expected x, y and an angle in rad"
+                )
+            angle = values[:, 2:]
+            values = np.concatenate((values[:, :2], np.cos(angle), np.sin(angle)), axis=1)
+        states[name] = values
+    return states

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from training.clips import ClipStore
 from training.presets import TrainConfig, seconds
+from training.run_directory import CODEC
 from world_model.codec import AutoencoderCodec, Codec, make_codec
 from world_model.config import CodecConfig
 from world_model.frames import frames_to_pixels
@@ -27,7 +28,7 @@ def prepare_codec(
     if config.codec == "pixels":
         return CodecConfig(), make_codec(CodecConfig())
     codec_config = autoencoder_config(config)
-    path = config.out / "codec.safetensors"
+    path = config.out / CODEC
     if accelerator.is_main_process and not path.exists():
         codec = make_codec(codec_config)
         assert isinstance(codec, AutoencoderCodec)

@@ -56,6 +56,9 @@ class CollectConfig:
     """Number of episodes that the split shall have."""
     max_steps: int | None = None
     """Stop an episode after this many steps (default: when the environment or the policy does)."""
+    hidden: tuple[str, ...] = ()
+    """Numbers of the environment's info to record too, such as Push-T's block_pose: a world can
+    be trained to know them, though no observation shows them."""
     workers: int = os.cpu_count() or 1
     """Worker processes; 0 records in this one."""
 
@@ -92,7 +95,7 @@ def collect_episode(config: CollectConfig, index: int) -> str:
         policy = load_policy(config.policy)(env, seed)
         limits = [config.max_steps, getattr(policy, "max_steps", None)]
         max_steps = min((limit for limit in limits if limit is not None), default=None)
-        arrays = record_episode(env, policy, seed=seed, max_steps=max_steps)
+        arrays = record_episode(env, policy, seed=seed, max_steps=max_steps, hidden=config.hidden)
         fps = float(env.metadata.get("render_fps", 10))
     except Exception as error:
         raise RuntimeError(
@@ -170,6 +173,12 @@ def _note_run(config: CollectConfig, num_missing: int) -> None:
     path = config.out / "collect.json"
     runs = json.loads(path.read_text())["runs"] if path.exists() else []
     for earlier in (run["config"] for run in runs):
+        if list(earlier.get("hidden", [])) != list(config.hidden):
+            raise ValueError(
+                f"{config.out} holds episodes recorded with hidden "
+                f"{', '.join(earlier.get('hidden', [])) or 'nothing'}, asked for is "
+                f"{', '.join(config.hidden) or 'nothing'}: choose another directory"
+            )
         if (earlier["env_id"], json.loads(earlier["env_kwargs"])) != (
             config.env_id,
             config.make_kwargs,
@@ -217,6 +226,6 @@ def cli(arguments: list[str]) -> None:
             args=arguments,
             prog="irasim collect",
             description="Record episodes of any Gymnasium environment: videos without loss, and "
-            "annotations with actions, rewards, ends and low-dimensional states.",
+            "annotations with actions, rewards, ends, low-dimensional states and hidden ones.",
         )
     )

@@ -14,6 +14,7 @@ from world_model.config import (
     DenoiserConfig,
     GroundTruthConfig,
     ObservationConfig,
+    PlaneConfig,
     SamplerConfig,
 )
 
@@ -27,10 +28,18 @@ def describe_world(config: TrainConfig, store: ClipStore, codec: CodecConfig) ->
     annotation = read_annotation(config.data, "train", store.episode_ids[0])
     spaces = environment_bounds(annotation["env_id"], annotation.get("env_kwargs", {}))
     low, high = spaces.get("action") or data_bounds(store.actions.cpu().numpy())
-    observations = {}
-    for name, values in store.states.items():
-        bounds = spaces.get(name) or data_bounds(values.cpu().numpy())
-        observations[name] = ObservationConfig(low=bounds[0], high=bounds[1])
+    bounds = {
+        name: spaces.get(name) or data_bounds(values.cpu().numpy())
+        for name, values in store.states.items()
+    }
+    if config.points:
+        edges = picture_edges(config, spaces, store)
+        bounds |= {name: edges for name in config.points if name != "action"}
+        bounds |= dict.fromkeys(config.poses, ((*edges[0], -1.0, -1.0), (*edges[1], 1.0, 1.0)))
+        if "action" in config.points:
+            low, high = edges
+    states = {name: ObservationConfig(low=low, high=high) for name, (low, high) in bounds.items()}
+    observations = {name: state for name, state in states.items() if name not in config.hidden}
     rewards = store.rewards[~store.rewards.isnan()]
     _, height, width, _ = store.frames.shape
     known = "action" in spaces
@@ -41,7 +50,14 @@ def describe_world(config: TrainConfig, store: ClipStore, codec: CodecConfig) ->
         fps=float(annotation["fps"]),
         action_low=low,
         action_high=high,
+        action_names=config.action_names,
         observations=observations,
+        hidden={name: states[name] for name in config.hidden},
+        plane=PlaneConfig(
+            action="action" in config.points,
+            points=tuple(name for name in config.points if name != "action"),
+            poses=config.poses,
+        ),
         reward_head=bool(rewards.min() < rewards.max()),
         reward_low=min(0.0, float(rewards.min())),
         reward_high=max(1e-6, float(rewards.max())),
@@ -59,7 +75,7 @@ def describe_world(config: TrainConfig, store: ClipStore, codec: CodecConfig) ->
             depth=config.depth,
             num_heads=config.num_heads,
             context=config.context,
-            sees_states=config.sees_states and bool(observations),
+            sees_states=config.sees_states and bool(states),
         ),
         sampler=SamplerConfig(
             num_steps=config.num_steps,
@@ -67,6 +83,29 @@ def describe_world(config: TrainConfig, store: ClipStore, codec: CodecConfig) ->
             dead_zone=config.dead_zone,
         ),
     )
+
+
+def picture_edges(config: TrainConfig, spaces: "dict[str, Bounds]", store: ClipStore) -> "Bounds":
+    """Left and top, right and bottom of the picture, in the units of what lies in it.
+
+    Raises:
+        ValueError: A point is none of the observations, or nothing says where the edges are.
+    """
+    for name in config.points:
+        if name != "action" and name not in store.states:
+            raise ValueError(
+                f"--points {name}: no such observation; there are {', '.join(store.states)}, and "
+                "the word action"
+            )
+    if config.plane is not None:
+        return config.plane[:2], config.plane[2:]
+    unknown = [name for name in config.points if name not in spaces]
+    if unknown:
+        raise ValueError(
+            f"--points {unknown[0]}: its space is not known, so neither are the picture's edges; "
+            "say --plane LEFT TOP RIGHT BOTTOM in its units"
+        )
+    return spaces[config.points[0]]
 
 
 def take_starts(root: Path, split: str, num_frames: int, limit: int) -> Starts:
@@ -113,6 +152,7 @@ def environment_bounds(env_id: str, kwargs: dict[str, Any]) -> dict[str, Bounds]
 
 def data_bounds(values: np.ndarray) -> Bounds:
     """Range of data (n, k), a little widened; never empty."""
+    values = values.astype(np.float64)
     low, high = values.min(0), values.max(0)
     margin = 0.02 * (high - low) + 1e-6
     return tuple(map(float, low - margin)), tuple(map(float, high + margin))

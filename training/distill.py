@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from training.clips import ClipStore
     from training.distillation_trainer import DistillationTrainer
-    from world_model import StreamingWorld
+    from world_model import StreamingConfig, StreamingWorld
 
 # A run that goes on may be given more time, or report otherwise; all else must be as it was.
 FREE = {"budget", "max_steps", "save_every", "validate_every", "validation_episodes"}
@@ -103,6 +103,8 @@ class DistillConfig:
 
 def main(config: DistillConfig) -> Path:
     """Distil; returns the new world's directory. A run that was stopped goes on where it was."""
+    from training.loop import train_until
+
     accelerator = make_accelerator(
         config.out, cpu=config.cpu, mixed_precision=config.mixed_precision
     )
@@ -111,15 +113,19 @@ def main(config: DistillConfig) -> Path:
         write_config(config, config.out, FREE)
     accelerator.wait_for_everyone()
     accelerator.init_trackers("tensorboard")
-
     trainer, student, teacher = prepare(config, accelerator)
     directory = config.out / "world"
     validation = None
     if accelerator.is_main_process:
-        from training.clips import ClipStore
-
-        validation = ClipStore(config.data, "val", accelerator.device)
-    run(trainer, student, validation, config)
+        validation = open_store(config, "val", student.config, accelerator)
+    train_until(
+        1.0,
+        trainer,
+        config,
+        name="distilling",
+        shown=("loss/change", "loss/reading"),
+        validate=lambda: validate(trainer, student, validation, config),
+    )
     trainer.swap_average()
     if validation is not None:
         finish(trainer, student, teacher, validation, config, directory)
@@ -136,9 +142,8 @@ def prepare(
     Raises:
         ValueError: The world is of another engine, or of frames or actions unlike the episodes'.
     """
-    from training.clips import ClipStore
     from training.distillation_trainer import DistillationTrainer
-    from training.train import load_world
+    from training.train import check_fits, load_world
     from world_model import StreamingConfig
     from world_model.checkpoint import find_world, read_config
 
@@ -149,10 +154,11 @@ def prepare(
             f"{config.world} is a world of chunks of frames, expected a streaming one; a chunk "
             "world takes fewer steps by another sampler (see irasim bench chunk)"
         )
-    store = ClipStore(config.data, "train", accelerator.device)
+    store = open_store(config, "train", world_config, accelerator)
     worlds: list[StreamingWorld] = []
     for passes in (config.passes, config.teacher_passes):
-        world = load_world(directory, store, world_config.name).eval()
+        world = load_world(directory, world_config.name).eval()
+        check_fits(world, store, directory)
         sampler = dataclasses.replace(world.config.sampler, num_steps=passes)
         world.config = dataclasses.replace(world.config, sampler=sampler)
         worlds.append(world.to(accelerator.device))
@@ -170,49 +176,38 @@ def prepare(
     return trainer, student, teacher
 
 
-def run(
+def open_store(
+    config: DistillConfig, split: str, world: "StreamingConfig", accelerator: "Accelerator"
+) -> "ClipStore":
+    """A split's episodes, with the hidden states that the world predicts."""
+    from training.clips import ClipStore
+
+    return ClipStore(
+        config.data,
+        split,
+        accelerator.device,
+        hidden=tuple(world.hidden),
+        poses=world.plane.poses,
+    )
+
+
+def validate(
     trainer: "DistillationTrainer",
     student: "StreamingWorld",
     validation: "ClipStore | None",
     config: DistillConfig,
 ) -> None:
-    """Train, with logs, validation and saves on the way; those are the main process's."""
-    from tqdm import tqdm
-
+    """Predict validation episodes with the averaged weights; log and print."""
     from training.validate import predict_episodes
 
-    accelerator, progress = trainer.accelerator, trainer.progress
-    saved = validated = progress.elapsed
-    bar = tqdm(
-        total=100,
-        disable=not accelerator.is_main_process or None,
-        bar_format="{l_bar}{bar}| {elapsed} {postfix}",
-        desc="distilling",
-    )
-    while trainer.fraction() < 1:
-        figures = trainer.train_step() | trainer.throughput()
-        accelerator.log(figures, step=progress.step)
-        bar.n = min(100.0, round(100 * trainer.fraction(), 1))
-        bar.set_postfix_str(
-            f"step {progress.step} change {figures['loss/change']:.4f} "
-            f"reading {figures['loss/reading']:.4f}"
-        )
-        if validation is None:
-            continue
-        if progress.elapsed - validated > seconds(config.validate_every):
-            validated = progress.elapsed
-            trainer.swap_average()
-            result = predict_episodes(student, validation, config.validation_episodes).figures()
-            trainer.swap_average()
-            accelerator.log({f"validation/{k}": v for k, v in result.items()}, step=progress.step)
-            shown = "  ".join(f"{name} {value:.2f}" for name, value in result.items())
-            print(f"\nstep {progress.step}: {shown}", flush=True)
-        if progress.elapsed - saved > seconds(config.save_every):
-            saved = progress.elapsed
-            trainer.save_state(config.out / STATE)
-    bar.close()
-    if validation is not None:
-        trainer.save_state(config.out / STATE)
+    assert validation is not None, "only the main process validates"
+    trainer.swap_average()
+    result = predict_episodes(student, validation, config.validation_episodes).figures()
+    trainer.swap_average()
+    step = trainer.progress.step
+    trainer.accelerator.log({f"validation/{k}": v for k, v in result.items()}, step=step)
+    shown = "  ".join(f"{name} {value:.2f}" for name, value in result.items())
+    print(f"\nstep {step}: {shown}", flush=True)
 
 
 def finish(

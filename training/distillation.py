@@ -92,8 +92,8 @@ class DistillationObjective(nn.Module):
         """Number of passes: that of each one's own sampler. The teacher does not change."""
         super().__init__()
         self.denoiser, self.head = student.denoiser, student.head
-        # Which state an action leads to does not depend on passes.
-        self.denoiser.foresight.requires_grad_(False)
+        for module in student.state_modules().values():  # what they say does not depend on passes
+            module.requires_grad_(False)
         self.worlds = (student, teacher)  # a tuple, so that the teacher is no part of this module
 
     def forward(self, batch: WalkBatch) -> DistillationLosses:
@@ -172,7 +172,7 @@ class Walk:
         state, world = self.state, self.world
         change, told = latents - state.latents, self.remembering
         tokens = world.denoiser.remember(change, state.latents, told, self.ring)
-        read = world.head(tokens.float(), told.told.guess, self.acted)
+        read = world.head(tokens.float(), told.told.guess)
         state.ring.advance()
         state.latents = latents
         if world.config.state_dim:

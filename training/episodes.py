@@ -30,6 +30,7 @@ class Episode:
         rewards: float64 (N,).
         terminated: bool (N,).
         states: low-dimensional observations by name, float64 (N + 1, n).
+        hidden: what else the simulator says of its state, which no observation shows, likewise.
         seed: of the environment's reset; with the actions it replays the episode.
         env_id, env_kwargs: what `gymnasium.make` was given.
         policy: kind of the policy that acted.
@@ -42,6 +43,7 @@ class Episode:
     rewards: np.ndarray
     terminated: np.ndarray
     states: dict[str, np.ndarray] = field(default_factory=dict)
+    hidden: dict[str, np.ndarray] = field(default_factory=dict)
     seed: int
     env_id: str
     env_kwargs: dict[str, Any] = field(default_factory=dict)
@@ -50,7 +52,11 @@ class Episode:
 
     def __post_init__(self):
         _check_lengths(
-            f"episode {self.episode_id}", self.actions, self.rewards, self.terminated, self.states
+            f"episode {self.episode_id}",
+            self.actions,
+            self.rewards,
+            self.terminated,
+            self.states | self.hidden,
         )
         _check_frames(f"episode {self.episode_id}", self.frames, self.actions)
 
@@ -91,6 +97,7 @@ def write_episode(root: str | Path, split: str, episode: Episode) -> None:
         "rewards": episode.rewards.tolist(),
         "terminated": episode.terminated.tolist(),
         "states": {name: values.tolist() for name, values in episode.states.items()},
+        "hidden": {name: values.tolist() for name, values in episode.hidden.items()},
     }
     write_json(annotation, content)
 
@@ -155,11 +162,16 @@ def read_episode(root: str | Path, split: str, episode_id: str) -> Episode:
         actions = np.asarray(content["actions"], dtype=np.float32)
         rewards = np.asarray(content["rewards"], dtype=np.float64)
         terminated = np.asarray(content["terminated"], dtype=bool)
-        named = content.get("states", {}).items()
-        states = {name: np.asarray(values, dtype=np.float64) for name, values in named}
+        states, hidden = (
+            {
+                name: np.asarray(values, dtype=np.float64)
+                for name, values in content.get(kind, {}).items()
+            }
+            for kind in ("states", "hidden")
+        )
     except (TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"{path}: lists of uneven length or of no numbers ({error})") from error
-    _check_lengths(str(path), actions, rewards, terminated, states)
+    _check_lengths(str(path), actions, rewards, terminated, states | hidden)
     frames = read_video(video)
     _check_frames(str(video), frames, actions)
     return Episode(
@@ -169,6 +181,7 @@ def read_episode(root: str | Path, split: str, episode_id: str) -> Episode:
         rewards=rewards,
         terminated=terminated,
         states=states,
+        hidden=hidden,
         seed=int(content["seed"]),
         env_id=content["env_id"],
         env_kwargs=content.get("env_kwargs", {}),

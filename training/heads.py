@@ -1,14 +1,12 @@
-"""The last phase: the head alone, on true frames and on those that the model makes itself, in
-their clips and each by itself."""
+"""The last phase: the head alone, on true frames and on those that the model makes itself."""
 
 import torch
 from accelerate import Accelerator
-from einops import rearrange
 from torch import Tensor, nn
 from tqdm import trange
 
 from training.clips import ClipStore
-from training.objective import Batch, StreamingObjective, head_loss, make_batch
+from training.objective import Batch, StreamingObjective, head_loss, make_batch, read_frames
 from training.presets import TrainConfig
 from world_model import StreamingWorld
 
@@ -28,7 +26,8 @@ def train_head(
     """
     trunk = StreamingObjective(world)
     head: nn.Module = world.head
-    optimizer = torch.optim.AdamW(head.parameters(), lr=config.rate, weight_decay=0.0)
+    trained = [parameter for parameter in head.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=config.rate, weight_decay=0.0)
     head, optimizer = accelerator.prepare(head, optimizer)
     recent: list[float] = []
     bar = trange(num_steps, desc="head", disable=not accelerator.is_main_process or None)
@@ -42,12 +41,9 @@ def train_head(
         batch = make_batch(world, clips, config.seed, mine, config.rollout_rounds)
         with accelerator.autocast():
             tokens, guess = clean_tokens(trunk, batch)
-            alone = tokens_alone(trunk, batch)
-        in_clip = head_loss(head(tokens.float(), guess, batch.acted), batch, world.config)
-        # A start of one frame: its states are read off the picture.
-        unacted = torch.zeros_like(batch.acted)
-        by_itself = head_loss(head(alone.float(), guess, unacted), batch, world.config)
-        loss = ((in_clip + by_itself) * batch.valid).sum() / batch.valid.sum()
+        losses = head_loss(head(tokens.float(), guess), batch, world.config)
+        counted = read_frames(batch, world.config)
+        loss = (losses * counted).sum() / counted.sum()
         accelerator.backward(loss)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -71,14 +67,3 @@ def clean_tokens(trunk: StreamingObjective, batch: Batch) -> tuple[Tensor, Tenso
     latents = torch.where(own, made, batch.latents)
     _, tokens = trunk.denoiser(latents - previous, previous, clean, controls, batch.acted)
     return tokens, trunk.denoiser.foresight(controls)
-
-
-@torch.no_grad()
-def tokens_alone(trunk: StreamingObjective, batch: Batch) -> Tensor:
-    """Tokens (B, T, N, width) of frames without a past, as an episode's first is seen."""
-    frames = rearrange(batch.latents, "b t c h w -> (b t) 1 c h w")
-    levels = torch.zeros_like(batch.levels).reshape(-1, 1)
-    acted = torch.zeros_like(batch.acted).reshape(-1, 1)
-    controls = frames.new_zeros(len(frames), 1, trunk.config.control_dim)
-    _, tokens = trunk.denoiser(torch.zeros_like(frames), frames, levels, controls, acted)
-    return tokens.reshape(*batch.levels.shape, *tokens.shape[2:])

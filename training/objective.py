@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from training.clips import Clips
 from world_model.codec import encode_clip
 from world_model.conditioning import join_controls
-from world_model.config import WorldConfig
+from world_model.config import StreamingConfig, WorldConfig
 from world_model.frames import frames_to_pixels
 from world_model.noise import counted_index, counted_noise, counted_uniform
 from world_model.streaming_world import StreamingWorld
@@ -49,6 +49,8 @@ class StreamingObjective(nn.Module):
     def __init__(self, world: StreamingWorld, head_weight: float = 0.02):
         super().__init__()
         self.denoiser, self.head = world.denoiser, world.head
+        for module in world.state_modules().values():  # they have had their phase (states.py)
+            module.requires_grad_(False)
         self.config = world.config
         self.settle = world.codec.settle
         self.head_weight = head_weight
@@ -64,13 +66,12 @@ class StreamingObjective(nn.Module):
         noisy = (1 - levels) * change + levels * batch.noise
         predicted, tokens = self.denoiser(noisy, previous, batch.levels, controls, batch.acted)
         error = (predicted.float() - change).square().flatten(2).mean(-1)  # (B, T)
-        # At every level: where things will be, asked for in numbers, is learned sooner than in
-        # pixels, and the denoiser profits.
         guess = self.denoiser.foresight(controls)
-        read = self.head(tokens.float(), guess, batch.acted)
-        head = head_loss(read, batch, self.config) + guess_loss(guess, batch)
+        read = self.head(tokens.float(), guess)
+        head = head_loss(read, batch, self.config)
         return Losses(
-            dynamics=(error * valid).sum(), head=self.head_weight * (head * batch.valid).sum()
+            dynamics=(error * valid).sum(),
+            head=self.head_weight * (head * read_frames(batch, self.config)).sum(),
         )
 
     @torch.no_grad()
@@ -88,7 +89,7 @@ class StreamingObjective(nn.Module):
             previous = previous.index_copy(0, deep, made.to(previous.dtype))
             if state.shape[-1]:
                 guess = self.denoiser.foresight(controls[deep])
-                read = self.head.state(self.head(tokens.float(), guess, batch.acted[deep]))
+                read = self.head.state(self.head(tokens.float(), guess))
                 read = torch.cat((state[deep, :1], read[:, 1:]), dim=1)
                 state = state.index_copy(0, deep, read)
                 controls = self.controls(batch, state)
@@ -169,7 +170,7 @@ def make_batch(
     state = torch.cat(
         [
             torch.cat((before_clip[name][:, None], states[name]), dim=1)
-            for name in world.config.observations
+            for name in world.config.tracked
         ]
         or [latents.new_zeros(len(samples), num_frames + 1, 0)],
         dim=-1,
@@ -199,10 +200,10 @@ def make_batch(
     )
 
 
-def scaled_states(config: WorldConfig, states: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Low-dimensional observations (..., n), their bounds made -1 and 1."""
+def scaled_states(config: StreamingConfig, states: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tracked states (..., n), their bounds made -1 and 1."""
     scaled = {}
-    for name, bounds in config.observations.items():
+    for name, bounds in config.tracked.items():
         low, high = states[name].new_tensor(bounds.low), states[name].new_tensor(bounds.high)
         scaled[name] = 2 * (states[name] - low) / (high - low) - 1
     return scaled
@@ -273,13 +274,10 @@ def draw_levels(seeds: Tensor, samples: Tensor, num_frames: int) -> Tensor:
     return levels
 
 
-def guess_loss(guess: Tensor, batch: Batch) -> Tensor:
-    """States guessed from the controls alone (B, T, S) against the truth, per frame (B, T)."""
-    if not guess.shape[-1]:
-        return torch.zeros_like(batch.levels)
-    target = torch.cat(list(batch.states.values()), dim=-1)
-    error = F.smooth_l1_loss(10 * guess, 10 * target, reduction="none")
-    return error.mean(-1) * batch.acted
+def read_frames(batch: Batch, config: StreamingConfig) -> Tensor:
+    """Which frames the head learns to read, bool (B, T): in a world that sees states, those with a
+    guess before them; else a clip's first too, as a start of one frame is."""
+    return batch.supervised if config.denoiser.sees_states else batch.valid
 
 
 def head_loss(read: dict[str, Tensor], batch: Batch, config: WorldConfig) -> Tensor:
@@ -295,7 +293,7 @@ def head_loss(read: dict[str, Tensor], batch: Batch, config: WorldConfig) -> Ten
         )
         end = F.binary_cross_entropy_with_logits(read["end"], batch.ended.float(), reduction="none")
         loss = loss + known * end
-    for name, target in batch.states.items():
-        error = F.smooth_l1_loss(10 * read[name], 10 * target, reduction="none")
+    for name in config.observations:
+        error = F.smooth_l1_loss(10 * read[name], 10 * batch.states[name], reduction="none")
         loss = loss + error.mean(-1)
     return loss

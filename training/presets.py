@@ -49,6 +49,22 @@ class TrainConfig:
     """Attention heads."""
     sees_states: bool = True
     """Predict a frame from the low-dimensional observation before it too, where data have one."""
+    hidden: tuple[str, ...] = ()
+    """States that the world shall predict though no observation shows them, as recorded by `irasim
+    collect --hidden`."""
+    poses: tuple[str, ...] = ()
+    """Those of them that are x, y and an angle (rad, from x to y) of a body in the picture's
+    plane."""
+    points: tuple[str, ...] = ()
+    """Observations that are places (x, y) in it, their bounds being the picture's edges; the word
+    action if the action is one."""
+    plane: tuple[float, float, float, float] | None = None
+    """Left, top, right and bottom of the picture in the units of `points`; default: the bounds of
+    their spaces."""
+    action_names: tuple[str, ...] = ()
+    """Names of the action's components, for messages."""
+    states_share: float = 0.15
+    """Share of the budget for the states' own phase (foresight, reader, judge), on top."""
     context: int = 3
     """Earlier frames that a frame sees: the size of the ring."""
     clip_frames: int = 7
@@ -120,6 +136,12 @@ class TrainConfig:
                 f"batch_clips {self.batch_clips} does not divide into accumulation "
                 f"{self.accumulation} parts"
             )
+        if unknown := set(self.poses) - set(self.hidden):
+            raise ValueError(f"poses {', '.join(sorted(unknown))} are not among hidden")
+        if not self.states_share > 0:
+            raise ValueError(f"states_share is {self.states_share}, expected more than 0")
+        if self.poses and not self.points:
+            raise ValueError("poses need points: something whose bounds are the picture's edges")
         if not 0 < self.heads_from <= 1:
             raise ValueError(f"heads_from is {self.heads_from}, expected a share in (0, 1]")
         for name in ("rollout_from", "decay_from"):
@@ -155,6 +177,11 @@ def pusht() -> TrainConfig:
         collect_env="gym_pusht:gym_pusht/PushT-v0",
         collect_env_kwargs='{"obs_type": "pixels_agent_pos"}',
         collect_policy="policies.pusht:mixture",
+        hidden=("block_pose",),
+        poses=("block_pose",),
+        points=("action", "agent_pos"),
+        plane=(0.0, 0.0, 512.0, 512.0),
+        action_names=("x", "y"),
         success_on_termination=True,
         max_episode_steps=300,
     )
@@ -196,6 +223,11 @@ def tiny() -> TrainConfig:
         collect_env_kwargs='{"obs_type": "pixels_agent_pos"}',
         collect_policy="policies.pusht:mixture",
         collect_episodes=(4, 2, 2),
+        hidden=("block_pose",),
+        poses=("block_pose",),
+        points=("action", "agent_pos"),
+        plane=(0.0, 0.0, 512.0, 512.0),
+        action_names=("x", "y"),
         success_on_termination=True,
         max_episode_steps=300,
     )

@@ -106,7 +106,12 @@ def _frame(env: "gym.Env", obs: Any, observed: bool) -> np.ndarray:
 
 
 def record_episode(
-    env: "gym.Env", policy: Policy, *, seed: int, max_steps: int | None = None
+    env: "gym.Env",
+    policy: Policy,
+    *,
+    seed: int,
+    max_steps: int | None = None,
+    hidden: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """Run one episode from `env.reset(seed=seed)`.
 
@@ -115,26 +120,29 @@ def record_episode(
         policy: acts on the environment's observations.
         seed: of the reset.
         max_steps: longest episode; None leaves the end to the environment.
+        hidden: numbers of its `info` that are recorded too.
 
     Returns:
-        The arrays of an `Episode`: frames, actions, rewards, terminated and states.
+        The arrays of an `Episode`: frames, actions, rewards, terminated, states and hidden.
     """
     space = env.action_space
     observed = _observes_pixels(env)
     frames, actions, rewards, terminations, states = [], [], [], [], []
-    obs, _ = env.reset(seed=seed)
+    unseen: list[dict[str, np.ndarray]] = []
+    obs, info = env.reset(seed=seed)
     ended = False
     while True:
         frames.append(_frame(env, obs, observed))
         named = obs.items() if isinstance(obs, dict) else [("state", obs)]
         states.append({k: np.array(v, np.float64) for k, v in named if np.ndim(v) == 1})
+        unseen.append({key: _numbers(info, key) for key in hidden})
         if ended or len(actions) == max_steps:
             break
         # What is recorded is what is stepped, to the bit.
         action = np.asarray(policy(obs), dtype=np.float32)
         if not space.contains(action.astype(space.dtype)):
             raise ValueError(f"the policy's action {action} is not in {space}")
-        obs, reward, terminated, truncated, _ = env.step(action.astype(space.dtype))
+        obs, reward, terminated, truncated, info = env.step(action.astype(space.dtype))
         actions.append(action)
         rewards.append(float(reward))
         terminations.append(bool(terminated))
@@ -145,4 +153,15 @@ def record_episode(
         "rewards": np.array(rewards, dtype=np.float64),
         "terminated": np.array(terminations, dtype=bool),
         "states": {key: np.stack([state[key] for state in states]) for key in states[0]},
+        "hidden": {key: np.stack([state[key] for state in unseen]) for key in hidden},
     }
+
+
+def _numbers(info: dict[str, Any], key: str) -> np.ndarray:
+    """A vector of `info`, float64 (n,)."""
+    if key not in info:
+        raise ValueError(f"info has no {key!r} to record; it has {', '.join(sorted(info))}")
+    value = np.array(info[key], np.float64)
+    if value.ndim > 1:
+        raise ValueError(f"info[{key!r}] has shape {value.shape}, expected numbers (n,)")
+    return value.reshape(-1)

@@ -54,7 +54,7 @@ class ResumableTrainer:
     ):
         self.accelerator = accelerator
         self.clip_norm, self.ema = clip_norm, ema
-        self.parameters = list(objective.parameters())
+        self.parameters = [p for p in objective.parameters() if p.requires_grad]
         self.average = [parameter.detach().clone() for parameter in self.parameters]
         optimizer = torch.optim.AdamW(self.parameters, lr=rate, weight_decay=0.0, betas=betas)
         self.objective, self.optimizer = accelerator.prepare(objective, optimizer)

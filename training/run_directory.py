@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,16 +13,21 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 STATE = "state.pt"
+# What phases before the main one have made: the codec, and what predicts states.
+CODEC, STATES = "codec.safetensors", "states.safetensors"
 CONFIG = "train_config.json"
 
 
 def make_accelerator(out: Path, *, cpu: bool, mixed_precision: str) -> "Accelerator":
     """Processes and devices of this run; logs go to tensorboard in `out`."""
     from accelerate import Accelerator
-    from accelerate.utils import ProjectConfiguration
+    from accelerate.utils import InitProcessGroupKwargs, ProjectConfiguration
 
+    # One process trains codec and states, for longer than the others would wait by default.
+    patient = InitProcessGroupKwargs(timeout=timedelta(hours=24))
     return Accelerator(
         cpu=cpu,
+        kwargs_handlers=[patient],
         mixed_precision=mixed_precision,
         log_with="tensorboard",
         project_config=ProjectConfiguration(project_dir=str(out), logging_dir=str(out / "logs")),
@@ -38,7 +44,7 @@ def write_config(config: Any, out: Path, free: set[str]) -> None:
     """
     path = out / CONFIG
     content = as_written(config)
-    if path.exists() and (out / STATE).exists():
+    if path.exists() and any((out / name).exists() for name in (STATE, STATES, CODEC)):
         before = without_directory(json.loads(path.read_text()))
         changed = [k for k in content if k not in free and before.get(k) != content[k]]
         if changed:

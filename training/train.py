@@ -1,7 +1,8 @@
 """`irasim train`: from recorded episodes (or none) to a world directory, in one command.
 
-Phases: collect if there is no data; the codec if the world has one; dynamics on recorded clips;
-dynamics on the model's own rollouts; the head. The world that is kept has the averaged weights.
+Phases: collect if there is no data; the codec if the world has one; what predicts states; dynamics
+on recorded clips; dynamics on the model's own rollouts; the head. The world that is kept has the
+averaged weights.
 """
 
 import dataclasses
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 import tyro
 
 from training.chunk_presets import CHUNK_PRESETS, ChunkTrainConfig
-from training.presets import PRESETS, TrainConfig, seconds
+from training.presets import PRESETS, TrainConfig
 from training.run_directory import (
     STATE,
     as_written,
@@ -69,6 +70,8 @@ def parse(arguments: list[str]) -> TrainConfig | ChunkTrainConfig:
 
 def main(config: TrainConfig) -> Path:
     """Train; returns the world's directory. A run that was stopped goes on where it was."""
+    from training.loop import train_until
+
     accelerator = make_accelerator(
         config.out, cpu=config.cpu, mixed_precision=config.mixed_precision
     )
@@ -78,9 +81,15 @@ def main(config: TrainConfig) -> Path:
         collect_missing(config)
     accelerator.wait_for_everyone()
     accelerator.init_trackers("tensorboard")
-
     trainer, world, validation = prepare(config, accelerator)
-    run_dynamics(trainer, world, validation, config)
+    train_until(
+        config.heads_from,
+        trainer,
+        config,
+        name="dynamics",
+        shown=("loss/dynamics",),
+        validate=lambda: validate(trainer, world, validation, config),
+    )
     trainer.swap_average()
     head_loss = run_head(trainer, world, config)
     directory = config.out / "world"
@@ -112,6 +121,7 @@ def collect_missing(config: TrainConfig) -> None:
                 env_id=config.collect_env,
                 env_kwargs=config.collect_env_kwargs,
                 policy=config.collect_policy,
+                hidden=tracked_kinds(config)["hidden"],
                 out=config.data,
                 split=split,
                 episodes=count,
@@ -128,13 +138,17 @@ def prepare(
     from training.clips import ClipStore
     from training.codec import prepare_codec
     from training.describe import describe_world, take_starts
+    from training.states import prepare_states
     from training.trainer import Trainer
     from world_model import StreamingWorld
 
-    store = ClipStore(config.data, "train", accelerator.device, config.more_data)
-    validation = ClipStore(config.data, "val", accelerator.device)
-    if config.init is not None:
-        world = load_world(config.init, store, config.name)
+    first = load_world(config.init, config.name) if config.init is not None else None
+    kinds = tracked_kinds(config)
+    store = ClipStore(config.data, "train", accelerator.device, config.more_data, **kinds)
+    validation = ClipStore(config.data, "val", accelerator.device, **kinds)
+    if first is not None:
+        check_fits(first, store, config.init)
+        world = first
     else:
         codec_config, codec = prepare_codec(config, store, accelerator)
         world_config = describe_world(config, store, codec_config)
@@ -144,6 +158,7 @@ def prepare(
             world = StreamingWorld(world_config, starts).eval()
         world.codec = codec
     world.to(accelerator.device)
+    prepare_states(world, store, config, accelerator)
     trainer = Trainer(world, store, config, accelerator)
     state = config.out / STATE
     if state.exists():
@@ -151,17 +166,30 @@ def prepare(
         accelerator.print(f"resumed at step {trainer.progress.step}")
     accelerator.print(
         f"{store.num_episodes} episodes, {len(store.frames):,} frames; "
-        f"{sum(p.numel() for p in trainer.parameters) / 1e6:.1f} M parameters; "
+        f"{sum(p.numel() for p in world.parameters()) / 1e6:.1f} M parameters; "
         f"{accelerator.num_processes} process(es) on {accelerator.device}"
     )
     return trainer, world, validation
 
 
-def load_world(directory: Path, store: "ClipStore", name: str) -> "StreamingWorld":
+def tracked_kinds(config: TrainConfig) -> dict[str, tuple[str, ...]]:
+    """Hidden states, and which of them are poses: of the world that is trained on from, if any."""
+    from world_model import StreamingConfig
+    from world_model.checkpoint import find_world, read_config
+
+    hidden, poses = config.hidden, config.poses
+    if config.init is not None:
+        first, _ = read_config(find_world(config.init))
+        if isinstance(first, StreamingConfig):
+            hidden, poses = tuple(first.hidden), first.plane.poses
+    return {"hidden": hidden, "poses": poses}
+
+
+def load_world(directory: Path, name: str) -> "StreamingWorld":
     """The world that a run goes on from, by the name of the one that it makes.
 
     Raises:
-        ValueError: It is of another engine, or of frames or actions unlike those of the episodes.
+        ValueError: It is of another engine.
     """
     from world_model import StreamingWorld, WorldModel
 
@@ -170,53 +198,21 @@ def load_world(directory: Path, store: "ClipStore", name: str) -> "StreamingWorl
         raise ValueError(
             f"{directory} is a world of chunks of frames; --init takes a streaming one"
         )
+    world.config = dataclasses.replace(world.config, name=name)
+    return world
+
+
+def check_fits(world: "StreamingWorld", store: "ClipStore", directory: Path | None) -> None:
+    """Raise ValueError unless a world's frames, actions and states are those of the episodes."""
     config = world.config
-    mine = (config.height, config.width, config.action_dim, sorted(config.observations))
+    mine = (config.height, config.width, config.action_dim, sorted(config.tracked))
     theirs = (*store.frames.shape[1:3], store.actions.shape[1], sorted(store.states))
     if mine != theirs:
         raise ValueError(
             f"{directory} has frames of {mine[0]} x {mine[1]}, {mine[2]} action components and "
-            f"observations {mine[3]}; the episodes have {theirs[0]} x {theirs[1]}, {theirs[2]} and "
+            f"states {mine[3]}; the episodes have {theirs[0]} x {theirs[1]}, {theirs[2]} and "
             f"{theirs[3]}. Train on episodes of the world's own environment, or without --init"
         )
-    world.config = dataclasses.replace(config, name=name)
-    return world
-
-
-def run_dynamics(
-    trainer: "Trainer", world: "StreamingWorld", validation: "ClipStore", config: TrainConfig
-) -> None:
-    """Both dynamics phases, with logs, validation and saves on the way."""
-    from tqdm import tqdm
-
-    accelerator, progress = trainer.accelerator, trainer.progress
-    saved = validated = progress.elapsed
-    bar = tqdm(
-        total=100,
-        disable=not accelerator.is_main_process or None,
-        bar_format="{l_bar}{bar}| {elapsed} {postfix}",
-        desc="dynamics",
-    )
-    while trainer.fraction() < config.heads_from:
-        figures = trainer.train_step()
-        figures |= trainer.throughput()
-        accelerator.log(figures, step=progress.step)
-        bar.n = min(100.0, round(100 * trainer.fraction(), 1))
-        bar.set_postfix_str(
-            f"step {progress.step} loss {figures['loss/dynamics']:.5f} "
-            f"{figures['frames_per_second']:.0f} frames/s"
-        )
-        if not accelerator.is_main_process:
-            continue
-        if progress.elapsed - validated > seconds(config.validate_every):
-            validated = progress.elapsed
-            validate(trainer, world, validation, config)
-        if progress.elapsed - saved > seconds(config.save_every):
-            saved = progress.elapsed
-            trainer.save_state(config.out / STATE)
-    bar.close()
-    if accelerator.is_main_process:
-        trainer.save_state(config.out / STATE)
 
 
 def run_head(trainer: "Trainer", world: "StreamingWorld", config: TrainConfig) -> float:
@@ -239,11 +235,16 @@ def run_head(trainer: "Trainer", world: "StreamingWorld", config: TrainConfig) -
 def validate(
     trainer: "Trainer", world: "StreamingWorld", validation: "ClipStore", config: TrainConfig
 ) -> dict[str, float]:
-    """Predict validation episodes with the averaged weights; log, print and film them."""
+    """Predict validation episodes with the averaged weights; log, print and film them.
+
+    The world as it is then is kept, to be looked at, or played in, while training goes on.
+    """
     from training.validate import predict_episodes
 
     trainer.swap_average()
     result = predict_episodes(world, validation, config.validation_episodes)
+    world.save_pretrained(config.out / "world")
+    (config.out / "world" / "train.json").unlink(missing_ok=True)  # of an earlier end of the run
     trainer.swap_average()
     figures = result.figures()
     step = trainer.progress.step

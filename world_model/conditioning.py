@@ -1,11 +1,11 @@
 """What a frame is conditioned on: its noise level, and the control that led to it.
 
 A control is the action, and, for a world that sees states, also the action before it and the
-low-dimensional observation before the frame with its last change: a robot's position and velocity,
-which a picture shows less exactly. In a rollout they are what the head has read off the frames.
-Of the control the state that it leads to is guessed first, and the picture is predicted with that.
+states before the frame with their last change: a robot's position and velocity, which a picture
+shows less exactly. Of the control the states that it leads to are guessed first (foresight.py),
+and the picture is predicted with those.
 
-Dimensions: A action, S state (all low-dimensional observations together), U control, N places.
+Dimensions: A action, S components of all states, U control, N places, R relative coordinates.
 """
 
 import math
@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from world_model.config import StreamingConfig
+from world_model.plane import Plane
 
 # Changes of a state within one step are small beside its range.
 CHANGE_SCALE = 5.0
@@ -39,27 +40,6 @@ def join_controls(
         return actions
     last_actions = torch.where(last_actions.isnan(), actions, last_actions)
     return torch.cat((actions, state, CHANGE_SCALE * (state - earlier), last_actions), dim=-1)
-
-
-class Foresight(nn.Module):
-    """Guesses the state that a control leads to, from the control alone: linear, from "the same".
-
-    What moves freely obeys a linear law or nearly so, and a picture is drawn more easily around a
-    place that is already known.
-    """
-
-    def __init__(self, config: StreamingConfig):
-        super().__init__()
-        self.first = config.action_dim
-        self.size = config.state_dim if config.denoiser.sees_states else 0
-        self.weight = nn.Parameter(torch.zeros(self.size, config.control_dim))
-        self.bias = nn.Parameter(torch.zeros(self.size))
-
-    def forward(self, controls: Tensor) -> Tensor:
-        """Controls (..., U) -> guesses (..., S), scaled as states are; (..., 0) without states."""
-        with torch.autocast(controls.device.type, enabled=False):  # 8 bits would be too few
-            change = F.linear(controls.float(), self.weight, self.bias)
-        return controls[..., self.first : self.first + self.size] + change
 
 
 class Condition(nn.Module):
@@ -95,7 +75,11 @@ class ControlAtPlace(nn.Module):
     the target is near it, and learning that through adaLN alone takes long. A small network of
     the control and the place's coordinates (as a spatial broadcast decoder: Watters et al.,
     arXiv 1901.07017) can say "here"; products of the sines and cosines of both say how far away.
+    What lies in the picture's plane (plane.py) is also told as where the place is from there, which
+    for a body is all that drawing it takes.
     """
+
+    centres: Tensor
 
     def __init__(self, config: StreamingConfig, grid: tuple[int, int], hidden: int, width: int):
         super().__init__()
@@ -104,12 +88,21 @@ class ControlAtPlace(nn.Module):
         # Halves: one is added to the place's, one multiplied with it.
         self.control = nn.Linear(num_features(size, self.frequencies), 2 * hidden)
         self.place = nn.Linear(num_features(2, self.frequencies), 2 * hidden)
+        self.plane = Plane(config)
+        self.first = config.action_dim
+        num_relative = 2 * (len(self.plane.points) + 2 * len(self.plane.poses))
+        self.relative = (
+            nn.Linear(num_features(num_relative, self.frequencies), hidden, bias=False)
+            if num_relative
+            else None
+        )
         self.between = nn.Linear(hidden, hidden)
         self.out = nn.Linear(hidden, width)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
-        places = features(coordinates(*grid), self.frequencies)
-        self.register_buffer("places", places, persistent=False)
+        places = coordinates(*grid)
+        self.register_buffer("centres", places, persistent=False)
+        self.register_buffer("places", features(places, self.frequencies), persistent=False)
 
     def forward(self, controls: Tensor, guess: Tensor, acted: Tensor) -> Tensor:
         """Controls (..., U), guessed states (..., S), acted (...) -> (..., N, width), zero where
@@ -118,9 +111,21 @@ class ControlAtPlace(nn.Module):
         control = self.control(features(known, self.frequencies))[..., None, :]
         added, scaled = control.chunk(2, dim=-1)
         place, scale = self.place(self.places).chunk(2, dim=-1)
-        hidden = F.relu(added + place + scaled * scale)  # a fifth of GELU's cost here
+        hidden = added + place + scaled * scale
+        if self.relative is not None:
+            around = self._around(controls[..., self.first :], guess)
+            hidden = hidden + self.relative(features(around, self.frequencies))
+        hidden = F.relu(hidden)  # a fifth of GELU's cost here
         hidden = F.relu(self.between(hidden))
         return self.out(hidden) * acted[..., None, None]
+
+    def _around(self, state: Tensor, guess: Tensor) -> Tensor:
+        """Where each place is from each point, and from each body now and then: (..., N, R)."""
+        plane, places = self.plane, self.centres
+        seen = [places - guess[..., None, part] for part in plane.points]
+        for part in plane.poses:
+            seen += [plane.seen_from(x[..., None, part], places) for x in (state, guess)]
+        return torch.cat(seen, dim=-1)
 
 
 def coordinates(rows: int, columns: int) -> Tensor:

@@ -43,10 +43,12 @@ class DenoiserConfig:
     action_frequencies: int = 6
     """Octaves of sine and cosine features of each action component, scaled to [-1, 1]."""
     head_width: int = 256
-    """Hidden width of the head for reward, termination and low-dimensional observations."""
+    """Hidden width of the head for reward, end and states."""
+    foresight_width: int = 512
+    """Hidden width of the network that guesses the next states (see foresight.py)."""
     sees_states: bool = False
-    """A frame is predicted from the low-dimensional observation and the action before it too (see
-    conditioning.py); in a rollout the observation is what the head has read."""
+    """A frame is predicted from the states and the action before it too (see conditioning.py); in a
+    rollout the states are those that were predicted."""
 
     def __post_init__(self) -> None:
         if self.width % self.num_heads:
@@ -79,13 +81,63 @@ class SamplerConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ObservationConfig:
-    """Bounds of a low-dimensional observation, in the environment's own units."""
+    """Bounds of a low-dimensional observation or a hidden state, in the environment's own units."""
 
     low: tuple[float, ...]
     high: tuple[float, ...]
 
     def __post_init__(self) -> None:
         check_bounds("observation", self.low, self.high)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaneConfig:
+    """What of actions and states lies in the picture's plane (see plane.py). Its bounds are the
+    picture's edges, x across and y down."""
+
+    action: bool = False
+    """The action is a place (x, y)."""
+    points: tuple[str, ...] = ()
+    """States that are places (x, y)."""
+    poses: tuple[str, ...] = ()
+    """States that are a body's place and direction: x, y, cosine and sine of its angle from x to
+    y."""
+
+    def aspect(self, config: "StreamingConfig") -> float:
+        """Height of the picture over its width, in the environment's units."""
+        spans = [
+            (high[1] - low[1]) / (high[0] - low[0]) for low, high in self._edges(config).values()
+        ]
+        return spans[0] if spans else 1.0
+
+    def check(self, config: "StreamingConfig") -> None:
+        """Raise ValueError unless all that lies in the plane is there and has the same edges."""
+        for kind, names, size in (("point", self.points, 2), ("pose", self.poses, 4)):
+            for name in names:
+                found = config.tracked.get(name)
+                if found is None or len(found.low) != size:
+                    raise ValueError(
+                        f"{kind} {name!r} is {found}, expected a state of {size} numbers; the "
+                        f"world's states are {', '.join(config.tracked) or 'none'}"
+                    )
+        if self.poses and not (self.points or self.action):
+            raise ValueError("poses without points: nothing would be seen from those bodies")
+        if self.action and config.action_dim != 2:
+            raise ValueError(f"an action that is a place has 2 components, not {config.action_dim}")
+        for name in self.poses:
+            bounds = config.tracked[name]
+            if bounds.low[2:] != (-1.0, -1.0) or bounds.high[2:] != (1.0, 1.0):
+                raise ValueError(f"pose {name!r}: cosine and sine have bounds -1 and 1")
+        edges = self._edges(config)
+        if len(set(edges.values())) > 1:
+            raise ValueError(f"what lies in the picture's plane has different edges: {edges}")
+
+    def _edges(self, config: "StreamingConfig") -> dict[str, tuple[tuple[float, ...], ...]]:
+        edges = {
+            name: (config.tracked[name].low[:2], config.tracked[name].high[:2])
+            for name in (*self.points, *self.poses)
+        }
+        return edges | ({"action": (config.action_low, config.action_high)} if self.action else {})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,6 +257,10 @@ class StreamingConfig(WorldConfig):
     """A world that predicts one frame a step, over a ring of its past."""
 
     engine: Literal["streaming"] = "streaming"
+    hidden: dict[str, ObservationConfig] = field(default_factory=dict)
+    """States that the world predicts and no observation shows, by name: what the simulator knew of
+    itself when its episodes were recorded."""
+    plane: PlaneConfig = field(default_factory=PlaneConfig)
     denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
 
@@ -217,6 +273,19 @@ class StreamingConfig(WorldConfig):
                 f"{cell} pixels (codec downscale {self.codec.downscale} x patch "
                 f"{self.denoiser.patch}); choose another patch"
             )
+        if both := set(self.hidden) & set(self.observations):
+            raise ValueError(f"{', '.join(sorted(both))}: hidden, and observed as well")
+        drawn = self.hidden or self.plane.points or self.plane.poses
+        if drawn and not self.denoiser.sees_states:
+            raise ValueError("hidden states, points and poses are of worlds that have sees_states")
+        if self.denoiser.sees_states and not self.tracked:
+            raise ValueError("sees_states is set, but there are no observations or hidden states")
+        self.plane.check(self)
+
+    @property
+    def tracked(self) -> dict[str, ObservationConfig]:
+        """All states that the world predicts: observations, then hidden ones."""
+        return self.observations | self.hidden
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -226,8 +295,8 @@ class StreamingConfig(WorldConfig):
 
     @property
     def state_dim(self) -> int:
-        """Length of all low-dimensional observations together."""
-        return sum(len(bounds.low) for bounds in self.observations.values())
+        """Length of all tracked states together."""
+        return sum(len(bounds.low) for bounds in self.tracked.values())
 
     @property
     def control_dim(self) -> int:

@@ -25,9 +25,10 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from world_model.conditioning import Condition, ControlAtPlace, Foresight
+from world_model.conditioning import Condition, ControlAtPlace
 from world_model.config import StreamingConfig
 from world_model.detail import Detail
+from world_model.foresight import Foresight
 from world_model.ring import Ring
 from world_model.streaming_block import Block, ModulatedNorm, Modulations, through
 

@@ -6,7 +6,7 @@ in place, asks nothing of the host, and computes its noise from the state's seed
 are on the device. Nothing is drawn there, so that noise needs no way in from outside.
 
 Dimensions: B environments, K candidates, H horizon, A action, C channels, h w latent cells, S
-components of all low-dimensional observations.
+components of all states: low-dimensional observations and hidden ones.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from typing import get_args
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from world_model.codec import encode_clip
 from world_model.conditioning import join_controls
@@ -23,6 +23,7 @@ from world_model.config import StreamingConfig
 from world_model.frames import frames_to_pixels, pixels_to_frames
 from world_model.head import Head
 from world_model.noise import counted_noise
+from world_model.reader import Reader
 from world_model.ring import Ring
 from world_model.sampler import sample_change, sampled_levels
 from world_model.starts import Starts
@@ -36,8 +37,7 @@ class StreamingState(WorldState):
 
     ring: Ring
     past: Tensor
-    """Low-dimensional observations of the last two frames, the older first, scaled to [-1, 1],
-    float32 (B, 2, S)."""
+    """States of the last two frames, the older first, scaled to [-1, 1], float32 (B, 2, S)."""
     last_action: Tensor
     """The action that led to the newest frame, scaled to [-1, 1], (B, A); NaN where none did."""
 
@@ -83,11 +83,12 @@ class StreamingWorld(WorldModel):
         super().__init__(config, starts)
         self.denoiser = StreamingDenoiser(config)
         self.head = Head(config)
+        self.reader = Reader(config) if config.denoiser.sees_states else None
         low = torch.tensor(config.action_low)
         high = torch.tensor(config.action_high)
         self.register_buffer("action_middle", (high + low) / 2, persistent=False)
         self.register_buffer("action_half", (high - low) / 2, persistent=False)
-        bounds = config.observations.values()
+        bounds = config.tracked.values()
         for name, ends in (("low", [b.low for b in bounds]), ("high", [b.high for b in bounds])):
             joined = torch.tensor([end for part in ends for end in part])
             self.register_buffer(f"state_{name}", joined, persistent=False)
@@ -117,13 +118,15 @@ class StreamingWorld(WorldModel):
         controls = latents.new_zeros(num_envs, self.config.control_dim)
         acted = torch.zeros(num_envs, dtype=torch.bool, device=self.device)
         [told] = self._network().passes(clean, controls, acted, ring)
-        read = self._remember(previous, previous, told, acted, ring)
+        given = self._given(previous)
+        read = self._remember(previous, previous, told, ring, given)
         past = self._pass(self._pass(past, read), read)  # before the first frame, nothing moved
         last_action = actions.new_full((num_envs, self.config.action_dim), torch.nan)
         for t in range(1, num_frames):
             controls = self._controls(actions[:, t - 1], last_action, past)
             [told] = self._network().passes(clean, controls, ~acted, ring)
-            read = self._remember(latents[:, t], previous, told, ~acted, ring)
+            given = self._given(latents[:, t])
+            read = self._remember(latents[:, t], previous, told, ring, given)
             previous, past = latents[:, t], self._pass(past, read)
             last_action = actions[:, t - 1]
         return StreamingState(
@@ -172,8 +175,8 @@ class StreamingWorld(WorldModel):
             frames: Decode the frame too.
 
         Returns:
-            `reward` float32 (B,), `terminated` bool (B,), each low-dimensional observation by its
-            place in `states` float32 (B, S), and with `frames` also `frame` uint8 (B, H, W, 3).
+            `reward` float32 (B,), `terminated` bool (B,), each state by its place in `states`
+            float32 (B, S), and with `frames` also `frame` uint8 (B, H, W, 3).
         """
         read = self.advance(state, action)
         frame = pixels_to_frames(self.codec.decode(state.latents)) if frames else None
@@ -203,7 +206,7 @@ class StreamingWorld(WorldModel):
         noise = counted_noise(state.seeds, state.steps, self.config.latent_shape)
         change = sample_change(denoise, sampler.noise_scale * noise, sampler)
         latents = self.codec.settle(previous + change)
-        read = self._remember(latents, previous, remembering, acted, ring)
+        read = self._remember(latents, previous, remembering, ring)
         state.latents.copy_(latents)
         state.past.copy_(self._pass(state.past, read))
         state.last_action.copy_(action)
@@ -213,6 +216,17 @@ class StreamingWorld(WorldModel):
     def scale_actions(self, actions: Tensor) -> Tensor:
         """Actions (..., A) from the environment's units to [-1, 1]."""
         return (actions.to(self.device) - self.action_middle) / self.action_half
+
+    def state_modules(self) -> dict[str, nn.Module]:
+        """What predicts states without a picture or reads them off one, by name; nothing in a world
+        that does not see states."""
+        if self.reader is None:
+            return {}
+        modules: dict[str, nn.Module] = {
+            "foresight": self.denoiser.foresight,
+            "reader": self.reader,
+        }
+        return modules | ({"judge": self.head.judge} if self.config.reward_head else {})
 
     def _run(self, state: StreamingState, action: Tensor, *, frames: bool) -> dict[str, Tensor]:
         """`predict`, through a graph where the world captures; tensors of their own."""
@@ -256,13 +270,24 @@ class StreamingWorld(WorldModel):
             return past
         return torch.stack((past[:, 1], self.head.state(read)), dim=1)
 
+    def _given(self, latents: Tensor) -> Tensor | None:
+        """States (B, S) read off a given picture; None in a world that does not see states."""
+        return None if self.reader is None else self.reader(latents)
+
     def _remember(
-        self, latents: Tensor, previous: Tensor, told: StreamedPass, acted: Tensor, ring: Ring
+        self,
+        latents: Tensor,
+        previous: Tensor,
+        told: StreamedPass,
+        ring: Ring,
+        given: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """Write a clean frame into the ring; what the head reads off it."""
+        """Write a clean frame into the ring; what the head reads off it, `given` its states."""
         tokens = self._network().remember(latents - previous, previous, told, ring)
         ring.advance()
-        return self.head(tokens, told.told.guess, acted)
+        if given is None:
+            return self.head(tokens, told.told.guess)
+        return self.head(tokens, given, certain=True)
 
     def _shown(self, frame: Tensor | None, read: dict[str, Tensor]) -> dict[str, Tensor]:
         """What a step hands out, as `predict` says."""
@@ -275,7 +300,7 @@ class StreamingWorld(WorldModel):
             reward = torch.zeros(len(some), device=some.device)
             terminated = torch.zeros_like(reward, dtype=torch.bool)
         shown = {"reward": reward, "terminated": terminated}
-        if config.observations:
+        if config.tracked:
             span = self.state_high - self.state_low
             shown["states"] = self.state_low + (self.head.state(read).float() + 1) / 2 * span
         return shown if frame is None else shown | {"frame": frame}

@@ -36,7 +36,8 @@ class StepOutput:
     terminated: Tensor
     """bool (B,), False for a world without a reward head"""
     states: dict[str, Tensor]
-    """Low-dimensional observations by name, float32 (B, n), in the environment's own units."""
+    """Low-dimensional observations, and hidden states where the world predicts some, by name,
+    float32 (B, n), in the environment's own units."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,7 +232,7 @@ class WorldModel(nn.Module, ABC):
             terminated=torch.stack([out.terminated for out in outputs], 1),
             states={
                 name: torch.stack([out.states[name] for out in outputs], 1)
-                for name in self.config.observations
+                for name in outputs[0].states
             },
         )
 

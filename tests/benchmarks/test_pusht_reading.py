@@ -92,6 +92,22 @@ def test_two_discs_are_undecided(scenes):
     assert np.isnan(read_disc(frame)).all()
 
 
+def test_a_faded_second_disc_leaves_it_undecided_and_a_haze_does_not(scenes):
+    frame, x = scenes.frames[0].copy(), int(scenes.discs[0][0])
+    y = int(scenes.discs[0][1])
+    disc = frame[y - 3 : y + 4, x - 3 : x + 4].astype(float)
+    hazy = frame.copy()
+    free = (frame == 255).all(-1)
+    hazy[free] = (245, 248, 255)  # a twentieth of the disc's blue, all over
+    np.testing.assert_allclose(read_disc(hazy), read_disc(frame), atol=0.3)
+    elsewhere = (x + 48) % 80 + 5
+    ghost = frame[y - 3 : y + 4, elsewhere - 3 : elsewhere + 4].astype(float)
+    frame[y - 3 : y + 4, elsewhere - 3 : elsewhere + 4] = (0.2 * ghost + 0.8 * disc).astype(
+        np.uint8
+    )
+    assert np.isnan(read_disc(frame)).all()
+
+
 def test_overlap_is_one_with_itself_and_falls_with_distance(scenes):
     frames = scenes.frames[:8]
     assert t_iou(frames, frames) == pytest.approx(1)

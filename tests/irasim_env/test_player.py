@@ -8,7 +8,7 @@ import pygame
 import pytest
 
 import irasim_env  # noqa: F401
-from tests.conftest import TINY_CONFIG, make_starts
+from tests.conftest import TINY_CONFIG, make_starts, without_states
 from tests.irasim_env.players import NO_END, run, tell
 from world_model import WorldModel
 from world_model.video import read_video
@@ -56,7 +56,7 @@ def test_picture_tells_what_is_going_on(play, keys):
 def test_any_scale_and_number_of_components_fits(play, scale, tmp_path):
     dim = 9
     config = dataclasses.replace(
-        TINY_CONFIG,
+        without_states(TINY_CONFIG),
         action_low=(-1.0,) * dim,
         action_high=(1.0,) * dim,
         action_names=(),

@@ -29,17 +29,20 @@ class Counter(gym.Env):
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
         self.count, self.last = 0, np.zeros(2)
-        return self._observe(), {}
+        return self._observe(), self._info()
 
     def step(self, action):
         self.count, self.last = self.count + 1, action
-        return self._observe(), float(self.count), self.count == 6, False, {}
+        return self._observe(), float(self.count), self.count == 6, False, self._info()
 
     def render(self):
         return np.full((16, 16, 3), self.count, np.uint8)
 
     def _observe(self):
         return np.array([self.count, *self.last], np.float32)
+
+    def _info(self):
+        return {"place": np.array([self.count, -self.count]), "mass": 2.5, "map": np.eye(2)}
 
 
 class Blind(Counter):
@@ -95,6 +98,27 @@ def test_environment_that_only_renders_is_recorded_in_step(tmp_path: Path):
     np.testing.assert_array_equal(episode.terminated, [False] * 5 + [True])
     # The state after a step shows the action of that step, exactly as it was stepped.
     np.testing.assert_array_equal(episode.states["state"][1:, 1:], episode.actions)
+
+
+def test_hidden_states_are_recorded_from_the_info_beside_every_frame(tmp_path: Path):
+    main(config(tmp_path, hidden=("place", "mass")))
+    episode = read_episode(tmp_path, "train", "000001")
+    np.testing.assert_array_equal(episode.hidden["place"][:, 0], range(7))
+    np.testing.assert_array_equal(episode.hidden["place"][:, 1], -np.arange(7))
+    np.testing.assert_array_equal(episode.hidden["mass"], np.full((7, 1), 2.5))
+    assert list(episode.states) == ["state"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("speed", "info has no 'speed' to record; it has map, mass, place"),
+        ("map", r"info\['map'\] has shape \(2, 2\), expected numbers \(n,\)"),
+    ],
+)
+def test_what_the_info_does_not_hold_cannot_be_recorded(tmp_path: Path, name: str, message: str):
+    with pytest.raises(RuntimeError, match=message):
+        main(config(tmp_path, hidden=(name,)))
 
 
 def test_stopped_run_goes_on_where_it_was(tmp_path: Path):

@@ -11,7 +11,12 @@ from accelerate import Accelerator
 
 from tests.chunk_worlds import pixel_world
 from tests.conftest import randomized
-from tests.training.test_train import SHAPE, config_for, write_moving_square
+from tests.training.test_train import (
+    SHAPE,
+    config_for,
+    world_of_other_frames,
+    write_moving_square,
+)
 from training.distill import DistillConfig, main, prepare
 from training.distillation import Walk, compare_readings, make_walk_batch
 from training.distillation_trainer import DistillationTrainer
@@ -230,9 +235,10 @@ def test_wrong_configs_are_refused(tmp_path, changes, message):
         distill_config(tmp_path, tmp_path, tmp_path, **changes)
 
 
-def test_other_worlds_are_refused(data, tmp_path, accelerator, tiny_world):
+def test_other_worlds_are_refused(data, tmp_path, accelerator):
+    other = world_of_other_frames(tmp_path / "other")
     with pytest.raises(ValueError, match="96 x 96, 2 action components"):
-        prepare(distill_config(tiny_world, data, tmp_path), accelerator)
+        prepare(distill_config(other, data, tmp_path), accelerator)
     chunk = tmp_path / "chunk"
     pixel_world().save_pretrained(chunk)
     with pytest.raises(ValueError, match="world of chunks of frames, expected a streaming one"):

@@ -29,6 +29,7 @@ def make_episode(episode_id: str = "000003", num_actions: int = 5) -> Episode:
         rewards=rng.uniform(size=num_actions),
         terminated=np.arange(num_actions) == num_actions - 1,
         states={"agent_pos": rng.uniform(0, 512, (num_actions + 1, 2))},
+        hidden={"block_pose": rng.uniform(0, 512, (num_actions + 1, 3))},
         seed=3,
         env_id="some:Env-v0",
         env_kwargs={"obs_type": "pixels"},
@@ -56,6 +57,7 @@ def test_episode_comes_back_exactly(root: Path):
         np.testing.assert_array_equal(getattr(read, name), getattr(written, name))
         assert getattr(read, name).dtype == getattr(written, name).dtype
     np.testing.assert_array_equal(read.states["agent_pos"], written.states["agent_pos"])
+    np.testing.assert_array_equal(read.hidden["block_pose"], written.hidden["block_pose"])
     for name in ("episode_id", "seed", "env_id", "env_kwargs", "policy", "fps"):
         assert getattr(read, name) == getattr(written, name)
 

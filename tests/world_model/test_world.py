@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from tests.conftest import TINY_CONFIG, make_starts, randomized
+from tests.conftest import TINY_CONFIG, make_starts, randomized, without_states
 from world_model import WorldModel
 from world_model.noise import counted_noise
 from world_model.streaming import StreamingDenoiser
@@ -32,8 +32,7 @@ def random_actions(*leading: int, seed: int = 0) -> torch.Tensor:
 @pytest.mark.parametrize("sees_states", [True, False])
 def test_stream_equals_masked_sequence_across_two_wraps(sees_states):
     generator = torch.Generator().manual_seed(0)
-    shape = dataclasses.replace(TINY_CONFIG.denoiser, sees_states=sees_states)
-    config = dataclasses.replace(TINY_CONFIG, denoiser=shape)
+    config = TINY_CONFIG if sees_states else without_states(TINY_CONFIG)
     denoiser = randomized(WorldModel.create(config)).denoiser
     assert isinstance(denoiser, StreamingDenoiser)
     latents = TINY_CONFIG.latent_shape

@@ -1,0 +1,214 @@
+"""The first phase of a world that sees states: what needs no picture, or one picture alone.
+
+Three small networks learn at once: the foresight (the next states from the control, several steps
+deep on its own guesses), the reader (the states off one picture) and the judge (reward and end
+from the states). They see a thousand times more of the data in a minute than the denoiser does,
+and stay as they are in the phases that follow.
+
+Dimensions: B clips, D depth in steps, S components of all states, A action.
+"""
+
+import time
+
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from training.clips import ClipStore
+from training.objective import UNSURE_SCALE, scaled_states
+from training.presets import TrainConfig, seconds
+from training.run_directory import STATES
+from world_model import StreamingWorld
+from world_model.conditioning import join_controls
+from world_model.frames import frames_to_pixels
+from world_model.noise import counted_index, counted_noise, counted_uniform
+
+# Clips, pictures and states a step.
+CLIPS, PICTURES, JUDGED = 512, 64, 1024
+# Steps on its own guesses at most: from one at first to these in the middle of the phase. Deep ones
+# from the start diverged on small data.
+DEPTH = 6
+# Learning rate; of a world that is trained on from, a quarter of it.
+RATE = 2e-3
+REPORT_EVERY = 20
+# Streams of the counted numbers of one step's samples.
+CLIP, UNSURE, SHARE, PICTURE, JUDGE = 21, 22, 23, 24, 25
+# Errors count in units of a twentieth of a state's half range, and linearly past a tenth of that.
+UNITS, LINEAR_FROM = 20.0, 0.1
+# A body moves whose pose changes by more than this within a step (a state's range is 2).
+MOVES, MOVES_WEIGHT = 1e-4, 0.05
+
+
+def prepare_states(
+    world: StreamingWorld, store: ClipStore, config: TrainConfig, accelerator: Accelerator
+) -> None:
+    """Train them once, by one process, and keep them beside the run for all and for a resume."""
+    modules = world.state_modules()
+    if not modules:
+        return
+    path = config.out / STATES
+    if accelerator.is_main_process and not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        train_states(world, store, config, accelerator)
+        temporary = path.with_suffix(".part")
+        save_file(
+            {
+                f"{name}.{key}": value.contiguous().cpu()
+                for name, module in modules.items()
+                for key, value in module.state_dict().items()
+            },
+            temporary,
+        )
+        temporary.replace(path)
+    accelerator.wait_for_everyone()
+    weights = load_file(path)
+    for name, module in modules.items():
+        prefix = f"{name}."
+        module.load_state_dict(
+            {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+        )
+
+
+def train_states(
+    world: StreamingWorld, store: ClipStore, config: TrainConfig, accelerator: Accelerator
+) -> None:
+    """Train in place: a share of the budget, or `max_steps` steps where steps are counted."""
+    scaled = scaled_states(world.config, store.states)
+    states = torch.cat([scaled[name] for name in world.config.tracked], dim=-1)  # (F, S)
+    actions = world.scale_actions(store.actions)
+    modules = world.state_modules().values()
+    parameters = [p for module in modules for p in module.requires_grad_(True).parameters()]
+    rate = RATE if config.init is None else RATE / 4
+    optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.0, betas=(0.9, 0.98))
+    budget = config.states_share * seconds(config.budget)
+    begin, step, fraction, shown = time.monotonic(), 0, 0.0, ""
+    bar = tqdm(
+        total=100, desc="states", disable=None, bar_format="{l_bar}{bar}| {elapsed} {postfix}"
+    )
+    while fraction < 1:
+        for group in optimizer.param_groups:
+            group["lr"] = (
+                rate * min(1.0, (step + 1) / 100) * max(0.02, min(1, 1.4 * (1 - fraction)))
+            )
+        with accelerator.autocast():
+            reader = reader_loss(world, store, states, config.seed, step)
+        losses = {
+            "foresight": foresight_loss(
+                world, store, states, actions, config.seed, step, depth=depth_at(fraction)
+            ),
+            "reader": reader,
+            "judge": judge_loss(world, store, states, config.seed, step),
+        }
+        torch.stack(list(losses.values())).sum().backward()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        step += 1
+        fraction = (
+            step / config.max_steps if config.max_steps else (time.monotonic() - begin) / budget
+        )
+        if step % REPORT_EVERY == 0 or fraction >= 1:  # each asks the device for its numbers
+            shown = ", ".join(f"{name} {loss.item():.4f}" for name, loss in losses.items())
+            bar.n = min(100.0, round(100 * fraction, 1))
+            bar.set_postfix_str(f"step {step} {shown}")
+    bar.close()
+    print(f"states: {step} steps; {shown}")
+
+
+def foresight_loss(
+    world: StreamingWorld,
+    store: ClipStore,
+    states: Tensor,
+    actions: Tensor,
+    seed: int,
+    step: int,
+    *,
+    depth: int = DEPTH,
+) -> Tensor:
+    """Mean error of guesses up to `depth` steps ahead, each from the guesses before it.
+
+    Args:
+        world: Whose foresight.
+        store: Where clips begin.
+        states: Of all frames, scaled, (F, S).
+        actions: That led to all frames, scaled, (F, A).
+        seed, step: Fix the clips.
+        depth: Steps.
+    """
+    samples, seeds = numbered(step, CLIPS, seed, states.device)
+    begins = store.clip_starts[counted_index(seeds, samples, len(store.clip_starts), stream=CLIP)]
+    index, valid, before = store.window(begins, depth + 1)
+    # Read off a picture they are not exact: neither are these.
+    unsure = UNSURE_SCALE * counted_uniform(seeds, samples, (1, 1), stream=SHARE)
+    noise = unsure * counted_noise(seeds, samples, (2, states.shape[1]), stream=UNSURE)
+    now = states[begins] + noise[:, 0]
+    earlier = torch.where((before == begins)[:, None], now, states[before] + noise[:, 1])
+    last = torch.where((before == begins)[:, None], torch.nan, actions[begins])
+    total = states.new_zeros(())
+    for t in range(1, depth + 1):
+        action = actions[index[:, t]]
+        controls = join_controls(action, last, now, earlier, world.config)
+        guess, moves = world.denoiser.foresight.guess(controls)
+        error = smooth_error(guess, states[index[:, t]]).mean(-1)
+        error = error + moves_error(world, moves, states[index[:, t]] - states[index[:, t - 1]])
+        total = total + (error * valid[:, t]).sum()
+        now, earlier, last = guess.clamp(-1, 1), now, action  # as in a rollout
+    return total / valid[:, 1:].sum().clamp(min=1)
+
+
+def moves_error(world: StreamingWorld, moves: Tensor, change: Tensor) -> Tensor:
+    """Error of the logits (B, P) of whether bodies move, where states changed by (B, S): (B,)."""
+    error = moves.new_zeros(len(moves))
+    for body, part in enumerate(world.denoiser.foresight.plane.poses):
+        moved = (change[:, part].abs() > MOVES).any(-1).to(moves.dtype)
+        error = error + F.binary_cross_entropy_with_logits(moves[:, body], moved, reduction="none")
+    return MOVES_WEIGHT * error
+
+
+def depth_at(fraction: float) -> int:
+    """How deep guesses go when a share of the phase is done."""
+    return 1 + min(DEPTH - 1, int(2 * fraction * DEPTH))
+
+
+def reader_loss(
+    world: StreamingWorld, store: ClipStore, states: Tensor, seed: int, step: int
+) -> Tensor:
+    """Mean error of states read off single pictures."""
+    assert world.reader is not None
+    samples, seeds = numbered(step, PICTURES, seed, states.device)
+    pick = counted_index(seeds, samples, len(states), stream=PICTURE)
+    with torch.no_grad():
+        latents = world.codec.encode(frames_to_pixels(store.frames[pick]))
+    return smooth_error(world.reader(latents), states[pick]).mean()
+
+
+def judge_loss(
+    world: StreamingWorld, store: ClipStore, states: Tensor, seed: int, step: int
+) -> Tensor:
+    """Mean error of reward and end as judged by the true states."""
+    config = world.config
+    if not config.reward_head:
+        return states.new_zeros(())
+    samples, seeds = numbered(step, JUDGED, seed, states.device)
+    pick = counted_index(seeds, samples, len(states), stream=JUDGE)
+    reward, end = world.head.judged(states[pick]).unbind(-1)
+    known = ~store.rewards[pick].isnan()
+    scale = 0.05 * (config.reward_high - config.reward_low)
+    wanted = torch.where(known, store.rewards[pick], 0.0)
+    loss = F.smooth_l1_loss(reward / scale, wanted / scale, reduction="none", beta=LINEAR_FROM)
+    ends = F.binary_cross_entropy_with_logits(end, store.ended[pick].float(), reduction="none")
+    return ((loss + 10 * ends) * known).sum() / known.sum().clamp(min=1)
+
+
+def smooth_error(guess: Tensor, wanted: Tensor) -> Tensor:
+    """Errors of scaled states, componentwise."""
+    return F.smooth_l1_loss(UNITS * guess, UNITS * wanted, reduction="none", beta=LINEAR_FROM)
+
+
+def numbered(step: int, count: int, seed: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Numbers of a step's samples, and the seed for each: int64 (count,)."""
+    samples = torch.arange(step * count, (step + 1) * count, device=device)
+    return samples, torch.full_like(samples, seed)
