@@ -10,7 +10,7 @@ import shlex
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -95,15 +95,17 @@ def program(command: str, threads: int) -> Iterator[Callable[[], None]]:
             )
 
     def step() -> None:
-        stdin.write("step\n")
-        stdin.flush()
+        with suppress(BrokenPipeError):  # it has ended: `listen` says so
+            stdin.write("step\n")
+            stdin.flush()
         listen(None)
 
     try:
         listen("ready")
         yield step
     finally:
-        stdin.close()
+        with suppress(BrokenPipeError):  # closing writes what was left
+            stdin.close()
         try:
             process.wait(timeout=10)
         except subprocess.TimeoutExpired:

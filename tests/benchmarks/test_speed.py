@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -118,11 +119,13 @@ def test_a_program_that_does_not_answer_is_refused(tmp_path, code, told):
         pass
 
 
-def test_a_program_that_dies_between_steps_is_refused(tmp_path):
+@pytest.mark.parametrize("pause", [0.0, 0.5])  # seconds, in which it may be gone already
+def test_a_program_that_dies_between_steps_is_refused(tmp_path, pause):
     script = tmp_path / "program.py"
     script.write_text("print('ready', flush=True); input(); print(1, flush=True)")
     with program(f"{sys.executable} {script}", threads=1) as step:
         step()
+        time.sleep(pause)
         with pytest.raises(ValueError, match="a line for each step"):
             step()
 
