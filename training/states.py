@@ -2,8 +2,8 @@
 
 Three small networks learn at once: the foresight (the next states from the control, several steps
 deep on its own guesses), the reader (the states off one picture) and the judge (reward and end
-from the states). They see a thousand times more of the data in a minute than the denoiser does,
-and stay as they are in the phases that follow.
+from the states). They are small and so see far more of the data in a minute than the denoiser
+does, and stay as they are in the phases that follow.
 
 Dimensions: B clips, D depth in steps, S components of all states, A action.
 """
