@@ -22,11 +22,10 @@ from torch import Tensor, nn
 
 from training.clips import Clips
 from world_model.codec import encode_clip
-from world_model.conditioning import join_controls
 from world_model.config import StreamingConfig
 from world_model.frames import frames_to_pixels
 from world_model.noise import counted_index, counted_noise
-from world_model.ring import Ring
+from world_model.ring import Places, Ring
 from world_model.sampler import sample_change, sampled_levels
 from world_model.streaming import StreamedPass
 from world_model.streaming_world import StreamingWorld
@@ -112,21 +111,22 @@ class DistillationObjective(nn.Module):
                 change_loss + (error.square().flatten(1).mean(1) * clips.valid[:, t]).sum()
             )
 
+            difference = compare_readings(student.read, teacher.read, world.config)
+            reading_loss = reading_loss + (difference * clips.valid[:, t]).sum()
+
             own = (t >= batch.own_from)[:, None, None, None]
             frame = torch.where(own, student.settled(change.detach()), batch.latents[:, t])
-            read = student.remember(frame)
-            with torch.no_grad():
-                wanted = teacher.remember(frame)
-            difference = compare_readings(read, wanted, world.config)
-            reading_loss = reading_loss + (difference * clips.valid[:, t]).sum()
+            student.remember(frame)
+            teacher.remember(frame)
         return DistillationLosses(change=change_loss, reading=READING_WEIGHT * reading_loss)
 
 
 class Walk:
     """A world that walks along clips: `StreamingWorld.advance` in two halves.
 
-    Between them another frame than its own can be put, and gradients flow through both. They do
-    not flow from one step into the ring of the next.
+    Between them another frame than its own can be put, so a frame is drawn in one call of the
+    network and remembered in one of its own. Gradients flow through the drawing and do not flow
+    from one step into the ring of the next.
     """
 
     def __init__(self, world: StreamingWorld, batch: WalkBatch):
@@ -136,30 +136,40 @@ class Walk:
         frames, actions = batch.clips.frames, batch.clips.actions
         seeds = torch.zeros_like(batch.own_from)  # a world's own noise is not used here
         self.state = world.start(frames[:, : batch.given], actions[:, 1 : batch.given], seeds)
-        self.acted = torch.ones_like(seeds, dtype=torch.bool)
-        self.levels = sampled_levels(self.sampler, world.device)[:, None].expand(-1, len(seeds))
+        levels = sampled_levels(self.sampler, world.device)[:, None, None]
+        self.levels = levels.expand(-1, len(seeds), 1)
 
     def draw(self, action: Tensor, noise: Tensor) -> Tensor:
-        """The change (B, C, h, w) to the next frame, what is in the dead zone too.
+        """The change (B, C, h, w) to the next frame, what is in the dead zone too; what the head
+        reads off it is in `read`.
 
         Args:
             action: (B, A), scaled to [-1, 1].
             noise: (B, C, h, w), of the sampler's deviation.
         """
-        state, denoiser = self.state, self.world.denoiser
-        past = state.past
-        controls = join_controls(
-            action, state.last_action, past[:, 1], past[:, 0], self.world.config
+        state, world = self.state, self.world
+        state.controls = world.next_controls(action, state.controls, state.acted, state.past)
+        state.acted = torch.ones_like(state.acted)
+        state.ring.advance()
+        ring = DifferentiableRing.over(state.ring)
+        controls, acted, previous = (
+            x[:, None] for x in (state.controls, state.acted, state.latents)
         )
-        state.last_action = action
-        self.ring = DifferentiableRing.over(state.ring)
-        told: list[StreamedPass] = denoiser.passes(self.levels, controls, self.acted, self.ring)
-        self.remembering = told[-1]
+        told: list[StreamedPass] = world.denoiser.passes(self.levels, controls, acted, ring)
+        self._remembering = told[-1]
+        tokens = state.latents
 
         def denoise(noisy: Tensor, step: int) -> Tensor:
-            return denoiser.stream(noisy, state.latents, told[step], self.ring)[0]
+            nonlocal tokens
+            change, tokens = world.denoiser.stream(noisy[:, None], previous, told[step], ring)
+            return change
 
-        return sample_change(denoise, noise, self.sampler)
+        change = sample_change(denoise, noise, self.sampler)
+        self.read = world.head(tokens.float(), told[0].told.guess)
+        if world.config.state_dim:
+            seen = world.head.state(self.read).detach().float()
+            state.past = torch.stack((state.past[:, 1], seen), dim=1)
+        return change
 
     def settled(self, change: Tensor) -> Tensor:
         """The frame that a drawn change makes, as a step of the world does."""
@@ -167,18 +177,13 @@ class Walk:
         change = F.softshrink(change, dead_zone) if dead_zone else change
         return self.world.codec.settle(self.state.latents + change)
 
-    def remember(self, latents: Tensor) -> dict[str, Tensor]:
-        """Take (B, C, h, w) as the frame that was drawn; what the head reads off it."""
-        state, world = self.state, self.world
-        change, told = latents - state.latents, self.remembering
-        tokens = world.denoiser.remember(change, state.latents, told, self.ring)
-        read = world.head(tokens.float(), told.told.guess)
-        state.ring.advance()
-        state.latents = latents
-        if world.config.state_dim:
-            seen = world.head.state(read).detach().float()
-            state.past = torch.stack((state.past[:, 1], seen), dim=1)
-        return read
+    @torch.no_grad()
+    def remember(self, latents: Tensor) -> None:
+        """Take (B, C, h, w) as the frame that was drawn."""
+        state, denoiser = self.state, self.world.denoiser
+        change, before = latents - state.latents, state.latents
+        denoiser.remember(change[:, None], before[:, None], self._remembering, state.ring)
+        state.before, state.latents = before, latents
 
 
 class DifferentiableRing(Ring):
@@ -189,12 +194,9 @@ class DifferentiableRing(Ring):
         """One that writes into the same memory; its present slot stays where it is now."""
         return cls(ring.keys, ring.values, ring.index.clone(), ring.filled)
 
-    def write(
-        self, layer: int, rows: Tensor, keys: Tensor, values: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def write(self, layer: int, at: Places, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """See `Ring.write`."""
-        at = (rows, self.index)
-        past_keys, past_values = super().write(layer, rows, keys.detach(), values.detach())
+        past_keys, past_values = super().write(layer, at, keys.detach(), values.detach())
         return (
             past_keys.index_put(at, keys.to(past_keys.dtype)),
             past_values.index_put(at, values.to(past_values.dtype)),

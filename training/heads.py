@@ -1,4 +1,4 @@
-"""The last phase: the head alone, on true frames and on those that the model makes itself."""
+"""The last phase: the head alone, behind recorded frames and behind the model's own."""
 
 import torch
 from accelerate import Accelerator
@@ -40,7 +40,7 @@ def train_head(
         clips = store.sample(config.seed, mine, config.clip_frames)
         batch = make_batch(world, clips, config.seed, mine, config.rollout_rounds)
         with accelerator.autocast():
-            tokens, guess = clean_tokens(trunk, batch)
+            tokens, guess = drawn_tokens(trunk, batch)
         losses = head_loss(head(tokens.float(), guess), batch, world.config)
         counted = read_frames(batch, world.config)
         loss = (losses * counted).sum() / counted.sum()
@@ -55,15 +55,14 @@ def train_head(
 
 
 @torch.no_grad()
-def clean_tokens(trunk: StreamingObjective, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Tokens (B, T, N, width) of clean frames, half of the clips true, half made by the model; and
-    the states that their controls let guess (B, T, S)."""
+def drawn_tokens(trunk: StreamingObjective, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Tokens (B, T, N, width) of the last pass that draws a frame, where a head reads in use; and
+    the states that their controls let guess (B, T, S). Frames before are recorded or the model's
+    own, by `batch.rounds`."""
     previous, controls = trunk.roll(batch)
-    ones, clean = torch.ones_like(batch.levels), torch.zeros_like(batch.levels)
-    change, _ = trunk.denoiser(batch.noise, previous, ones, controls, batch.acted)
-    made = trunk.settle(previous + change)
-    made[:, 0] = batch.latents[:, 0]
-    own = (torch.arange(len(made), device=made.device) % 2 == 1)[:, None, None, None, None]
-    latents = torch.where(own, made, batch.latents)
-    _, tokens = trunk.denoiser(latents - previous, previous, clean, controls, batch.acted)
+    levels = torch.full_like(batch.levels, 1 / trunk.config.sampler.num_steps)
+    levels[:, 0] = 0.0  # a start's first frame is given
+    level = levels[..., None, None, None]
+    noisy = (1 - level) * (batch.latents - previous) + level * batch.noise
+    _, tokens = trunk.denoiser(noisy, previous, levels, controls, batch.acted)
     return tokens, trunk.denoiser.foresight(controls)

@@ -8,6 +8,7 @@ and the picture is predicted with those.
 Dimensions: A action, S components of all states, U control, N places, R relative coordinates.
 """
 
+import functools
 import math
 
 import torch
@@ -111,12 +112,12 @@ class ControlAtPlace(nn.Module):
         control = self.control(features(known, self.frequencies))[..., None, :]
         added, scaled = control.chunk(2, dim=-1)
         place, scale = self.place(self.places).chunk(2, dim=-1)
-        hidden = added + place + scaled * scale
+        hidden = torch.addcmul(added + place, scaled, scale)
         if self.relative is not None:
             around = self._around(controls[..., self.first :], guess)
             hidden = hidden + self.relative(features(around, self.frequencies))
-        hidden = F.relu(hidden)  # a fifth of GELU's cost here
-        hidden = F.relu(self.between(hidden))
+        hidden = F.relu(hidden, inplace=True)  # a fifth of GELU's cost here
+        hidden = F.relu(self.between(hidden), inplace=True)
         return self.out(hidden) * acted[..., None, None]
 
     def _around(self, state: Tensor, guess: Tensor) -> Tensor:
@@ -142,11 +143,15 @@ def num_features(size: int, frequencies: int) -> int:
 
 def features(numbers: Tensor, frequencies: int) -> Tensor:
     """Numbers (..., n) in [-1, 1] beside their sines and cosines, half a turn and up in octaves."""
-    octaves = math.pi * 2.0 ** torch.arange(
-        -1, frequencies - 1, device=numbers.device, dtype=numbers.dtype
-    )
+    octaves = _octaves(frequencies, numbers.device, numbers.dtype)
     angles = (numbers[..., None] * octaves).flatten(-2)
     return torch.cat((numbers, angles.sin(), angles.cos()), dim=-1)
+
+
+@functools.cache
+def _octaves(frequencies: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Half a turn and up, doubled each time, in rad: (frequencies,)."""
+    return math.pi * 2.0 ** torch.arange(-1, frequencies - 1, device=device, dtype=dtype)
 
 
 def level_features(levels: Tensor, width: int) -> Tensor:

@@ -314,7 +314,7 @@ class StreamingConfig(WorldConfig):
 
     @property
     def evaluations_per_step(self) -> int:
-        return self.num_steps + 1  # the last writes the cache
+        return self.num_steps + 1  # one writes the cache, in the same call as the first pass
 
     @property
     def actions_at_once(self) -> int:

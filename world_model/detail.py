@@ -61,8 +61,8 @@ class Detail(nn.Module):
         )
         # Channels last, where convolutions are quicker.
         cells = torch.cat((pixels.to(told.dtype), told), dim=-1).permute(0, 3, 1, 2)
-        hidden = F.relu(self.first(cells.to(self.first.weight.dtype)))
-        hidden = F.relu(self.second(hidden))
+        hidden = F.relu(self.first(cells.to(self.first.weight.dtype)), inplace=True)
+        hidden = F.relu(self.second(hidden), inplace=True)
         return rearrange(
             self.last(hidden).permute(0, 2, 3, 1),
             "b r s (c i j) -> b c (r i) (s j)",

@@ -36,9 +36,10 @@ class Plane:
 
     def turned_to(self, pose: Tensor, steps: Tensor) -> Tensor:
         """Steps in the picture (..., 2) as seen from a body at `pose` (..., 4)."""
-        across, down = steps[..., 0], steps[..., 1] * self.aspect
-        cos, sin = pose[..., 2], pose[..., 3]
-        return torch.stack((cos * across + sin * down, cos * down - sin * across), dim=-1)
+        if self.aspect != 1:
+            steps = torch.stack((steps[..., 0], steps[..., 1] * self.aspect), dim=-1)
+        cos, sin = pose[..., 2:3], pose[..., 3:4]
+        return torch.addcmul(cos * steps, torch.cat((sin, -sin), dim=-1), steps.flip(-1))
 
     def turned_from(self, pose: Tensor, steps: Tensor) -> Tensor:
         """The inverse of `turned_to`."""

@@ -1,6 +1,7 @@
 """The cache of the past: a ring of keys and values with one write position per environment.
 
-Dimensions: L blocks, B environments, N tokens a frame, S slots, G heads, D width of a head.
+Dimensions: L blocks, B environments, T frames that go through the blocks together, N tokens a
+frame, S slots, G heads, D width of a head.
 """
 
 from dataclasses import dataclass
@@ -8,20 +9,24 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+# Rows of environments (B, 1) and slots (B, T), both int64.
+Places = tuple[Tensor, Tensor]
+
 
 @dataclass
 class Ring:
-    """Keys and values of the last S - 1 frames, and a slot for the present one.
+    """Keys and values of the newest frame, of the S - 2 before it, and a slot for the next.
 
-    The present frame writes slot `index` in every denoising pass; `advance` makes it past.
-    Positions are ages (0 the present), so nothing in the ring depends on an absolute step. What an
-    environment writes into one block lies in one piece, so that a write is one short copy.
+    The newest frame's slot is `index`, and what goes through the blocks with it, one frame ahead,
+    has the slot after; a frame may be written again and again, until `advance` makes the next one
+    the newest. Positions are ages (0 a frame's own), so nothing in the ring depends on an absolute
+    step.
     """
 
     keys: Tensor  # (L, B, S, N, G, D)
     values: Tensor  # (L, B, S, N, G, D)
-    index: Tensor  # int64 (B,): the slot of the present frame
-    filled: Tensor  # int64 (B,): how many past frames the ring holds, at most S - 1
+    index: Tensor  # int64 (B,): the slot of the newest frame
+    filled: Tensor  # int64 (B,): how many frames before that the ring holds, at most S - 2
 
     @classmethod
     def empty(cls, shape: tuple[int, int, int, int, int, int], like: Tensor) -> "Ring":
@@ -33,35 +38,41 @@ class Ring:
     def num_slots(self) -> int:
         return self.keys.shape[2]
 
-    def ages(self) -> Tensor:
-        """Age of each slot's frame, int64 (B, S); S where the slot is empty."""
-        slots = torch.arange(self.num_slots, device=self.index.device)
-        ages = (self.index[:, None] - slots) % self.num_slots
-        return torch.where(ages <= self.filled[:, None], ages, self.num_slots)
+    def places(self, num_frames: int) -> tuple[Places, Tensor]:
+        """Where the newest frame and those after it are, T in all.
 
-    def write(
-        self, layer: int, rows: Tensor, keys: Tensor, values: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Put the present frame's keys and values (B, N, G, D) into its slot of one block.
+        Returns:
+            Their places, and the age that each slot's frame has for each of them, int64 (B, T, S);
+            S - 1 where the slot is empty or the frame too old.
+        """
+        device, size = self.index.device, self.num_slots
+        ahead = torch.arange(num_frames, device=device)
+        slots = (self.index[:, None] + ahead) % size  # (B, T)
+        ages = (slots[..., None] - torch.arange(size, device=device)) % size
+        known = (self.filled[:, None] + ahead).clamp(max=size - 2)
+        ages = torch.where(ages <= known[..., None], ages, size - 1)
+        return (torch.arange(len(slots), device=device)[:, None], slots), ages
+
+    def write(self, layer: int, at: Places, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Put the keys and values (B, T, N, G, D) of frames into their slots of one block.
 
         Args:
             layer: Which block.
-            rows: int64 (B,): 0, 1, ..., the same for all blocks.
-            keys: (B, N, G, D)
-            values: (B, N, G, D)
+            at: Of `places`, the same for all blocks.
+            keys: (B, T, N, G, D)
+            values: (B, T, N, G, D)
 
         Returns:
             All keys and all values of that block, (B, S, N, G, D) each.
         """
-        at = (rows, self.index)
         self.keys[layer].index_put_(at, keys.to(self.keys.dtype))
         self.values[layer].index_put_(at, values.to(self.values.dtype))
         return self.keys[layer], self.values[layer]
 
     def advance(self) -> None:
-        """Make the present frame the newest of the past."""
+        """Make the next frame the newest."""
         self.index.add_(1).remainder_(self.num_slots)
-        self.filled.add_(1).clamp_(max=self.num_slots - 1)
+        self.filled.add_(1).clamp_(max=self.num_slots - 2)
 
     def select(self, rows: Tensor) -> "Ring":
         """A copy that holds environments `rows` (int64) only, in that order."""

@@ -29,7 +29,7 @@ from world_model.conditioning import Condition, ControlAtPlace
 from world_model.config import StreamingConfig
 from world_model.detail import Detail
 from world_model.foresight import Foresight
-from world_model.ring import Ring
+from world_model.ring import Places, Ring
 from world_model.streaming_block import Block, ModulatedNorm, Modulations, through
 
 
@@ -85,18 +85,20 @@ class StreamingDenoiser(nn.Module):
     def passes(
         self, levels: Tensor, controls: Tensor, acted: Tensor, ring: Ring
     ) -> list["StreamedPass"]:
-        """What several passes over the present frame are told, all but noise levels the same.
+        """What several passes over the same frames are told, all but noise levels the same.
+
+        The frames are the ring's newest, and with T = 2 also the one after it.
 
         Args:
-            levels: (P, B), the noise level of each pass.
-            controls: (B, U).
-            acted: bool (B,).
+            levels: (P, B, T), the noise levels of each pass.
+            controls: (B, T, U).
+            acted: bool (B, T).
             ring: Of the past, which may not advance between the passes.
         """
-        told = self._tell(levels, controls, acted)
-        ages = ring.ages()
-        # (G, B, S) -> (B, S, 1, G), beside scores (B, S, N, G)
-        biases = [block.bias(ages).permute(1, 2, 0)[:, :, None] for block in self._blocks()]
+        told = self._tell(levels, controls, acted, last=True)
+        at, ages = ring.places(levels.shape[2])
+        # (G, B, T, S) -> (B, T, S, 1, G), beside scores (B, T, S, N, G)
+        biases = [block.bias(ages).permute(1, 2, 3, 0)[..., None, :] for block in self._blocks()]
         blocks = [[part.unbind() for part in parts] for parts in told.blocks]
         final = [part.unbind() for part in told.final]
         return [
@@ -108,6 +110,7 @@ class StreamingDenoiser(nn.Module):
                     final=[part[index] for part in final],
                 ),
                 biases=biases,
+                at=at,
             )
             for index, level in enumerate(levels)
         ]
@@ -115,37 +118,37 @@ class StreamingDenoiser(nn.Module):
     def stream(
         self, noisy: Tensor, previous: Tensor, told: "StreamedPass", ring: Ring
     ) -> tuple[Tensor, Tensor]:
-        """The present frame of each environment, over the ring of its past.
+        """The newest frames of each environment, over the ring of their past.
 
-        Writes the ring's present slot.
+        Writes their slots. With T = 2 the last frame sees the one before it as it is in this pass.
 
         Args:
-            noisy: Noisy change (B, C, h, w).
-            previous: The frame before, (B, C, h, w).
+            noisy: Noisy changes (B, T, C, h, w).
+            previous: The frame before each, (B, T, C, h, w).
             told: One of `passes`.
             ring: Of the past.
 
         Returns:
-            Changes (B, C, h, w) and tokens (B, N, width).
+            Change (B, C, h, w) and tokens (B, N, width) of the last of them.
         """
         noisy = informative(noisy, told.levels)
-        tokens = self._through_ring(noisy, previous, told, ring)
-        return self._changes(tokens, noisy, previous, told.told), tokens
+        tokens = self._through_ring(noisy, previous, told, ring)[:, -1]
+        return self._changes(tokens, noisy[:, -1], previous[:, -1], told.told), tokens
 
     def remember(
         self, change: Tensor, previous: Tensor, told: "StreamedPass", ring: Ring
     ) -> Tensor:
-        """Write the ring's present slot for a frame whose change is known; its tokens alone."""
-        return self._through_ring(informative(change, told.levels), previous, told, ring)
+        """Write the slots of frames (B, T, ...) whose changes are known; the last one's tokens."""
+        noisy = informative(change, told.levels)
+        return self._through_ring(noisy, previous, told, ring)[:, -1]
 
     def _through_ring(
         self, noisy: Tensor, previous: Tensor, told: "StreamedPass", ring: Ring
     ) -> Tensor:
-        tokens = self._tokenize(noisy, previous, told.told)  # (B, N, width)
-        rows = torch.arange(len(tokens), device=tokens.device)
+        tokens = self._tokenize(noisy, previous, told.told)  # (B, T, N, width)
         parts = zip(self._blocks(), told.told.blocks, told.biases, strict=True)
         for layer, (block, modulations, bias) in enumerate(parts):
-            tokens = block.stream(tokens, modulations, bias, ring, layer, rows)
+            tokens = block.stream(tokens, modulations, bias, ring, layer, told.at)
         return tokens
 
     def empty_ring(self, num_envs: int) -> Ring:
@@ -155,7 +158,7 @@ class StreamingDenoiser(nn.Module):
             (
                 config.depth,
                 num_envs,
-                config.context + 1,
+                config.context + 2,
                 self.grid[0] * self.grid[1],
                 config.num_heads,
                 config.width // config.num_heads,
@@ -166,15 +169,25 @@ class StreamingDenoiser(nn.Module):
     def _blocks(self) -> list[Block]:
         return cast(list[Block], list(self.blocks))
 
-    def _tell(self, levels: Tensor, controls: Tensor, acted: Tensor) -> "Told":
-        """Levels (..., *), controls (*, U), acted (*): axes before * are levels' alone."""
+    def _tell(
+        self, levels: Tensor, controls: Tensor, acted: Tensor, *, last: bool = False
+    ) -> "Told":
+        """Levels (..., B, T), controls (B, T, U), acted (B, T): axes before B are levels' alone.
+
+        `last`: The last frame's change alone is wanted.
+        """
         condition = self.condition(levels, controls, acted)
         guess = self.foresight(controls)
+        at_place = self.position + self.control_at_place(controls, guess, acted)
+        blocks = [block.modulations(condition) for block in self._blocks()]
+        if last:
+            condition, controls = condition[..., -1, :], controls[:, -1]
+            guess, acted = guess[:, -1], acted[:, -1]
         return Told(
             guess=guess,
-            at_place=self.position + self.control_at_place(controls, guess, acted),
+            at_place=at_place,
             at_cell=self.detail.control_at_cell(controls, guess, acted),
-            blocks=[block.modulations(condition) for block in self._blocks()],
+            blocks=blocks,
             final=self.final.modulations(condition),
         )
 
@@ -218,13 +231,15 @@ class Told:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StreamedPass:
-    """What one pass over the present frame is told; made by `StreamingDenoiser.passes`."""
+    """What one pass over the newest frames is told; made by `StreamingDenoiser.passes`."""
 
     levels: Tensor
-    """(B,)"""
+    """(B, T)"""
     told: Told
     biases: list[Tensor]
-    """What each block adds to its scores in time, (B, S, 1, G)."""
+    """What each block adds to its scores in time, (B, T, S, 1, G)."""
+    at: Places
+    """Where the frames are in the ring."""
 
 
 def informative(noisy: Tensor, levels: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from world_model.config import DenoiserConfig
-from world_model.ring import Ring
+from world_model.ring import Places, Ring
 
 # Shift, 1 + scale and, in blocks, gate of one norm after the other, each (..., 1, width).
 Modulations = list[Tensor]
@@ -89,17 +89,17 @@ class Block(nn.Module):
         bias: Tensor,
         ring: Ring,
         layer: int,
-        rows: Tensor,
+        at: Places,
     ) -> Tensor:
-        """One frame: tokens (B, N, width), bias (B, S, 1, G) of the ring's slots, rows 0 to B."""
+        """The ring's newest frames: tokens (B, T, N, width), bias (B, T, S, 1, G) of its slots."""
         tokens = self._attend_space(tokens, *modulations[:3])
         shift, scale, gate = modulations[3:6]
         query, key, value = self._heads(through(self.time_in, modulate(tokens, shift, scale)))
-        keys, values = ring.write(layer, rows, key, value)  # (B, S, N, G, D)
-        # One query each: sums of products beat batched matrix products of such small size by far.
-        scores = (keys * query[:, None]).sum(-1)  # (B, S, N, G)
-        weights = torch.add(bias, scores, alpha=query.shape[-1] ** -0.5).softmax(dim=1)
-        mixed = (weights[..., None] * values).sum(1)  # (B, N, G, D)
+        keys, values = ring.write(layer, at, key, value)  # (B, S, N, G, D)
+        # Few queries: sums of products beat batched matrix products of such small size by far.
+        scores = (keys[:, None] * query[:, :, None]).sum(-1)  # (B, T, S, N, G)
+        weights = torch.add(bias, scores, alpha=query.shape[-1] ** -0.5).softmax(dim=2)
+        mixed = (weights[..., None] * values[:, None]).sum(2)  # (B, T, N, G, D)
         tokens = torch.addcmul(tokens, gate, through(self.time_out, mixed.flatten(-2)))
         return self._mlp(tokens, *modulations[6:])
 
@@ -123,10 +123,10 @@ class Block(nn.Module):
 
     def _attend_space(self, tokens: Tensor, shift: Tensor, scale: Tensor, gate: Tensor) -> Tensor:
         query, key, value = self._heads(through(self.space_in, modulate(tokens, shift, scale)))
-        mixed = F.scaled_dot_product_attention(
-            query.transpose(-2, -3), key.transpose(-2, -3), value.transpose(-2, -3)
-        )
-        mixed = mixed.transpose(-2, -3).flatten(-2)
+        # (B, T, N, G, D) -> (B * T, G, N, D)
+        query, key, value = (x.flatten(0, 1).transpose(1, 2) for x in (query, key, value))
+        mixed = F.scaled_dot_product_attention(query, key, value).transpose(1, 2)
+        mixed = mixed.reshape(tokens.shape)
         return torch.addcmul(tokens, gate, through(self.space_out, mixed))
 
     def _mlp(self, tokens: Tensor, shift: Tensor, scale: Tensor, gate: Tensor) -> Tensor:

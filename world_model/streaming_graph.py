@@ -14,7 +14,9 @@ from typing import Any
 from torch import Tensor
 
 from world_model.graph import CapturedFunction
-from world_model.streaming_world import StreamingState
+from world_model.streaming_world import REMEMBERED, StreamingState
+
+NAMES = ("latents", "seeds", "steps", *REMEMBERED)
 
 Predict = Callable[..., dict[str, Tensor]]
 
@@ -102,12 +104,11 @@ class _Lodging:
 def state_tensors(state: StreamingState) -> dict[str, Tensor]:
     """All that a step reads and overwrites."""
     ring = {name: getattr(state.ring, name) for name in ("keys", "values", "index", "filled")}
-    names = ("latents", "seeds", "steps", "past", "last_action")
-    return ring | {name: getattr(state, name) for name in names}
+    return ring | {name: getattr(state, name) for name in NAMES}
 
 
 def _share(state: StreamingState, other: StreamingState) -> None:
     """Let `state` have the tensors of `other`, but for what it shows."""
     state.ring = other.ring
-    for name in ("latents", "seeds", "steps", "past", "last_action"):
+    for name in NAMES:
         setattr(state, name, getattr(other, name))

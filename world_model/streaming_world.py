@@ -30,16 +30,23 @@ from world_model.starts import Starts
 from world_model.streaming import StreamedPass, StreamingDenoiser, half_precision
 from world_model.world import Precision, RolloutOutput, StepOutput, WorldModel, WorldState
 
+# What a state holds of the past besides its ring: tensors that begin with (B,).
+REMEMBERED = ("before", "controls", "acted", "past")
+
 
 @dataclass(eq=False)
 class StreamingState(WorldState):
     """A state with the keys and values of its past frames."""
 
     ring: Ring
+    before: Tensor
+    """The frame before the newest, (B, C, h, w); an episode's first has itself."""
+    controls: Tensor
+    """What led from that to the newest, (B, U): see `conditioning.join_controls`."""
+    acted: Tensor
+    """Whether anything did, bool (B,)."""
     past: Tensor
     """States of the last two frames, the older first, scaled to [-1, 1], float32 (B, 2, S)."""
-    last_action: Tensor
-    """The action that led to the newest frame, scaled to [-1, 1], (B, A); NaN where none did."""
 
     def select(self, rows: Sequence[int] | Tensor) -> "StreamingState":
         """See `WorldState.select`."""
@@ -49,8 +56,7 @@ class StreamingState(WorldState):
         return replace(
             selected,
             ring=self.ring.select(rows),
-            past=self.past[rows],
-            last_action=self.last_action[rows],
+            **{name: getattr(self, name)[rows] for name in REMEMBERED},
         )
 
     def clone(self) -> "StreamingState":
@@ -62,8 +68,8 @@ class StreamingState(WorldState):
         rows = self.rows(rows)
         super().put(rows, other)
         self.ring.put(rows, other.ring)
-        self.past[rows] = other.past
-        self.last_action[rows] = other.last_action
+        for name in REMEMBERED:
+            getattr(self, name)[rows] = getattr(other, name)
 
 
 class StreamingWorld(WorldModel):
@@ -106,34 +112,32 @@ class StreamingWorld(WorldModel):
         actions: np.ndarray | Tensor,
         seeds: Sequence[int] | np.ndarray | Tensor,
     ) -> StreamingState:
-        """See `WorldModel.start`; the whole clip goes into the ring."""
+        """See `WorldModel.start`; the whole clip goes through the network, frame by frame."""
         frames, actions, seeds = self._check_clips(frames, actions, seeds)
         num_envs, num_frames = frames.shape[:2]
         latents = encode_clip(self.codec, frames_to_pixels(frames))
         actions = self.scale_actions(actions)
         ring = self.denoiser.empty_ring(num_envs)
-        clean = latents.new_zeros(1, num_envs)
-        previous = latents[:, 0]
+        before = latents[:, 0]
         past = latents.new_zeros(num_envs, 2, self.config.state_dim)
         controls = latents.new_zeros(num_envs, self.config.control_dim)
         acted = torch.zeros(num_envs, dtype=torch.bool, device=self.device)
-        [told] = self._network().passes(clean, controls, acted, ring)
-        given = self._given(previous)
-        read = self._remember(previous, previous, told, ring, given)
+        read = self._look(latents[:, 0], before, controls, acted, ring)
         past = self._pass(self._pass(past, read), read)  # before the first frame, nothing moved
-        last_action = actions.new_full((num_envs, self.config.action_dim), torch.nan)
         for t in range(1, num_frames):
-            controls = self._controls(actions[:, t - 1], last_action, past)
-            [told] = self._network().passes(clean, controls, ~acted, ring)
-            given = self._given(latents[:, t])
-            read = self._remember(latents[:, t], previous, told, ring, given)
-            previous, past = latents[:, t], self._pass(past, read)
-            last_action = actions[:, t - 1]
+            before = latents[:, t - 1]
+            controls = self.next_controls(actions[:, t - 1], controls, acted, past)
+            acted = torch.ones_like(acted)
+            ring.advance()
+            read = self._look(latents[:, t], before, controls, acted, ring)
+            past = self._pass(past, read)
         return StreamingState(
-            latents=previous.clone(),
+            latents=latents[:, -1].clone(),
             ring=ring,
+            before=before.clone(),
+            controls=controls,
+            acted=acted,
             past=past,
-            last_action=last_action.clone(),
             seeds=seeds,
             steps=torch.zeros_like(seeds),
             output=self._output(self._shown(frames[:, -1].clone(), read)),
@@ -183,39 +187,63 @@ class StreamingWorld(WorldModel):
         return self._shown(frame, read)
 
     def advance(self, state: StreamingState, action: Tensor) -> dict[str, Tensor]:
-        """One step in latents, in place: denoise the next frame, remember it.
+        """One step in latents, in place: denoise the next frame.
+
+        The newest frame, which is clean, and the one to draw go through the network together: each
+        block writes the newest's keys and values before the other looks for them. So the weights
+        are read once and not twice.
 
         Args:
             state: B environments; its tensors are overwritten, none is replaced.
             action: (B, A), in the environment's own units.
 
         Returns:
-            What the head reads off the new frame.
+            What the head reads off the tokens that drew the new frame.
         """
         sampler, network, ring = self.config.sampler, self._network(), state.ring
         action = self.scale_actions(action)
-        previous = state.latents
-        controls = self._controls(action, state.last_action, state.past)
-        acted = torch.ones(len(state), dtype=torch.bool, device=self.device)
-        levels = sampled_levels(sampler, self.device)[:, None].expand(-1, len(state))
-        *denoising, remembering = network.passes(levels, controls, acted, ring)
+        controls = self.next_controls(action, state.controls, state.acted, state.past)
+        controls = torch.stack((state.controls, controls), dim=1)  # (B, 2, U)
+        acted = torch.stack((state.acted, torch.ones_like(state.acted)), dim=1)
+        previous = torch.stack((state.before, state.latents), dim=1)
+        levels = sampled_levels(sampler, self.device)[:-1, None, None].expand(-1, len(state), 1)
+        both = torch.cat((torch.zeros_like(levels[:1]), levels[:1]), dim=2)  # (1, B, 2)
+        [first] = network.passes(both, controls, acted, ring)
+        further: list[StreamedPass] = []
+        tokens = state.latents
 
         def denoise(noisy: Tensor, step: int) -> Tensor:
-            return network.stream(noisy, previous, denoising[step], ring)[0]
+            nonlocal further, tokens
+            if step > 0:
+                told = further[step - 1]
+                change, tokens = network.stream(noisy[:, None], previous[:, 1:], told, ring)
+                return change
+            noisy = torch.stack((state.latents - state.before, noisy), dim=1)
+            change, tokens = network.stream(noisy, previous, first, ring)
+            ring.advance()
+            if len(levels) > 1:
+                further = network.passes(levels[1:], controls[:, 1:], acted[:, 1:], ring)
+            return change
 
-        noise = counted_noise(state.seeds, state.steps, self.config.latent_shape)
-        change = sample_change(denoise, sampler.noise_scale * noise, sampler)
-        latents = self.codec.settle(previous + change)
-        read = self._remember(latents, previous, remembering, ring)
-        state.latents.copy_(latents)
+        change = sample_change(denoise, self._noise(state), sampler)
+        read = self.head(tokens, first.told.guess)
+        state.before.copy_(state.latents)
+        state.latents.copy_(self.codec.settle(state.latents + change))
+        state.controls.copy_(controls[:, 1])
+        state.acted.fill_(True)
         state.past.copy_(self._pass(state.past, read))
-        state.last_action.copy_(action)
         state.steps.add_(1)
         return read
 
     def scale_actions(self, actions: Tensor) -> Tensor:
         """Actions (..., A) from the environment's units to [-1, 1]."""
         return (actions.to(self.device) - self.action_middle) / self.action_half
+
+    def next_controls(self, actions: Tensor, before: Tensor, acted: Tensor, past: Tensor) -> Tensor:
+        """Controls (B, U) of actions (B, A) after those `before` (B, U), where these `acted`."""
+        last = before[:, : self.config.action_dim]
+        last = torch.where(acted[:, None], last, torch.nan)
+        return join_controls(actions, last, past[:, 1], past[:, 0], self.config)
 
     def state_modules(self) -> dict[str, nn.Module]:
         """What predicts states without a picture or reads them off one, by name; nothing in a world
@@ -261,33 +289,38 @@ class StreamingWorld(WorldModel):
         self._forget()
         return super()._apply(fn, recurse)
 
-    def _controls(self, actions: Tensor, last_actions: Tensor, past: Tensor) -> Tensor:
-        return join_controls(actions, last_actions, past[:, 1], past[:, 0], self.config)
-
     def _pass(self, past: Tensor, read: dict[str, Tensor]) -> Tensor:
         """States of the last two frames (B, 2, S), one frame on."""
         if not self.config.state_dim:
             return past
         return torch.stack((past[:, 1], self.head.state(read)), dim=1)
 
-    def _given(self, latents: Tensor) -> Tensor | None:
-        """States (B, S) read off a given picture; None in a world that does not see states."""
-        return None if self.reader is None else self.reader(latents)
+    def _noise(self, state: StreamingState) -> Tensor:
+        """What a step's sampling starts from, (B, C, h, w).
 
-    def _remember(
-        self,
-        latents: Tensor,
-        previous: Tensor,
-        told: StreamedPass,
-        ring: Ring,
-        given: Tensor | None = None,
+        In one pass none of it gets in (`streaming.informative`), so none is computed.
+        """
+        sampler = self.config.sampler
+        if sampler.num_steps == 1:
+            return torch.zeros_like(state.latents)
+        noise = counted_noise(state.seeds, state.steps, self.config.latent_shape)
+        return sampler.noise_scale * noise
+
+    def _look(
+        self, latents: Tensor, before: Tensor, controls: Tensor, acted: Tensor, ring: Ring
     ) -> dict[str, Tensor]:
-        """Write a clean frame into the ring; what the head reads off it, `given` its states."""
-        tokens = self._network().remember(latents - previous, previous, told, ring)
-        ring.advance()
-        if given is None:
+        """Write a given frame (B, C, h, w) as the ring's newest; what is read off it.
+
+        A world that sees states has a reader for them; else the head reads the tokens.
+        """
+        network = self._network()
+        controls, acted, before = controls[:, None], acted[:, None], before[:, None]
+        clean = controls.new_zeros(1, *acted.shape)
+        [told] = network.passes(clean, controls, acted, ring)
+        tokens = network.remember(latents[:, None] - before, before, told, ring)
+        if self.reader is None:
             return self.head(tokens, told.told.guess)
-        return self.head(tokens, given, certain=True)
+        return self.head(tokens, self.reader(latents), certain=True)
 
     def _shown(self, frame: Tensor | None, read: dict[str, Tensor]) -> dict[str, Tensor]:
         """What a step hands out, as `predict` says."""

@@ -19,7 +19,7 @@ from benchmarks.turns import program, ratio, time_in_turns
 from benchmarks.work import count_work
 from tests.conftest import TINY_CONFIG, make_starts
 from world_model import WorldModel
-from world_model.streaming_world import StreamingState
+from world_model.streaming_world import REMEMBERED, StreamingState
 
 POLITE = """
 import sys
@@ -143,7 +143,7 @@ def test_a_longer_past_takes_more_memory():
     one, four = time_contexts(world, (1, 4), turns=2, seed=0)
     assert (one["context"], four["context"]) == (1, 4)
     assert one["ratio"] == 1.0
-    cache = {c: 2 * 4 * 2 * 16 * 32 * (c + 1) for c in (1, 4)}  # two of float32 (L, N, width, S)
+    cache = {c: 2 * 4 * 2 * 16 * 32 * (c + 2) for c in (1, 4)}  # two of float32 (L, N, width, S)
     assert four["state_bytes"] - one["state_bytes"] == cache[4] - cache[1]
 
 
@@ -152,7 +152,8 @@ def test_state_bytes_count_every_tensor(tiny_world):
     start = world.starts[0]
     state = world.start(start.frames[None], start.actions[None], [0])
     assert isinstance(state, StreamingState)
-    expected = [state.latents, state.seeds, state.steps, state.past, state.last_action]
+    expected = [state.latents, state.seeds, state.steps]
+    expected += [getattr(state, name) for name in REMEMBERED]
     expected += vars(state.ring).values()
     out = state.output
     expected += [out.frame, out.reward, out.terminated, *out.states.values()]

@@ -24,6 +24,7 @@ from training.run_directory import STATE
 from training.train import prepare as prepare_training
 from world_model import StreamingConfig, StreamingWorld, WorldModel
 from world_model.noise import counted_noise
+from world_model.streaming_world import REMEMBERED
 
 
 @pytest.fixture(scope="module")
@@ -131,13 +132,18 @@ def test_a_walk_is_the_world_stepping(world, data, tmp_path, accelerator):
         for t in (4, 5, 6):
             noise = counted_noise(seeds, state.steps, student.config.latent_shape)
             change = walk.draw(actions[:, t], student.config.sampler.noise_scale * noise)
-            mine = walk.remember(walk.settled(change))
+            walk.remember(walk.settled(change))
             theirs = student.advance(state, clips.actions[:, t])
             torch.testing.assert_close(walk.state.latents, state.latents)
             for name, values in theirs.items():
-                torch.testing.assert_close(mine[name], values)
-    torch.testing.assert_close(walk.state.ring.keys, state.ring.keys)
+                torch.testing.assert_close(walk.read[name], values)
+    # The world remembers a frame with its next step: all but the newest slot are equal by now.
+    newest = state.ring.index[:, None] == torch.arange(state.ring.num_slots)
+    past = ~newest[None, :, :, None, None, None]
+    torch.testing.assert_close(walk.state.ring.keys * past, state.ring.keys * past)
     assert torch.equal(walk.state.ring.index, state.ring.index)
+    for name in REMEMBERED:
+        torch.testing.assert_close(getattr(walk.state, name), getattr(state, name))
 
 
 def test_noise_and_depth_do_not_depend_on_the_batch(world, data, tmp_path, accelerator):

@@ -47,10 +47,35 @@ def test_stream_equals_masked_sequence_across_two_wraps(sees_states):
         ring = denoiser.empty_ring(SHAPE[0])
         for t in range(SHAPE[1]):
             # A first pass at another noise level leaves no trace, as denoising does.
-            both = torch.stack((levels[:, t] / 2, levels[:, t]))
-            first, second = denoiser.passes(both, controls[:, t], acted[:, t], ring)
-            denoiser.stream(noisy[:, t] + 1, previous[:, t], first, ring)
-            change, tokens = denoiser.stream(noisy[:, t], previous[:, t], second, ring)
+            now = slice(t, t + 1)
+            both = torch.stack((levels[:, now] / 2, levels[:, now]))
+            first, second = denoiser.passes(both, controls[:, now], acted[:, now], ring)
+            denoiser.stream(noisy[:, now] + 1, previous[:, now], first, ring)
+            change, tokens = denoiser.stream(noisy[:, now], previous[:, now], second, ring)
+            ring.advance()
+            torch.testing.assert_close(change, whole[:, t], rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(tokens, whole_tokens[:, t], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("sees_states", [True, False])
+def test_two_frames_a_pass_equal_the_masked_sequence(sees_states):
+    """As a step goes: each frame once as the one to draw, then, with the next, as the newest."""
+    generator = torch.Generator().manual_seed(0)
+    config = TINY_CONFIG if sees_states else without_states(TINY_CONFIG)
+    denoiser = randomized(WorldModel.create(config)).denoiser
+    assert isinstance(denoiser, StreamingDenoiser)
+    noisy, previous = torch.randn(2, *SHAPE, *TINY_CONFIG.latent_shape, generator=generator)
+    levels = torch.rand(SHAPE, generator=generator)
+    controls = 2 * torch.rand(*SHAPE, config.control_dim, generator=generator) - 1
+    acted = torch.ones(SHAPE, dtype=torch.bool)
+    acted[:, 0] = False
+    with torch.no_grad():
+        whole, whole_tokens = denoiser(noisy, previous, levels, controls, acted)
+        ring = denoiser.empty_ring(SHAPE[0])
+        for t in range(1, SHAPE[1]):
+            two = slice(t - 1, t + 1)
+            [told] = denoiser.passes(levels[None, :, two], controls[:, two], acted[:, two], ring)
+            change, tokens = denoiser.stream(noisy[:, two], previous[:, two], told, ring)
             ring.advance()
             torch.testing.assert_close(change, whole[:, t], rtol=1e-4, atol=1e-5)
             torch.testing.assert_close(tokens, whole_tokens[:, t], rtol=1e-4, atol=1e-5)
