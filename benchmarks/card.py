@@ -184,13 +184,19 @@ def _training(train: dict[str, Any] | None) -> str:
     config, trained = train["config"], train["trained"]
     source = f" of `{config['collect_env']}`" if config.get("collect_env") else ""
     policy = f" by `{config['collect_policy']}`" if config.get("collect_env") else ""
+    before = "".join(
+        f" Before that: {run['trained']['step']:,} steps on {run['trained']['frames']:,} frames in "
+        f"{run['trained']['elapsed'] / 60:.0f} minutes, on {run['hardware']}, {run['date']}."
+        for run in reversed(train.get("before", []))
+    )
+    note = f" {train['note']}" if "note" in train else ""
     return (
         f"{train['episodes']:,} episodes ({train['frames']:,} frames){source}{policy}; trained for "
         f"{trained['step']:,} steps on {trained['frames']:,} frames in "
         f"{trained['elapsed'] / 60:.0f} minutes ({train['frames_per_second']:.0f} frames/s, "
         f"{train['processes']} process(es)) on {train['hardware']}, preset "
         f"`{config['preset']}`, seed {config['seed']}, torch {train['versions']['torch']}, "
-        f"{train['date']}. The whole config is in `train.json`."
+        f"{train['date']}.{before}{note} The whole config is in `train.json`."
     )
 
 

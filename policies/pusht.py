@@ -214,6 +214,51 @@ class Play:
         return walk(at, self._rng.uniform(20, 492, 2), self._rng.uniform(8, 60))
 
 
+class Walls(Play):
+    """Presses the block into walls and corners, at all speeds; rams; targets that are held.
+
+    The simulator's walls give way to a disc that is pressed on, and long episodes get there.
+    """
+
+    kind = "walls"
+    # Shares of pushes to a wall, rams, targets held, pushes, ways through the block and rests.
+    SHARES = (0.25, 0.2, 0.25, 0.15, 0.1, 0.05)
+
+    def __init__(self, env: gym.Env, seed: int):
+        super().__init__(env, seed)
+        self._rng = np.random.default_rng([seed, 5])
+        self._moves = (
+            self._to_wall,
+            self._ram,
+            self._held,
+            self._push,
+            self._through,
+            self._rest,
+        )
+        self.max_steps = 300
+
+    def _to_wall(self, at: np.ndarray, block: Pose) -> list[np.ndarray]:
+        middle = block.to_world(np.array([(0.0, 45.0)]))[0] + self._rng.normal(0, 15, 2)
+        slant = self._rng.uniform(-0.7, 0.7)
+        along = np.eye(2)[self._rng.integers(2)] * self._rng.choice((-1, 1))
+        direction = rotation(slant) @ along
+        start = np.clip(middle - 90 * direction, LOW, HIGH)
+        targets = []
+        for corner in self._roads.route(block, at, start) or [start]:
+            targets += walk(at, corner, 40)
+            at = corner
+        end = np.clip(middle + 512 * direction, 0, 512)
+        return targets + walk(start, end, self._rng.uniform(6, 40))
+
+    def _ram(self, at: np.ndarray, block: Pose) -> list[np.ndarray]:
+        aim = block.to_world(np.array([(0.0, 45.0)]))[0] + self._rng.normal(0, 30, 2)
+        end = at + (aim - at) * self._rng.uniform(1.0, 2.5)
+        return [end] * int(self._rng.integers(2, 12))
+
+    def _held(self, at: np.ndarray, block: Pose) -> list[np.ndarray]:
+        return [self._rng.uniform(0, 512, 2)] * int(self._rng.integers(1, 12))
+
+
 class Uniform:
     """Uniform random targets, each held for a random number of steps."""
 
@@ -236,10 +281,16 @@ class Uniform:
 
 
 def mixture(env: gym.Env, seed: int):
-    """One of the four kinds, drawn from the seed: what a world is trained on."""
+    """One of the first four kinds, drawn from the seed."""
     kinds = (Expert, NoisyExpert, Play, Uniform)
     index = np.random.default_rng([seed, 0]).choice(len(kinds), p=(0.4, 0.2, 0.25, 0.15))
     return kinds[index](env, seed)
+
+
+def full_mixture(env: gym.Env, seed: int):
+    """A quarter of the episodes at the walls, the others of `mixture`: to train a world on."""
+    at_walls = np.random.default_rng([seed, 6]).uniform() < 0.25
+    return Walls(env, seed) if at_walls else mixture(env, seed)
 
 
 def heldout(env: gym.Env, seed: int):
@@ -248,4 +299,4 @@ def heldout(env: gym.Env, seed: int):
     return Expert(env, seed) if seed % 2 == 0 else others[seed // 2 % 3](env, seed)
 
 
-expert, noisy_expert, play, uniform = Expert, NoisyExpert, Play, Uniform
+expert, noisy_expert, play, uniform, walls = Expert, NoisyExpert, Play, Uniform, Walls

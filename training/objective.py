@@ -24,9 +24,11 @@ from world_model.noise import counted_index, counted_noise, counted_uniform
 from world_model.streaming_world import StreamingWorld
 
 # Streams of the counted numbers of one sample; 0 picks its clip (training/clips.py).
-NOISE, LEVELS, ROUNDS, UNSURE, SMEAR = 1, 2, 3, 4, 5
+NOISE, LEVELS, ROUNDS, UNSURE, SMEAR, HAZE = 1, 2, 3, 4, 5, 6
 # Most cells by which traces are displaced.
 ASIDE = 6
+# Largest deviation of a haze (frames are in [-1, 1]).
+HAZE_SCALE = 0.12
 # Largest deviation of the states that a prediction is given, whose range is [-1, 1].
 UNSURE_SCALE = 0.004
 
@@ -46,26 +48,30 @@ class Losses:
 class StreamingObjective(nn.Module):
     """Loss of a batch of clips; `forward` is what data-parallel training wraps."""
 
-    def __init__(self, world: StreamingWorld, head_weight: float = 0.02):
+    def __init__(
+        self, world: StreamingWorld, *, head_weight: float = 0.02, edge_weight: float = 0.0
+    ):
         super().__init__()
         self.denoiser, self.head = world.denoiser, world.head
         for module in world.state_modules().values():  # they have had their phase (states.py)
             module.requires_grad_(False)
         self.config = world.config
         self.settle = world.codec.settle
-        self.head_weight = head_weight
+        self.head_weight, self.edge_weight = head_weight, edge_weight
 
     def forward(self, batch: "Batch") -> Losses:
         """Summed losses of the frames of one batch."""
         latents, valid = batch.latents, batch.supervised
         previous, controls = self.roll(batch)
+        seen = latents
         if batch.smear is not None:
-            previous = batch.smear(previous, batch.latents)
+            previous = batch.smear(previous, latents)
+            seen = latents + batch.smear.haze
         levels = batch.levels[..., None, None, None]
         change = latents - previous
-        noisy = (1 - levels) * change + levels * batch.noise
+        noisy = (1 - levels) * (seen - previous) + levels * batch.noise
         predicted, tokens = self.denoiser(noisy, previous, batch.levels, controls, batch.acted)
-        error = (predicted.float() - change).square().flatten(2).mean(-1)  # (B, T)
+        error = squared_error(predicted.float() - change, self.edge_weight)  # (B, T)
         guess = self.denoiser.foresight(controls)
         read = self.head(tokens.float(), guess)
         head = head_loss(read, batch, self.config)
@@ -104,6 +110,17 @@ class StreamingObjective(nn.Module):
             (batch.actions[:, :1], batch.action_before[:, None], batch.actions[:, 1:-1]), dim=1
         )
         return join_controls(batch.actions, last_actions, last, earlier, self.config)
+
+
+def squared_error(error: Tensor, edge_weight: float) -> Tensor:
+    """Mean square of errors (B, T, C, h, w) and, weighted, of their differences between neighbours,
+    where a soft edge differs most from a sharp one (as gradient difference losses do: Mathieu et
+    al., arXiv 1511.05440): (B, T)."""
+    total = error.square().flatten(2).mean(-1)
+    if edge_weight:
+        for axis in (-2, -1):
+            total = total + edge_weight * error.diff(dim=axis).square().flatten(2).mean(-1)
+    return total
 
 
 def before(latents: Tensor, first: Tensor | None = None) -> Tensor:
@@ -212,7 +229,7 @@ def scaled_states(config: StreamingConfig, states: dict[str, Tensor]) -> dict[st
 @dataclass(frozen=True, eq=False)
 class Smear:
     """Damage of the kind that long rollouts do to a frame: traces of other moments and of things a
-    little aside, speckle.
+    little aside, speckle; and, to all that is seen of a clip alike, a haze.
 
     It is cheaper than rollouts of that length. The frame to predict stays the true one, so the
     model learns to clean up after itself (as noise on the past does: GameNGen, arXiv 2408.14837,
@@ -223,6 +240,7 @@ class Smear:
     moment: Tensor  # int64 (B, T): which frame of the clip that is
     aside: Tensor  # int64 (B, T, 2): cells down and across by which it is displaced
     speckle: Tensor  # (B, T, C, h, w), added
+    haze: Tensor  # (B, 1, C, h, w), added
 
     def __call__(self, previous: Tensor, latents: Tensor) -> Tensor:
         """Damage `previous` (B, T, C, h, w) with traces of `latents` (B, T, C, h, w)."""
@@ -237,7 +255,7 @@ class Smear:
             (rows + down) % height,
             (columns + across) % width,
         ].movedim(-1, 2)  # (B, T, C, h, w)
-        return previous + self.share * (traces - previous) + self.speckle
+        return previous + self.share * (traces - previous) + self.speckle + self.haze
 
 
 def draw_smear(seeds: Tensor, samples: Tensor, latents: Tensor) -> Smear:
@@ -251,6 +269,11 @@ def draw_smear(seeds: Tensor, samples: Tensor, latents: Tensor) -> Smear:
     coarse = counted_noise(seeds, samples, (num_frames, 8, 8), stream=SMEAR)
     blobs = F.interpolate(coarse, (height, width), mode="bilinear", align_corners=False)
     blobs = (0.5 + 2 * blobs).clamp(0, 1) * hit[..., None, None]  # (B, T, h, w)
+    # Half of the clips, more of them faintly, in clouds of a few grey levels to some.
+    cloudy, dense = counted_uniform(seeds, samples, (2,), stream=HAZE).unbind(1)
+    clouds = counted_noise(seeds, samples, (latents.shape[2], 8, 8), stream=HAZE)
+    clouds = F.interpolate(clouds, (height, width), mode="bilinear", align_corners=False)
+    haze = ((cloudy < 0.5) * HAZE_SCALE * dense**2)[:, None, None, None] * clouds
     # Speckle is of a cell, as the model's own is of its convolutions.
     speckle = counted_noise(seeds, samples, tuple(latents.shape[1:]), stream=SMEAR)
     return Smear(
@@ -258,6 +281,7 @@ def draw_smear(seeds: Tensor, samples: Tensor, latents: Tensor) -> Smear:
         moment=(num_frames * moment).long(),
         aside=((2 * torch.stack((down, across), dim=-1) - 1) * ASIDE).long(),
         speckle=(0.1 * grain[..., None, None] * blobs)[:, :, None] * speckle,
+        haze=haze[:, None],
     )
 
 

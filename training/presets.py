@@ -73,7 +73,7 @@ class TrainConfig:
     """Denoising passes a frame when the world is used."""
     noise_scale: float = 0.3
     """Deviation of pure noise (frames are in [-1, 1])."""
-    dead_zone: float = 0.02
+    dead_zone: float = 0.04
     """Changes smaller than this are none (frames are in [-1, 1]; a grey level is .0078)."""
 
     batch_clips: int = 8
@@ -84,6 +84,8 @@ class TrainConfig:
     """Precision of the network's matrix products."""
     rate: float = 0.001
     """Learning rate (AdamW, no decay of weights)."""
+    edge_weight: float = 0.0
+    """Weight of errors in the differences of neighbouring cells: more for sharper edges."""
     ema: float = 0.998
     """Decay of the averaged weights, which are the ones that are kept."""
     clip_norm: float = 1.0
@@ -176,7 +178,7 @@ def pusht() -> TrainConfig:
         name="pusht",
         collect_env="gym_pusht:gym_pusht/PushT-v0",
         collect_env_kwargs='{"obs_type": "pixels_agent_pos"}',
-        collect_policy="policies.pusht:mixture",
+        collect_policy="policies.pusht:full_mixture",
         hidden=("block_pose",),
         poses=("block_pose",),
         points=("action", "agent_pos"),
@@ -221,7 +223,7 @@ def tiny() -> TrainConfig:
         validation_episodes=2,
         collect_env="gym_pusht:gym_pusht/PushT-v0",
         collect_env_kwargs='{"obs_type": "pixels_agent_pos"}',
-        collect_policy="policies.pusht:mixture",
+        collect_policy="policies.pusht:full_mixture",
         collect_episodes=(4, 2, 2),
         hidden=("block_pose",),
         poses=("block_pose",),

@@ -8,7 +8,7 @@ averaged weights.
 import dataclasses
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import tyro
 
@@ -254,6 +254,21 @@ def validate(
     return figures
 
 
+def earlier_training(config: TrainConfig) -> list[dict[str, Any]]:
+    """How the world was trained that this run went on from, and the one before that, and so on: the
+    oldest first, without their configs."""
+    from world_model.checkpoint import find_world
+
+    if config.init is None:
+        return []
+    path = find_world(config.init) / "train.json"
+    if not path.is_file():
+        return []
+    report = json.loads(path.read_text())
+    before = report.pop("before", [])
+    return [*before, {key: value for key, value in report.items() if key != "config"}]
+
+
 def finish(
     trainer: "Trainer",
     world: "StreamingWorld",
@@ -277,6 +292,7 @@ def finish(
         "frames": len(trainer.store.frames),
         **trainer.throughput(),
         **environment(trainer.accelerator),
+        "before": earlier_training(config),
     }
     (directory / "train.json").write_text(json.dumps(report, indent=2, default=str) + "\n")
     print(f"{directory}: " + "  ".join(f"{k} {v:.2f}" for k, v in report["validation"].items()))

@@ -24,7 +24,7 @@ class Trainer(ResumableTrainer):
     ):
         check_division(config.batch_clips, accelerator.num_processes, config.accumulation)
         super().__init__(
-            StreamingObjective(world),
+            StreamingObjective(world, edge_weight=config.edge_weight),
             accelerator,
             rate=config.rate,
             betas=(0.9, 0.98),

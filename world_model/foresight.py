@@ -90,8 +90,8 @@ class Foresight(nn.Module):
         plane = self.plane
         places = 2 * plane.action + 2 * len(plane.points)
         steps = 1 + len(plane.points) * (1 + 2 * plane.action)
-        seen = num_features(2 * places, self.frequencies) + 2 * steps
-        return control_dim + seen * len(plane.poses)
+        seen = num_features(4, self.frequencies) + num_features(2 * places, self.frequencies)
+        return control_dim + (seen + 2 * steps) * len(plane.poses)
 
     def _inputs(self, controls: Tensor) -> Tensor:
         """Controls (..., U) beside places and steps as each body sees them: (..., F)."""
@@ -112,7 +112,9 @@ class Foresight(nn.Module):
                         CHANGE_SCALE * (action - place),
                         CHANGE_SCALE * (last_action - place),
                     ]
-            seen = [plane.seen_from(pose, place) for place in places]
-            inputs.append(features(torch.cat(seen, dim=-1), self.frequencies))
-            inputs += [plane.turned_to(pose, step) for step in steps]
+            here = pose[..., None, :]
+            seen = plane.seen_from(here, torch.stack(places, dim=-2)).flatten(-2)
+            turned = plane.turned_to(here, torch.stack(steps, dim=-2)).flatten(-2)
+            inputs.append(features(pose, self.frequencies))  # at walls it counts to a hair
+            inputs += [features(seen, self.frequencies), turned]
         return torch.cat(inputs, dim=-1)

@@ -27,6 +27,10 @@ class Reader(nn.Module):
         self.plane = Plane(config)
         self.first = nn.Conv2d(channels, self.width, cell, stride=cell)
         self.second = nn.Conv2d(self.width, self.width, 3, padding=1)
+        # With holes, so that most of a body is seen and not a part of it.
+        self.wider = nn.Conv2d(self.width, self.width, 3, padding=2, dilation=2)
+        for parameter in self.wider.parameters():
+            nn.init.zeros_(parameter)
         self.third = nn.Conv2d(self.width, self.num_keypoints, 3, padding=1)
         self.hidden = nn.Linear(3 * self.num_keypoints, 256)
         self.out = nn.Linear(256, config.state_dim)
@@ -39,6 +43,7 @@ class Reader(nn.Module):
             memory_format=torch.channels_last
         )
         cells = F.relu(self.second(F.relu(self.first(cells))))
+        cells = F.relu(cells + self.wider(cells))
         found = self.third(cells).flatten(2)  # (B, K, cells)
         with torch.autocast(latents.device.type, enabled=False):  # 8 bits would be too few
             found = found.float()

@@ -10,6 +10,7 @@ from policies import pusht
 from policies.pusht_geometry import OUTLINE, Pose, RoadMap, block_distance
 
 KINDS = ("expert", "noisy_expert", "play", "uniform")
+ALL = (*KINDS, "walls")
 
 
 def run(factory, seed: int, max_steps: int = 300) -> tuple[np.ndarray, float, bool]:
@@ -32,7 +33,7 @@ def test_expert_solves_what_uniform_motion_does_not():
         assert run(pusht.uniform, seed)[1] < 0.9
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ALL)
 def test_same_seed_same_actions(kind: str):
     factory = getattr(pusht, kind)
     first, again, other = (run(factory, seed, max_steps=25)[0] for seed in (5, 5, 6))
@@ -40,7 +41,7 @@ def test_same_seed_same_actions(kind: str):
     assert not np.array_equal(first, other)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ALL)
 def test_actions_are_targets_on_the_table(kind: str):
     actions, _, _ = run(getattr(pusht, kind), 4, max_steps=60)
     assert actions.dtype == np.float32
@@ -87,3 +88,31 @@ def test_ways_lead_around_the_block():
     corners = np.array([begin, *route])
     way = np.concatenate([np.linspace(a, b, 50) for a, b in pairwise(corners)])
     assert block_distance(pose.to_block(way)).min() >= 24 - 0.5
+
+
+def test_a_quarter_of_the_full_mixture_is_at_the_walls():
+    env = gym.make("gym_pusht:gym_pusht/PushT-v0")
+    env.reset(seed=0)
+    pairs = [(pusht.full_mixture(env, s).kind, pusht.mixture(env, s).kind) for s in range(400)]
+    assert 0.2 < sum(full == "walls" for full, _ in pairs) / 400 < 0.3
+    assert all(full in (kind, "walls") for full, kind in pairs)
+
+
+def test_walls_presses_the_block_into_walls():
+    """The simulator gives way to a disc that is pressed on: other kinds seldom make it do so."""
+
+    def share_pressed(factory, seed: int) -> float:
+        env = gym.make("gym_pusht:gym_pusht/PushT-v0", obs_type="state", max_episode_steps=-1)
+        obs, _ = env.reset(seed=seed)
+        policy = factory(env, seed)
+        pressed = 0
+        for _ in range(200):
+            obs, *_ = env.step(policy(obs))
+            x, y, angle = map(float, obs[2:])
+            corners = Pose(x=x, y=y, angle=angle).to_world(OUTLINE)
+            pressed += min(corners.min() - 5, 507 - corners.max()) < -3
+        env.close()
+        return pressed / 200
+
+    shares = [[share_pressed(f, s) for s in range(8)] for f in (pusht.walls, pusht.play)]
+    assert np.mean(shares[0]) > 2 * np.mean(shares[1])

@@ -24,7 +24,7 @@ from training.objective import (
     scaled_states,
 )
 from training.presets import PRESETS, TrainConfig, seconds, tiny
-from training.train import main, parse, prepare
+from training.train import earlier_training, main, parse, prepare
 from training.trainer import Trainer
 from world_model import WorldModel
 from world_model.conditioning import CHANGE_SCALE
@@ -157,6 +157,7 @@ def test_accumulation_does_not_change_the_loss(data, tmp_path, accelerator):
 PROCESS = """
 import sys
 from accelerate import Accelerator
+from irasim_env.console import end_processes
 from pathlib import Path
 from training.presets import TrainConfig
 from training.train import prepare
@@ -170,6 +171,7 @@ for _ in range(4):
     if accelerator.is_main_process:
         print("loss", accelerator.num_processes, repr(figures["loss/dynamics"]), flush=True)
 accelerator.end_training()
+end_processes()
 """
 
 
@@ -203,6 +205,9 @@ def test_a_world_is_trained_on_from_with_further_episodes(data, tmp_path, accele
     config = dataclasses.replace(config, name="second", width=64)  # the world's own shape counts
     trainer, world, _ = prepare(config, accelerator)
     assert trainer.store.num_episodes == 6 + 3
+    (earlier,) = earlier_training(config)
+    assert earlier["episodes"] == 6
+    assert "config" not in earlier
     kept = WorldModel.from_pretrained(first)
     assert world.config == dataclasses.replace(kept.config, name="second")
     had_their_phase = {id(p) for m in world.state_modules().values() for p in m.parameters()}
@@ -323,9 +328,11 @@ def test_smear_damages_some_frames_but_no_clips_first_and_is_counted(data, tmp_p
     batch = make_batch(world, clips, 0, samples, 0, smeared=True)
     assert batch.smear is not None
     damaged = batch.smear(batch.latents, batch.latents)
-    changed = (damaged != batch.latents).flatten(2).any(-1)
+    changed = (damaged - batch.smear.haze != batch.latents).flatten(2).any(-1)
     assert not changed[:, 0].any()
     assert 0.2 < changed[:, 1:].float().mean() < 0.8
+    hazy = (batch.smear.haze != 0).flatten(1).any(-1)  # of a clip all frames or none
+    assert 0.2 < hazy.float().mean() < 0.8
     one = make_batch(
         world, trainer.store.sample(0, samples[5:6], 7), 0, samples[5:6], 0, smeared=True
     )
@@ -340,6 +347,7 @@ def test_traces_come_from_their_moment_and_place():
         moment=torch.tensor([[1, 0]]),
         aside=torch.tensor([[[0, 0], [1, -1]]]),
         speckle=torch.zeros_like(latents),
+        haze=torch.zeros(1, 1, 3, 4, 4),
     )
     traces = smear(torch.zeros_like(latents), latents)
     assert torch.equal(traces[0, 0], latents[0, 1])

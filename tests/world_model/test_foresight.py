@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from tests.conftest import TINY_CONFIG, without_states
-from world_model.conditioning import join_controls
+from world_model.conditioning import join_controls, num_features
 from world_model.config import ObservationConfig, PlaneConfig
 from world_model.foresight import Foresight
 from world_model.plane import Plane
@@ -61,7 +61,8 @@ def test_what_is_learned_of_a_push_in_one_place_holds_in_another():
     foresight = with_random_outputs(Foresight(TINY_CONFIG), std=0.1)
     first = foresight.network[0]
     assert isinstance(first, nn.Linear)
-    first.weight[:, : TINY_CONFIG.control_dim] = 0
+    absolute = TINY_CONFIG.control_dim + num_features(4, foresight.frequencies)
+    first.weight[:, :absolute] = 0
     plane = Plane(TINY_CONFIG)
     points = {"action": (0.3, 0.0), "last": (0.2, 0.05), "disc": (0.1, 0.1), "earlier": (0.1, 0.2)}
 
