@@ -2,7 +2,8 @@
 
 Does memory stay flat, does a step stay as quick, and does the picture hold together? For Push-T
 the disc is held at a target for some steps at a time, and must be where the target is; the T must
-still be one (both read from the frames).
+still be one (both read from the frames). The simulator itself does the same beside it: at full
+speed its disc pushes the T through walls too.
 """
 
 from dataclasses import asdict, dataclass
@@ -34,6 +35,8 @@ class EnduranceConfig:
     """Start of the episode."""
     seed: int = 0
     """Of the targets and of the world's noise."""
+    real: bool = True
+    """Take the same actions in the ground truth too, if the world has one."""
     device: str | None = None
     """cpu or cuda; the GPU where there is one."""
 
@@ -47,11 +50,15 @@ class EnduranceConfig:
 def main(config: EnduranceConfig) -> dict[str, Any]:
     """Measure, print a table, write the report, and return it."""
     from benchmarks import report
+    from benchmarks.quality import is_pusht
     from world_model import WorldModel
 
     device = report.choose_device(config.device)
     world = WorldModel.from_pretrained(config.world, device=device)
     episode = run(world, config)
+    real = None
+    if config.real and world.config.ground_truth is not None:
+        real = run_real(world, episode["targets"], config)
     results = {
         "command": "irasim bench endurance",
         "config": asdict(config),
@@ -59,9 +66,11 @@ def main(config: EnduranceConfig) -> dict[str, Any]:
         "hardware": report.hardware(device),
         "versions": report.versions(),
         **summarise(episode, config, world),
+        "real_readings": read(real, config) if real and is_pusht(world) else [],
     }
     report.write_report(config.out / "endurance.json", results)
-    _write_picture(config.out / "frames.png", episode["frames"], config)
+    shown = [episode["frames"]] if real is None else [episode["frames"], real["frames"]]
+    _write_picture(config.out / "frames.png", shown, config)
     print(table(results))
     print(f"written to {config.out}")
     return results
@@ -104,6 +113,24 @@ def run(world: "WorldModel", config: EnduranceConfig) -> dict[str, Any]:
         memory.append(process.memory_info().rss - sum_of_sizes(frames))
     env.close()
     return {"frames": frames, "targets": targets, "memory": memory, "seconds": seconds}
+
+
+def run_real(
+    world: "WorldModel", targets: "list[np.ndarray]", config: EnduranceConfig
+) -> dict[str, Any]:
+    """The ground truth's frames from the same start under the same actions."""
+    from tqdm import tqdm
+
+    from irasim_env.ground_truth import GroundTruth
+
+    truth = GroundTruth(world.config)
+    truth.reset_to(world.starts[config.start])
+    frames = [truth.frame]
+    for target in tqdm(targets, desc="real steps"):
+        truth.step(target.astype("float32"))
+        frames.append(truth.frame)
+    truth.close()
+    return {"frames": frames, "targets": targets}
 
 
 def sum_of_sizes(frames: "list[np.ndarray]") -> int:
@@ -177,15 +204,20 @@ def table(results: dict[str, Any]) -> str:
             "share of frames where disc and T can be read.",
             "",
             aligned(
-                ("step", "disc to target px", "disc read", "T read"),
+                ("", "step", "disc to target px", "disc read", "T read"),
                 [
                     (
+                        which,
                         str(row["step"]),
                         number(row["disc_to_target_px"]),
                         number(row["disc_read"]),
                         number(row["t_read"]),
                     )
-                    for row in results["readings"]
+                    for which, rows in (
+                        ("learned", results["readings"]),
+                        ("real", results["real_readings"]),
+                    )
+                    for row in rows
                 ],
             ),
         ]
@@ -197,13 +229,15 @@ def _reported(config: EnduranceConfig) -> list[int]:
     return sorted(step // config.hold * config.hold for step in steps)
 
 
-def _write_picture(path: Path, frames: "list[np.ndarray]", config: EnduranceConfig) -> None:
+def _write_picture(path: Path, episodes: "list[list[np.ndarray]]", config: EnduranceConfig) -> None:
     import cv2
     import numpy as np
 
-    row = np.concatenate([frames[step] for step in (0, *_reported(config))], axis=1)
+    steps = (0, *_reported(config))
+    rows = [np.concatenate([frames[step] for step in steps], axis=1) for frames in episodes]
+    picture = np.concatenate(rows)
     path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), row.repeat(3, 0).repeat(3, 1)[..., ::-1])
+    cv2.imwrite(str(path), picture.repeat(3, 0).repeat(3, 1)[..., ::-1])
 
 
 def cli(arguments: list[str]) -> None:

@@ -62,7 +62,7 @@ FLAGS = {
     "bench speed": """
         world out batch steps repeats threads seed device precision age contexts compare
     """,
-    "bench endurance": "world out steps hold start seed device",
+    "bench endurance": "world out steps hold start seed real device",
     "bench passes": """
         world data out split episodes context horizons passes teacher-passes seed batch device
     """,
