@@ -47,10 +47,10 @@ FLAGS = {
     "train": """
         preset data more-data init out name budget max-steps seed
         codec codec-share codec-width patch width depth num-heads context
-        sees-states no-sees-states hidden poses points plane action-names states-share
+        sees-states no-sees-states hidden poses points plane reach action-names states-share
         clip-frames num-steps
         noise-scale dead-zone
-        batch-clips accumulation mixed-precision rate ema clip-norm warmup
+        batch-clips accumulation mixed-precision rate edge-weight ema clip-norm warmup
         rollout-from rollout-rounds decay-from heads-from
         validate-every save-every validation-episodes cpu no-cpu
         collect-env collect-env-kwargs collect-policy collect-episodes
@@ -62,7 +62,7 @@ FLAGS = {
     "bench speed": """
         world out batch steps repeats threads seed device precision age contexts compare
     """,
-    "bench endurance": "world out steps hold start seed real device",
+    "bench endurance": "world out steps hold start seed real no-real device",
     "bench passes": """
         world data out split episodes context horizons passes teacher-passes seed batch device
     """,

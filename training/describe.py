@@ -57,6 +57,7 @@ def describe_world(config: TrainConfig, store: ClipStore, codec: CodecConfig) ->
             action="action" in config.points,
             points=tuple(name for name in config.points if name != "action"),
             poses=config.poses,
+            reach=config.reach,
         ),
         reward_head=bool(rewards.min() < rewards.max()),
         reward_low=min(0.0, float(rewards.min())),

@@ -61,6 +61,9 @@ class TrainConfig:
     plane: tuple[float, float, float, float] | None = None
     """Left, top, right and bottom of the picture in the units of `points`; default: the bounds of
     their spaces."""
+    reach: tuple[float, ...] = ()
+    """How far around each of `points`, then around each of `poses` while it moves, the picture may
+    change, in their units; default: anywhere. Say it where nothing else ever moves."""
     action_names: tuple[str, ...] = ()
     """Names of the action's components, for messages."""
     states_share: float = 0.15
@@ -183,6 +186,7 @@ def pusht() -> TrainConfig:
         poses=("block_pose",),
         points=("action", "agent_pos"),
         plane=(0.0, 0.0, 512.0, 512.0),
+        reach=(80.0, 140.0),  # from their middles the disc is 15 px wide, the T 122
         action_names=("x", "y"),
         success_on_termination=True,
         max_episode_steps=300,
@@ -229,6 +233,7 @@ def tiny() -> TrainConfig:
         poses=("block_pose",),
         points=("action", "agent_pos"),
         plane=(0.0, 0.0, 512.0, 512.0),
+        reach=(80.0, 140.0),  # from their middles the disc is 15 px wide, the T 122
         action_names=("x", "y"),
         success_on_termination=True,
         max_episode_steps=300,

@@ -102,6 +102,9 @@ class PlaneConfig:
     poses: tuple[str, ...] = ()
     """States that are a body's place and direction: x, y, cosine and sine of its angle from x to
     y."""
+    reach: tuple[float, ...] = ()
+    """How far around each point, then around each pose while it moves, the picture may change, in
+    their units; empty: anywhere. What is not redrawn keeps its colours for ever."""
 
     def aspect(self, config: "StreamingConfig") -> float:
         """Height of the picture over its width, in the environment's units."""
@@ -120,6 +123,13 @@ class PlaneConfig:
                         f"{kind} {name!r} is {found}, expected a state of {size} numbers; the "
                         f"world's states are {', '.join(config.tracked) or 'none'}"
                     )
+        if self.reach and (
+            len(self.reach) != len(self.points) + len(self.poses) or min(self.reach) <= 0
+        ):
+            raise ValueError(
+                f"reach is {self.reach}, expected a distance over 0 for each of "
+                f"{', '.join((*self.points, *self.poses)) or 'no point or pose'}"
+            )
         if self.poses and not (self.points or self.action):
             raise ValueError("poses without points: nothing would be seen from those bodies")
         if self.action and config.action_dim != 2:

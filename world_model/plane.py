@@ -29,6 +29,12 @@ class Plane:
         self.action = plane.action
         # Turning needs a unit that is the same along both axes: half the picture's width.
         self.aspect = plane.aspect(config)
+        # In that unit, of points, then of poses.
+        half_widths = [
+            (config.tracked[name].high[0] - config.tracked[name].low[0]) / 2
+            for name in (*plane.points, *plane.poses)
+        ]
+        self.reach = [r / half for r, half in zip(plane.reach, half_widths, strict=False)]
 
     def seen_from(self, pose: Tensor, places: Tensor) -> Tensor:
         """Places (..., 2) in the coordinates of a body at `pose` (..., 4): (..., 2)."""
@@ -54,6 +60,33 @@ class Plane:
         direction = (cos * turn.cos() - sin * turn.sin(), sin * turn.cos() + cos * turn.sin())
         place = pose[..., :2] + self.turned_from(pose, step)
         return torch.cat((place, torch.stack(direction, dim=-1)), dim=-1)
+
+    def touched(self, earlier: Tensor, before: Tensor, after: Tensor, places: Tensor) -> Tensor:
+        """Where the picture may change: near points, and near bodies that move or just did.
+
+        Args:
+            earlier: States two frames back, (..., S).
+            before: Of the frame before, (..., S).
+            after: Of the frame to come, (..., S).
+            places: (N, 2).
+
+        Returns:
+            bool (..., N).
+        """
+        touched = torch.zeros(before.shape[:-1] + places.shape[:1], device=places.device) > 0
+        for part, reach in zip((*self.points, *self.poses), self.reach, strict=True):
+            near = self._near(before[..., part], places, reach)
+            near = near | self._near(after[..., part], places, reach)
+            if part in self.poses:
+                moves = (before[..., part] != after[..., part]).any(-1)
+                moved = (earlier[..., part] != before[..., part]).any(-1)
+                near = near & (moves | moved)[..., None]
+            touched = touched | near
+        return touched
+
+    def _near(self, state: Tensor, places: Tensor, reach: float) -> Tensor:
+        away = places - state[..., None, :2]
+        return away[..., 0].square() + (self.aspect * away[..., 1]).square() < reach**2
 
     def upright(self, states: Tensor) -> Tensor:
         """States (..., S) whose directions have length 1."""

@@ -18,11 +18,12 @@ import torch
 from torch import Tensor, nn
 
 from world_model.codec import encode_clip
-from world_model.conditioning import join_controls
+from world_model.conditioning import coordinates, join_controls
 from world_model.config import StreamingConfig
 from world_model.frames import frames_to_pixels, pixels_to_frames
 from world_model.head import Head
 from world_model.noise import counted_noise
+from world_model.plane import Plane
 from world_model.reader import Reader
 from world_model.ring import Ring
 from world_model.sampler import sample_change, sampled_levels
@@ -84,6 +85,7 @@ class StreamingWorld(WorldModel):
     action_half: Tensor
     state_low: Tensor
     state_high: Tensor
+    cells: Tensor
 
     def __init__(self, config: StreamingConfig, starts: Starts | None = None):
         super().__init__(config, starts)
@@ -98,6 +100,8 @@ class StreamingWorld(WorldModel):
         for name, ends in (("low", [b.low for b in bounds]), ("high", [b.high for b in bounds])):
             joined = torch.tensor([end for part in ends for end in part])
             self.register_buffer(f"state_{name}", joined, persistent=False)
+        self.plane = Plane(config)
+        self.register_buffer("cells", coordinates(*config.latent_shape[1:]), persistent=False)
         self._forget()
         self.register_load_state_dict_post_hook(lambda world, _: world._forget())
 
@@ -227,11 +231,13 @@ class StreamingWorld(WorldModel):
 
         change = sample_change(denoise, self._noise(state), sampler)
         read = self.head(tokens, first.told.guess)
+        past = self._pass(state.past, read)
+        change = self._confined(change, state.past[:, 0], past)
         state.before.copy_(state.latents)
         state.latents.copy_(self.codec.settle(state.latents + change))
         state.controls.copy_(controls[:, 1])
         state.acted.fill_(True)
-        state.past.copy_(self._pass(state.past, read))
+        state.past.copy_(past)
         state.steps.add_(1)
         return read
 
@@ -294,6 +300,16 @@ class StreamingWorld(WorldModel):
         if not self.config.state_dim:
             return past
         return torch.stack((past[:, 1], self.head.state(read)), dim=1)
+
+    def _confined(self, change: Tensor, earlier: Tensor, past: Tensor) -> Tensor:
+        """A change (B, C, h, w) where the picture may change: see `PlaneConfig.reach`.
+
+        `earlier`: states (B, S) one frame before those of `past` (B, 2, S), the new frame's last.
+        """
+        if not self.config.plane.reach:
+            return change
+        touched = self.plane.touched(earlier, past[:, 0], past[:, 1], self.cells)
+        return change * touched.unflatten(1, change.shape[-2:])[:, None]
 
     def _noise(self, state: StreamingState) -> Tensor:
         """What a step's sampling starts from, (B, C, h, w).

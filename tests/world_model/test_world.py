@@ -9,6 +9,7 @@ from tests.conftest import TINY_CONFIG, make_starts, randomized, without_states
 from world_model import WorldModel
 from world_model.noise import counted_noise
 from world_model.streaming import StreamingDenoiser
+from world_model.streaming_world import StreamingWorld
 
 SHAPE = (2, 9)  # clips, frames: over two wraps of a ring of 4 slots
 
@@ -213,3 +214,37 @@ def test_wrong_action_shape_names_the_components(world):
     state = started(world, [0], [0])
     with pytest.raises(ValueError, match=r"shape \(1, 3\), expected \(1, 2\): x y"):
         world.step(state, torch.zeros(1, 3))
+
+
+def test_pictures_change_only_within_reach_of_what_moves():
+    """A still body keeps its pixels for ever; near the disc, and near a body that moves, they
+    change."""
+    reach = (100.0, 100.0)  # of 512, around agent_pos and a moving block
+    plane = dataclasses.replace(TINY_CONFIG.plane, reach=reach)
+    config = dataclasses.replace(TINY_CONFIG, plane=plane)
+    world = randomized(WorldModel.create(config, make_starts(config)))
+    assert isinstance(world, StreamingWorld)
+    places = 256 * (world.cells + 1)
+    for moves in (False, True):
+        network, corrections = world.denoiser.foresight.network[-1], world.head.out
+        assert isinstance(network, torch.nn.Linear)
+        with torch.no_grad():
+            corrections.weight.zero_()  # what is read is what was guessed
+            corrections.bias.zero_()
+            network.bias[-1] = 100.0 if moves else -100.0  # does the block move?
+            state = started(world, [0], [0])
+        for action in random_actions(6):
+            # From the second step on it has stood still, or moved, for two.
+            before = state.latents.clone()
+            points = [state.past[:, 1].clone()]
+            world.step_(state, action[None])
+            points.append(state.past[:, 1])
+            changed = (state.latents != before).any(1).flatten()
+            disc, block = (
+                torch.stack([256 * (p[0, at] + 1) for p in points])
+                for at in (slice(0, 2), slice(2, 4))
+            )
+            near_disc = torch.cdist(places, disc).amin(1) < reach[0] + 1e-3
+            near_block = torch.cdist(places, block).amin(1) < reach[1] + 1e-3
+            assert changed.any()
+            assert not changed[~(near_disc | (near_block & moves))].any()
