@@ -60,7 +60,8 @@ def describe_world(world: "WorldModel", name_or_path: str) -> dict[str, Any]:
 
 
 def evaluations_per_step(world: "WorldModel") -> int:
-    """Passes through the denoiser that one environment step takes, the cache write among them."""
+    """Passes of a frame through the denoiser that one environment step takes, the cache write among
+    them, which shares a call with the first."""
     return world.config.evaluations_per_step
 
 

@@ -173,11 +173,18 @@ def test_evaluations_per_step_are_those_that_are_made(tiny_world, monkeypatch):
     world = WorldModel.from_pretrained(tiny_world)
     start = world.starts[0]
     state = world.start(start.frames[None], start.actions[None], [0])
-    calls = []
+    frames = []  # of each call: the first takes two, the newest to remember and the next to draw
     through = world.denoiser._through_ring
-    monkeypatch.setattr(world.denoiser, "_through_ring", lambda *a: calls.append(1) or through(*a))
+
+    def counted(noisy, *rest):
+        frames.append(noisy.shape[1])
+        return through(noisy, *rest)
+
+    monkeypatch.setattr(world.denoiser, "_through_ring", counted)
     world.step(state, np.zeros((1, world.config.action_dim), np.float32))
-    assert len(calls) == report.evaluations_per_step(world)
+    assert frames[0] == 2
+    assert len(frames) == world.config.sampler.num_steps
+    assert sum(frames) == report.evaluations_per_step(world)
 
 
 def test_the_card_tells_what_was_measured(quality, tiny_world, tmp_path):
