@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
 
+    from irasim_env.ground_truth import GroundTruth
     from world_model import WorldModel
 
 REPORTED = (100, 500, 1000, 2000, 5000, 10000)
@@ -36,7 +39,7 @@ class EnduranceConfig:
     seed: int = 0
     """Of the targets and of the world's noise."""
     real: bool = True
-    """Take the same actions in the ground truth too, if the world has one."""
+    """Take the same actions in the ground truth too, where there is one."""
     device: str | None = None
     """cpu or cuda; the GPU where there is one."""
 
@@ -55,10 +58,9 @@ def main(config: EnduranceConfig) -> dict[str, Any]:
 
     device = report.choose_device(config.device)
     world = WorldModel.from_pretrained(config.world, device=device)
+    truth = put_real(world, config)  # what is missing is told before the long run
     episode = run(world, config)
-    real = None
-    if config.real and world.config.ground_truth is not None:
-        real = run_real(world, episode["targets"], config)
+    real = None if truth is None else run_real(truth, episode["targets"])
     results = {
         "command": "irasim bench endurance",
         "config": asdict(config),
@@ -117,16 +119,27 @@ def run(world: "WorldModel", config: EnduranceConfig) -> dict[str, Any]:
     return {"frames": frames, "targets": targets, "memory": memory, "seconds": seconds}
 
 
-def run_real(
-    world: "WorldModel", targets: "list[np.ndarray]", config: EnduranceConfig
-) -> dict[str, Any]:
-    """The ground truth's frames from the same start under the same actions."""
-    from tqdm import tqdm
+def put_real(world: "WorldModel", config: EnduranceConfig) -> "GroundTruth | None":
+    """The ground truth at the same start; None, and why, where there is none to be had."""
+    import gymnasium as gym
 
     from irasim_env.ground_truth import GroundTruth
 
-    truth = GroundTruth(world.config)
-    truth.reset_to(world.starts[config.start])
+    if not config.real or world.config.ground_truth is None:
+        return None
+    try:
+        truth = GroundTruth(world.config)
+        truth.reset_to(world.starts[config.start])
+    except (ValueError, gym.error.DependencyNotInstalled) as error:
+        print(f"without the simulator beside it: {error}")
+        return None
+    return truth
+
+
+def run_real(truth: "GroundTruth", targets: "list[np.ndarray]") -> dict[str, Any]:
+    """The ground truth's frames under the same actions."""
+    from tqdm import tqdm
+
     frames = [truth.frame]
     for target in tqdm(targets, desc="real steps"):
         truth.step(target.astype("float32"))
@@ -226,7 +239,9 @@ def _reported(config: EnduranceConfig) -> list[int]:
     return sorted(step // config.hold * config.hold for step in steps)
 
 
-def _write_picture(path: Path, episodes: "list[list[np.ndarray]]", config: EnduranceConfig) -> None:
+def _write_picture(
+    path: Path, episodes: "list[Sequence[np.ndarray]]", config: EnduranceConfig
+) -> None:
     import cv2
     import numpy as np
 

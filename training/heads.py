@@ -1,4 +1,4 @@
-"""The last phase: the head alone, behind recorded frames and behind the model's own."""
+"""The last phase: the head alone, on frames drawn after recorded ones and after the model's own."""
 
 import torch
 from accelerate import Accelerator

@@ -186,7 +186,7 @@ def pusht() -> TrainConfig:
         poses=("block_pose",),
         points=("action", "agent_pos"),
         plane=(0.0, 0.0, 512.0, 512.0),
-        reach=(80.0, 140.0),  # from their middles the disc is 15 px wide, the T 122
+        reach=(80.0, 140.0),  # the disc reaches 15 px from its place, the T 122
         action_names=("x", "y"),
         success_on_termination=True,
         max_episode_steps=300,
@@ -233,7 +233,7 @@ def tiny() -> TrainConfig:
         poses=("block_pose",),
         points=("action", "agent_pos"),
         plane=(0.0, 0.0, 512.0, 512.0),
-        reach=(80.0, 140.0),  # from their middles the disc is 15 px wide, the T 122
+        reach=(80.0, 140.0),  # the disc reaches 15 px from its place, the T 122
         action_names=("x", "y"),
         success_on_termination=True,
         max_episode_steps=300,

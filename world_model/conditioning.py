@@ -151,7 +151,8 @@ def features(numbers: Tensor, frequencies: int) -> Tensor:
 @functools.cache
 def _octaves(frequencies: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """Half a turn and up, doubled each time, in rad: (frequencies,)."""
-    return math.pi * 2.0 ** torch.arange(-1, frequencies - 1, device=device, dtype=dtype)
+    with torch.inference_mode(False):  # kept, so it must do for training too
+        return math.pi * 2.0 ** torch.arange(-1, frequencies - 1, device=device, dtype=dtype)
 
 
 def level_features(levels: Tensor, width: int) -> Tensor:
