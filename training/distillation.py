@@ -166,6 +166,7 @@ class Walk:
 
         change = sample_change(denoise, noise, self.sampler)
         self.read = world.head(tokens.float(), told[0].told.guess)
+        self._earlier = state.past[:, 0]
         if world.config.state_dim:
             seen = world.head.state(self.read).detach().float()
             state.past = torch.stack((state.past[:, 1], seen), dim=1)
@@ -175,6 +176,7 @@ class Walk:
         """The frame that a drawn change makes, as a step of the world does."""
         dead_zone = self.world.config.sampler.dead_zone
         change = F.softshrink(change, dead_zone) if dead_zone else change
+        change = self.world.confined(change, self._earlier, self.state.past)
         return self.world.codec.settle(self.state.latents + change)
 
     @torch.no_grad()
@@ -191,8 +193,8 @@ class DifferentiableRing(Ring):
 
     @classmethod
     def over(cls, ring: Ring) -> "DifferentiableRing":
-        """One that writes into the same memory; its present slot stays where it is now."""
-        return cls(ring.keys, ring.values, ring.index.clone(), ring.filled)
+        """One that writes into the same memory."""
+        return cls(ring.keys, ring.values, ring.index, ring.filled)
 
     def write(self, layer: int, at: Places, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """See `Ring.write`."""

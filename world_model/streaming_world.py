@@ -232,7 +232,7 @@ class StreamingWorld(WorldModel):
         change = sample_change(denoise, self._noise(state), sampler)
         read = self.head(tokens, first.told.guess)
         past = self._pass(state.past, read)
-        change = self._confined(change, state.past[:, 0], past)
+        change = self.confined(change, state.past[:, 0], past)
         state.before.copy_(state.latents)
         state.latents.copy_(self.codec.settle(state.latents + change))
         state.controls.copy_(controls[:, 1])
@@ -250,6 +250,16 @@ class StreamingWorld(WorldModel):
         last = before[:, : self.config.action_dim]
         last = torch.where(acted[:, None], last, torch.nan)
         return join_controls(actions, last, past[:, 1], past[:, 0], self.config)
+
+    def confined(self, change: Tensor, earlier: Tensor, past: Tensor) -> Tensor:
+        """A change (B, C, h, w) where the picture may change: see `PlaneConfig.reach`.
+
+        `earlier`: states (B, S) one frame before those of `past` (B, 2, S), the new frame's last.
+        """
+        if not self.config.plane.reach:
+            return change
+        touched = self.plane.touched(earlier, past[:, 0], past[:, 1], self.cells)
+        return change * touched.unflatten(1, change.shape[-2:])[:, None]
 
     def state_modules(self) -> dict[str, nn.Module]:
         """What predicts states without a picture or reads them off one, by name; nothing in a world
@@ -300,16 +310,6 @@ class StreamingWorld(WorldModel):
         if not self.config.state_dim:
             return past
         return torch.stack((past[:, 1], self.head.state(read)), dim=1)
-
-    def _confined(self, change: Tensor, earlier: Tensor, past: Tensor) -> Tensor:
-        """A change (B, C, h, w) where the picture may change: see `PlaneConfig.reach`.
-
-        `earlier`: states (B, S) one frame before those of `past` (B, 2, S), the new frame's last.
-        """
-        if not self.config.plane.reach:
-            return change
-        touched = self.plane.touched(earlier, past[:, 0], past[:, 1], self.cells)
-        return change * touched.unflatten(1, change.shape[-2:])[:, None]
 
     def _noise(self, state: StreamingState) -> Tensor:
         """What a step's sampling starts from, (B, C, h, w).

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
@@ -21,8 +22,6 @@ def test_a_long_episode_is_measured(tiny_world, tmp_path):
 def test_readings_follow_the_disc():
     """On true frames the disc is read where it is drawn, and its distance from the target told."""
     pytest.importorskip("gym_pusht")
-    import gymnasium as gym
-
     env = gym.make("gym_pusht:gym_pusht/PushT-v0", obs_type="pixels", max_episode_steps=-1)
     frame, _ = env.reset(seed=1)
     frames, targets = [frame], []
@@ -42,3 +41,13 @@ def test_readings_follow_the_disc():
 def test_too_few_steps_are_refused():
     with pytest.raises(ValueError, match="expected more than 100"):
         dataclasses.replace(EnduranceConfig(world="x"), steps=50)
+
+
+def test_a_simulator_that_is_not_to_be_had_costs_nothing(tiny_world, tmp_path, monkeypatch, capsys):
+    def missing(config):
+        raise gym.error.DependencyNotInstalled("pip install 'irasim-env[pusht]'")
+
+    monkeypatch.setattr("irasim_env.ground_truth.GroundTruth", missing)
+    results = main(EnduranceConfig(world=str(tiny_world), out=tmp_path, steps=110, device="cpu"))
+    assert results["real_readings"] == []
+    assert "pip install 'irasim-env[pusht]'" in capsys.readouterr().out

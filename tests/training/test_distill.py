@@ -23,7 +23,9 @@ from training.distillation_trainer import DistillationTrainer
 from training.run_directory import STATE
 from training.train import prepare as prepare_training
 from world_model import StreamingConfig, StreamingWorld, WorldModel
+from world_model.config import PlaneConfig
 from world_model.noise import counted_noise
+from world_model.plane import Plane
 from world_model.streaming_world import REMEMBERED
 
 
@@ -117,10 +119,14 @@ def test_as_many_passes_of_the_same_weights_are_the_teacher(world, data, tmp_pat
     assert losses(trainer, 1) == [(0.0, 0.0)]
 
 
-def test_a_walk_is_the_world_stepping(world, data, tmp_path, accelerator):
+@pytest.mark.parametrize("reach", [(), (8.0,)])
+def test_a_walk_is_the_world_stepping(world, data, tmp_path, accelerator, reach):
     """Left to itself, a walk makes the frames, readings and rings that `advance` does."""
     config = distill_config(world, data, tmp_path)
     trainer, student, _ = prepare(config, accelerator)
+    plane = PlaneConfig(points=("place",) if reach else (), reach=reach)
+    student.config = dataclasses.replace(student.config, plane=plane)
+    student.plane = Plane(student.config)
     samples = torch.arange(3)
     clips = trainer.store.sample(0, samples, 7)
     batch = make_walk_batch(student, clips, 0, samples, 4)

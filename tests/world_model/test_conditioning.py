@@ -80,3 +80,12 @@ def test_states_are_seen_only_where_the_config_says_so():
     assert sum(p.numel() for p in WorldModel.create(config).parameters()) < sum(
         p.numel() for p in WorldModel.create(TINY_CONFIG).parameters()
     )
+
+
+def test_what_features_keep_does_for_training_too():
+    """Octaves are computed once; a world that was first stepped for use is trained on later."""
+    with torch.inference_mode():
+        features(torch.rand(3, 2), 13)  # a number of octaves that nothing else has asked for
+    numbers = torch.rand(3, 2, requires_grad=True)
+    features(numbers, 13).sum().backward()
+    assert numbers.grad is not None
