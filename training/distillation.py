@@ -26,7 +26,7 @@ from world_model.config import StreamingConfig
 from world_model.frames import frames_to_pixels
 from world_model.noise import counted_index, counted_noise
 from world_model.ring import Places, Ring
-from world_model.sampler import sample_change, sampled_levels
+from world_model.sampler import outside, sample_change, sampled_levels
 from world_model.streaming import StreamedPass
 from world_model.streaming_world import StreamingWorld
 
@@ -174,8 +174,7 @@ class Walk:
 
     def settled(self, change: Tensor) -> Tensor:
         """The frame that a drawn change makes, as a step of the world does."""
-        dead_zone = self.world.config.sampler.dead_zone
-        change = F.softshrink(change, dead_zone) if dead_zone else change
+        change = outside(change, self.world.config.sampler.dead_zone)
         change = self.world.confined(change, self._earlier, self.state.past)
         return self.world.codec.settle(self.state.latents + change)
 

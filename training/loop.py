@@ -76,14 +76,12 @@ def train_until(
         bar.set_postfix_str(
             f"step {progress.step} {values} {figures['frames_per_second']:.0f} frames/s"
         )
-        if not main:
-            continue
-        if progress.elapsed - validated > seconds(config.validate_every):
+        # The main process's time is everybody's, so all come to the same answers.
+        if main and progress.elapsed - validated > seconds(config.validate_every):
             validated = progress.elapsed
             validate()
         if progress.elapsed - saved > seconds(config.save_every):
             saved = progress.elapsed
             trainer.save_state(config.out / STATE)
     bar.close()
-    if main:
-        trainer.save_state(config.out / STATE)
+    trainer.save_state(config.out / STATE)

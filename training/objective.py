@@ -63,7 +63,7 @@ class StreamingObjective(nn.Module):
         """Summed losses of the frames of one batch."""
         latents, valid = batch.latents, batch.supervised
         previous, controls = self.roll(batch)
-        seen = latents
+        seen = latents if batch.made is None else batch.made
         if batch.smear is not None:
             previous = batch.smear(previous, latents)
             seen = latents + batch.smear.haze
@@ -83,7 +83,8 @@ class StreamingObjective(nn.Module):
     @torch.no_grad()
     def roll(self, batch: "Batch") -> tuple[Tensor, Tensor]:
         """The frame and the control before each, `batch.rounds` own predictions deep."""
-        previous, state = before(batch.latents), batch.state
+        seen = batch.latents if batch.made is None else batch.made
+        previous, state = before(seen), batch.state
         controls = self.controls(batch, state)
         ones = torch.ones_like(batch.levels)
         for round_ in range(int(batch.rounds.max())):
@@ -91,7 +92,7 @@ class StreamingObjective(nn.Module):
             inputs = (x[deep] for x in (batch.noise, previous, ones, controls, batch.acted))
             change, tokens = self.denoiser(*inputs)
             made = self.settle(previous[deep] + change)
-            made = before(made, first=batch.latents[deep, 0])
+            made = before(made, first=seen[deep, 0])
             previous = previous.index_copy(0, deep, made.to(previous.dtype))
             if state.shape[-1]:
                 guess = self.denoiser.foresight(controls[deep])
@@ -140,6 +141,7 @@ class Batch:
     """Clips made ready: latents, scaled actions, and their counted noise."""
 
     latents: Tensor  # (B, T, C, h, w)
+    made: Tensor | None  # (B, T, C, h, w): the same frames as the model drew them (own_past.py)
     actions: Tensor  # (B, T, A) in [-1, 1]
     action_before: Tensor  # (B, A): the one that led to the clip's first frame; NaN where none did
     acted: Tensor  # bool (B, T)
@@ -164,6 +166,7 @@ def make_batch(
     max_rounds: int,
     *,
     smeared: bool = False,
+    made: Tensor | None = None,
 ) -> Batch:
     """Encode clips and draw the numbers of samples (B,): a function of (seed, sample).
 
@@ -174,6 +177,7 @@ def make_batch(
         samples: int64 (B,), the clips' numbers.
         max_rounds: How many of the model's own predictions deep frames may be, at most.
         smeared: Whether what is seen of the frame before is damaged besides (see `Smear`).
+        made: The clips' frames (B, T, C, h, w) as the model drew them, to be seen in their place.
     """
     seeds = torch.full_like(samples, seed)
     latents = encode_clip(world.codec, frames_to_pixels(clips.frames))
@@ -197,6 +201,7 @@ def make_batch(
     state = state + unsure * counted_noise(seeds, samples, tuple(state.shape[1:]), stream=UNSURE)
     return Batch(
         latents=latents,
+        made=made,
         actions=actions,
         action_before=torch.where(
             clips.first[:, None], torch.nan, world.scale_actions(clips.actions[:, 0])

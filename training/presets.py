@@ -99,6 +99,8 @@ class TrainConfig:
     """Share of the run after which the model trains on its own rollouts."""
     rollout_rounds: int = 3
     """How many of its own predictions deep they go, at most."""
+    own_past_from: float = 0.6
+    """Share of the run after which they go on from step to step, along whole episodes; 1: never."""
     decay_from: float = 0.5
     """Share of the run after which the rates fall linearly to nothing."""
     heads_from: float = 0.93
@@ -149,6 +151,8 @@ class TrainConfig:
             raise ValueError("poses need points: something whose bounds are the picture's edges")
         if not 0 < self.heads_from <= 1:
             raise ValueError(f"heads_from is {self.heads_from}, expected a share in (0, 1]")
+        if not 0 <= self.own_past_from <= 1:
+            raise ValueError(f"own_past_from is {self.own_past_from}, expected a share in [0, 1]")
         for name in ("rollout_from", "decay_from"):
             if not 0 <= getattr(self, name) <= self.heads_from:
                 raise ValueError(

@@ -109,12 +109,17 @@ class ResumableTrainer:
                 average.copy_(kept)
 
     def save_state(self, path: Path) -> None:
-        """Write all that a resume needs; whole or not at all."""
+        """Write all that a resume needs, whole or not at all; all processes call, the main one
+        writes."""
+        more = self._more_state()
+        if not self.accelerator.is_main_process:
+            return
         state = {
             "weights": [parameter.detach() for parameter in self.parameters],
             "average": self.average,
             "optimizer": self.optimizer.state_dict(),
             "progress": dataclasses.asdict(self.progress),
+            "more": more,
         }
         temporary = path.with_suffix(".part")
         torch.save(state, temporary)
@@ -145,6 +150,14 @@ class ResumableTrainer:
                     a.copy_(b)
         self.optimizer.load_state_dict(state["optimizer"])
         self.progress = Progress(**state["progress"])
+        self._load_more_state(state["more"])
+
+    def _more_state(self) -> dict[str, Tensor]:
+        """What else a subclass goes on from; all processes ask at once."""
+        return {}
+
+    def _load_more_state(self, tensors: dict[str, Tensor]) -> None:
+        """Take what `_more_state` gave."""
 
     @torch.no_grad()
     def _update_average(self) -> None:

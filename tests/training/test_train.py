@@ -136,8 +136,11 @@ def test_loss_falls(data, tmp_path, accelerator):
     assert np.mean(curve[-20:]) < 0.75 * np.mean(curve[:20])
 
 
-def test_a_resumed_run_continues_as_if_it_had_not_stopped(data, tmp_path, accelerator):
-    config = config_for(data, tmp_path, rollout_from=0.2)
+@pytest.mark.parametrize("own_past_from", [1.0, 0.1])
+def test_a_resumed_run_continues_as_if_it_had_not_stopped(
+    data, tmp_path, accelerator, own_past_from
+):
+    config = config_for(data, tmp_path, rollout_from=0.2, own_past_from=own_past_from)
     trainer, _, _ = prepare(config, accelerator)
     losses(trainer, 3)
     trainer.save_state(tmp_path / "state.pt")
@@ -165,12 +168,16 @@ from training.train import prepare
 from tests.training.test_train import config_for
 
 accelerator = Accelerator(cpu=True)
-config = config_for(Path(sys.argv[1]), Path(sys.argv[2]), sees_states=sys.argv[3] == "True")
+config = config_for(
+    Path(sys.argv[1]), Path(sys.argv[2]), sees_states=sys.argv[3] == "True", own_past_from=0.2
+)
 trainer, _, _ = prepare(config, accelerator)
 for _ in range(4):
     figures = trainer.train_step()
     if accelerator.is_main_process:
         print("loss", accelerator.num_processes, repr(figures["loss/dynamics"]), flush=True)
+config.out.mkdir(exist_ok=True)
+trainer.save_state(config.out / "state.pt")
 accelerator.end_training()
 end_processes()
 """
@@ -193,9 +200,17 @@ def test_two_processes_train_as_one_does(data, tmp_path, accelerator, sees_state
     assert result.returncode == 0, result.stderr[-3000:]
     lines = [line.split() for line in result.stdout.splitlines() if line.startswith("loss")]
     assert [line[1] for line in lines] == ["2"] * 4
-    config = config_for(data, tmp_path / "one", sees_states=sees_states)
+    config = config_for(data, tmp_path / "one", sees_states=sees_states, own_past_from=0.2)
     trainer, _, _ = prepare(config, accelerator)
     alone = losses(trainer, 4)
+    # The rows of both processes were saved, and one process can go on with all of them.
+    if sees_states:
+        (tmp_path / "one/state.pt").write_bytes((tmp_path / "two/state.pt").read_bytes())
+        again, _, _ = prepare(config, Accelerator(cpu=True))
+        assert again.progress.step == 4
+        [mine], [theirs] = trainer.own_past, again.own_past
+        for name, tensor in mine.tensors().items():
+            torch.testing.assert_close(theirs.tensors()[name], tensor, rtol=1e-3, atol=1e-3)
     np.testing.assert_allclose([float(line[2]) for line in lines], alone, rtol=1e-5)
 
 
