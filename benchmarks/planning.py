@@ -34,6 +34,8 @@ class PlanningConfig:
     """B, environments decided for at once."""
     max_rows: tuple[int, ...] = (16, 64)
     """Candidates rolled out at once; each is measured, the fastest is told."""
+    imagine: Literal["frames", "states"] = "frames"
+    """What is imagined of each candidate: frames, in latents, or states alone."""
     precisions: tuple[Literal["float32", "bf16"], ...] = ("float32", "bf16")
     """Of the world; each is measured."""
     repeats: int = 3
@@ -119,7 +121,7 @@ def measure(config: PlanningConfig, world: "WorldModel", device: str) -> list[di
     settings = itertools.product(config.precisions, sorted(set(config.max_rows)))
     for precision, max_rows in tqdm(list(settings), desc="planning", unit="setting"):
         set_precision(world, precision)
-        rollout = LearnedRollout(world=world, max_rows=max_rows)
+        rollout = LearnedRollout(world=world, max_rows=max_rows, imagine=config.imagine)
         part = min(max(max_rows // config.envs, 1), config.candidates)
         some = one_action.expand(-1, part, -1, -1)
         # A decision is made of such steps, so its products are these; it also warms up.
@@ -183,8 +185,13 @@ def tables(results: dict[str, Any]) -> str:
     title = (
         f"World {results['world']['name']}: a decision for {config['envs']} environment(s), K "
         f"{config['candidates']}, H {config['horizon']}, {config['iterations']} iteration(s), "
-        f"{results['world']['evaluations_per_step']} network evaluations a step, nothing decoded: "
-        f"{gflop:.1f} GFLOP; median of {config['repeats']}, seed {config['seed']}; "
+        + (
+            f"{results['world']['evaluations_per_step']} network evaluations a step, nothing "
+            "decoded: "
+            if config["imagine"] == "frames"
+            else "states alone: "
+        )
+        + f"{gflop:.1f} GFLOP; median of {config['repeats']}, seed {config['seed']}; "
         f"{results['hardware']}. Products alone: the decision's own matrix products, run one after "
         "the other in the same process, GFLOP/s."
     )

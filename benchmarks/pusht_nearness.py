@@ -1,4 +1,4 @@
-"""A learned Push-T as a planner's model, judged by what its last predicted frame shows.
+"""A learned Push-T as a planner's model, judged by where it predicts the T to be at the end.
 
 Dimensions: B environments, K candidates, H horizon, A action.
 """
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.pusht_reading import WORLD_SIZE, read_t
+from policies.planning.learned import Imagine, imagined
 from policies.pusht_geometry import Pose
 from policies.pusht_nearness import nearness
 from world_model import RolloutOutput, WorldModel, WorldState
@@ -22,15 +23,18 @@ class LearnedNearness:
     """Rewards each candidate by `nearness` of the T's pose, read from the frame at its end.
 
     That is the frame where the world predicts the episode's end, or the last one. A candidate whose
-    T cannot be read there gets 0, the worst there is.
+    T cannot be read there gets 0, the worst there is. Where states are imagined alone, it is the
+    pose foreseen.
 
     Attributes:
         world: a world of Push-T.
         max_rows: most candidates, over all environments, that are rolled out at once.
+        imagine: frames or states, as of `LearnedRollout`.
     """
 
     world: WorldModel
     max_rows: int = 256
+    imagine: Imagine = "frames"
 
     def __call__(self, state: WorldState, actions: Tensor) -> RolloutOutput:
         """Rewards (B, K, H), the same at each step; ends have been taken into account."""
@@ -41,17 +45,25 @@ class LearnedNearness:
 
     def _nearness(self, state: WorldState, actions: Tensor) -> Tensor:
         """(B, K), of actions (B, K, H, A)."""
-        out = self.world.rollout(state, actions, return_frames=True)
-        assert out.frames is not None
+        out = imagined(self, state, actions, return_frames=True)
         ends = out.terminated.int()
         last = torch.where(ends.any(-1), ends.argmax(-1), actions.shape[2] - 1)  # (B, K)
-        index = last[..., None, None, None, None].expand(-1, -1, 1, *out.frames.shape[3:])
-        frames = out.frames.gather(2, index)[:, :, 0].cpu().numpy()
-        scale = WORLD_SIZE / frames.shape[-2]
+        if self.imagine == "states":
+            x, y, cos, sin = _at(out.states["block_pose"], last).double().unbind(-1)
+            poses = torch.stack((x, y, torch.atan2(sin, cos)), dim=-1).cpu().numpy()
+        else:
+            assert out.frames is not None
+            frames = _at(out.frames, last).cpu().numpy()
+            scale = WORLD_SIZE / frames.shape[-2]
+            poses = read_t(frames) * (scale, scale, 1)
         values = [
-            0.0
-            if np.isnan((x, y, angle)).any()
-            else nearness(Pose(x=x * scale, y=y * scale, angle=angle), GOAL)
-            for x, y, angle in read_t(frames).reshape(-1, 3)
+            0.0 if np.isnan((x, y, angle)).any() else nearness(Pose(x=x, y=y, angle=angle), GOAL)
+            for x, y, angle in poses.reshape(-1, 3)
         ]
-        return torch.tensor(values).reshape(frames.shape[:2])
+        return torch.tensor(values).reshape(last.shape)
+
+
+def _at(values: Tensor, last: Tensor) -> Tensor:
+    """Values (B, K, H, ...) at the steps `last` (B, K): (B, K, ...)."""
+    index = last.reshape(*last.shape, *(1 for _ in values.shape[2:]))
+    return values.gather(2, index.expand(-1, -1, 1, *values.shape[3:]))[:, :, 0]

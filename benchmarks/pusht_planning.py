@@ -71,6 +71,9 @@ class PushTPlanningConfig:
     """Stop after so long, between two trials; the same command goes on."""
     device: str | None = None
     """cpu or cuda; the GPU where there is one."""
+    imagine: Literal["frames", "states"] = "frames"
+    """What learned worlds imagine of each proposal: frames, or states alone in a hundredth of the
+    time."""
     max_rows: int = 256
     """Candidates tried at once in a learned world."""
     precision: Literal["float32", "bf16"] = "float32"
@@ -201,7 +204,7 @@ class _Models:
         about = push_t() if world is None else world.config
         if world is not None:
             kind = LearnedNearness if config.rank == "nearness" else LearnedRollout
-            rollout: Any = kind(world=world, max_rows=config.max_rows)
+            rollout: Any = kind(world=world, max_rows=config.max_rows, imagine=config.imagine)
         elif model == REAL:
             if self._simulator is None:
                 self._simulator = BranchingSimulator(
@@ -261,6 +264,7 @@ def _row_key(config: PushTPlanningConfig, skill: "SkillConfig", model: str) -> d
         "model": model,
         "weights_sha256": weights,
         "precision": config.precision if weights else None,
+        "imagine": config.imagine if weights else None,
         "rank": None if model == BASE else config.rank,
         "skill": asdict(skill),
         "max_steps": config.max_steps,
@@ -349,7 +353,8 @@ def tables(results: dict[str, Any]) -> str:
         [
             f"Push-T planning: the best of K pushes of the base policy ({skill['num_candidates']} "
             f"pushes tried, {skill['aim_noise']:g} px of aiming error), ranked by {config['rank']} "
-            "as a model predicts it, carried out in the real simulator. Seeds from "
+            "as a model predicts it (learned ones by "
+            f"{config['imagine']}), carried out in the real simulator. Seeds from "
             f"{config['seed']}; 95 % intervals: bootstrap, Wilson's for success; differences are "
             f"paired. {results['success_rule']}. "
             f"{results['hardware']}.",

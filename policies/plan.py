@@ -55,6 +55,9 @@ class PlanConfig:
     """Directory for plan.json; nothing is written without it."""
     device: str | None = None
     """cpu or cuda; the GPU where there is one."""
+    imagine: Literal["frames", "states"] = "frames"
+    """What a learned model imagines of each candidate: frames, in latents, or the states that it
+    foresees alone, in a hundredth of the time."""
     max_rows: int = 256
     """Candidates tried at once in the learned world: less takes less memory."""
     precision: Literal["float32", "bf16"] = "float32"
@@ -104,7 +107,7 @@ def main(config: PlanConfig) -> dict[str, Any]:
         simulator = BranchingSimulator(*simulator_settings(world.config), workers=config.workers)
         rollout: Rollout = SimulatorRollout(simulator=simulator)
     else:
-        rollout = LearnedRollout(world=world, max_rows=config.max_rows)
+        rollout = LearnedRollout(world=world, max_rows=config.max_rows, imagine=config.imagine)
     scene = make_scene(config, world)
     planner = make_planner(config, world, scene)
     executed = config.executed

@@ -10,7 +10,7 @@ h w latent cells.
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -76,6 +76,8 @@ class RolloutOutput:
     """bool (B, K, H)"""
     frames: Tensor | None = None
     """uint8 (B, K, H, height, width, 3), where asked for"""
+    states: dict[str, Tensor] = field(default_factory=dict)
+    """float32 (B, K, H, n) each, environment units; empty where the engine predicts none"""
 
 
 @dataclass(eq=False)

@@ -4,17 +4,30 @@ Dimensions: B environments, K candidates, H horizon, A action.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
 from world_model import ChunkWorld, RolloutOutput, StreamingWorld, WorldModel, WorldState
+from world_model.streaming_world import StreamingState
+
+Imagine = Literal["frames", "states"]
+
+
+class LearnedModel(Protocol):
+    """A planner's model that is a learned world."""
+
+    @property
+    def world(self) -> WorldModel: ...
+
+    @property
+    def imagine(self) -> Imagine: ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class LearnedRollout:
-    """Tries candidates in a learned world, in latents: nothing is decoded.
+    """Tries candidates in a learned world, in latents or in states alone: nothing is decoded.
 
     Candidates of one environment share its noise, so they differ by their actions alone, and
     splitting them into parts changes nothing but the memory that they take.
@@ -22,10 +35,13 @@ class LearnedRollout:
     Attributes:
         world: the world.
         max_rows: most candidates, over all environments, that are rolled out at once.
+        imagine: "frames" draws every step (`WorldModel.rollout`); "states" draws none
+            (`StreamingWorld.foresee`), which takes a hundredth of the time.
     """
 
     world: WorldModel
     max_rows: int = 256
+    imagine: Imagine = "frames"
 
     def __post_init__(self):
         if self.max_rows < 1:
@@ -39,11 +55,27 @@ class LearnedRollout:
     def __call__(self, state: WorldState, actions: Tensor) -> RolloutOutput:
         """Rewards and ends (B, K, H) of actions (B, K, H, A)."""
         part = max(self.max_rows // len(state), 1)
-        parts = [self.world.rollout(state, some) for some in actions.split(part, dim=1)]
+        parts = [imagined(self, state, some) for some in actions.split(part, dim=1)]
         return RolloutOutput(
             reward=torch.cat([one.reward for one in parts], dim=1),
             terminated=torch.cat([one.terminated for one in parts], dim=1),
         )
+
+
+def imagined(
+    by: LearnedModel, state: WorldState, actions: Tensor, *, return_frames: bool = False
+) -> RolloutOutput:
+    """A world's rollout, or where states are imagined alone, what it foresees.
+
+    Raises:
+        ValueError: States are asked for of a world that foresees none.
+    """
+    world = by.world
+    if by.imagine == "frames":
+        return world.rollout(state, actions, return_frames=return_frames)
+    if not isinstance(world, StreamingWorld) or not isinstance(state, StreamingState):
+        raise ValueError(f"world {world.config.name!r} foresees no states; imagine frames")
+    return world.foresee(state, actions)
 
 
 def set_precision(world: WorldModel, precision: Literal["float32", "bf16"]) -> None:

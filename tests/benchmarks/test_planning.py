@@ -9,12 +9,13 @@ import pytest
 import torch
 
 from benchmarks import planning, pusht_planning
-from benchmarks.pusht_nearness import LearnedNearness
+from benchmarks.pusht_nearness import GOAL, LearnedNearness
 from benchmarks.pusht_planning import PushTPlanningConfig, summarise
 from policies import pusht_proposals
-from policies.pusht_nearness import simulator_nearness
+from policies.pusht_geometry import Pose
+from policies.pusht_nearness import nearness, simulator_nearness
 from policies.pusht_proposals import SKILL, SkillConfig
-from world_model import RolloutOutput
+from world_model import RolloutOutput, StreamingWorld, WorldModel
 
 
 def test_a_decision_is_timed_and_held_against_the_ceiling(tiny_world, tmp_path, capsys):
@@ -58,6 +59,33 @@ def test_the_experiment_goes_on_where_it_was(tiny_world, tmp_path, capsys, monke
     assert "|    learned, P = 0 |" in table
     assert "coverage over .95" in table
     assert table.strip() in capsys.readouterr().out
+
+
+def test_states_are_imagined_where_they_are_asked_for(tiny_world, tmp_path, monkeypatch):
+    """Trials of frames do not count for them; the poses that rank are those foreseen."""
+    monkeypatch.setattr(pusht_proposals, "SKILL", SkillConfig(longest=4))
+    monkeypatch.setattr(StreamingWorld, "rollout", None)
+    arguments = f"--out {tmp_path} --world 0={tiny_world} --trials 1 --candidates 2 --no-real"
+    pusht_planning.cli([*arguments.split(), "--max-steps", "5", "--imagine", "states"])
+    [line] = (tmp_path / "trials.jsonl").read_text().splitlines()
+    assert json.loads(line)["imagine"] == "states"
+    config = PushTPlanningConfig(out=tmp_path, world=(f"0={tiny_world}",), candidates=(2,))
+    assert not pusht_planning._read_trials(config, SkillConfig(longest=4))
+    assert "by states" in (tmp_path / "table.md").read_text()
+
+
+def test_nearness_of_what_is_foreseen_is_that_of_its_last_pose(tiny_world):
+    world = WorldModel.from_pretrained(tiny_world)
+    start = world.starts[0]
+    state = world.start(start.frames[None], start.actions[None], [0])
+    actions = 512 * torch.rand(1, 3, 4, 2, generator=torch.Generator().manual_seed(0))
+    found = LearnedNearness(world=world, imagine="states", max_rows=2)(state, actions)
+    out = world.foresee(state, actions)
+    for k in range(3):
+        ends = out.terminated[0, k].nonzero()
+        x, y, cos, sin = out.states["block_pose"][0, k, int(ends[0]) if len(ends) else -1].tolist()
+        pose = Pose(x=x, y=y, angle=np.arctan2(sin, cos))
+        assert found.reward[0, k, -1].item() == pytest.approx(nearness(pose, GOAL), abs=1e-6)
 
 
 def test_a_budget_stops_between_trials(tiny_world: Path, tmp_path: Path):

@@ -152,6 +152,10 @@ def test_learned_rollout_in_parts_is_the_whole(world: WorldModel):
     # Candidates share noise: the same actions lead to the same rewards, others to others.
     torch.testing.assert_close(parts.reward[:, 4], parts.reward[:, 0], atol=1e-6, rtol=0)
     assert (parts.reward[:, 1] - parts.reward[:, 0]).abs().max() > 1e-4
+    foreseen = world.foresee(state, actions)
+    parts = LearnedRollout(world=world, max_rows=4, imagine="states")(state, actions)
+    torch.testing.assert_close(parts.reward, foreseen.reward, atol=1e-5, rtol=0)
+    assert not torch.allclose(foreseen.reward, whole.reward)
 
 
 def test_a_world_without_rewards_is_no_place_to_plan(tiny_world_without_reward: Path):

@@ -170,6 +170,34 @@ def test_rollout_gives_what_steps_give_and_leaves_the_state(world):
     assert state.steps.tolist() == [0, 0]
 
 
+def test_what_is_foreseen_is_what_a_picture_would_not_correct(world):
+    """With a head that corrects nothing, states and rewards are those of a rollout."""
+    world = randomized(WorldModel.create(TINY_CONFIG, make_starts(TINY_CONFIG)))
+    state = started(world, [0, 1], [1, 2])
+    actions = random_actions(2, 3, 4)
+    corrected = world.foresee(state, actions), world.rollout(state, actions)
+    assert not torch.allclose(corrected[0].reward, corrected[1].reward)
+    torch.nn.init.zeros_(world.head.out.weight)
+    torch.nn.init.zeros_(world.head.out.bias)
+    foreseen, drawn = world.foresee(state, actions), world.rollout(state, actions)
+    assert foreseen.frames is None
+    assert list(foreseen.states) == list(TINY_CONFIG.tracked)
+    torch.testing.assert_close(foreseen.reward, drawn.reward)
+    assert torch.equal(foreseen.terminated, drawn.terminated)
+    for name, values in foreseen.states.items():
+        assert values.shape[:3] == (2, 3, 4)
+        torch.testing.assert_close(values, drawn.states[name], rtol=1e-4, atol=1e-2)
+    assert state.steps.tolist() == [0, 0]
+
+
+def test_a_world_that_foresees_nothing_says_so():
+    config = without_states(TINY_CONFIG)
+    world = WorldModel.create(config, make_starts(config))
+    state = started(world, [0], [1])
+    with pytest.raises(ValueError, match="does not foresee states"):
+        world.foresee(state, random_actions(1, 2, 3))
+
+
 def test_start_takes_in_the_whole_clip(world):
     """The same last frame after another past is another state."""
     start = world.starts[0]
