@@ -1,7 +1,8 @@
 """How unsure a world is of a step: how far samples of its prediction disagree.
 
 The world predicts by sampling. Where it knows what an action leads to, other noise gives the same
-frame; where it does not, the frames differ.
+frame; where it does not, the frames differ. States that it goes by are known to a pixel or so: each
+sample has its own, within that, since what a push does can hang on less.
 
 Dimensions: B environments, S samples, k actions of a chunk, H W pixels, A action components.
 """
@@ -37,7 +38,7 @@ def check_samples(samples: Any) -> int | None:
 
 
 def draw_others(world: WorldModel, state: WorldState, actions: np.ndarray, samples: int) -> Tensor:
-    """The frames that S - 1 other streams of noise predict for the next step, in one call.
+    """The frames that S - 1 other samples predict for the next step, in one call.
 
     Environments' seeds are below 2^31, so that sample s of a seed n, with the stream n + s 2^32,
     shares its noise with no other environment; the same in any batch.
@@ -55,6 +56,7 @@ def draw_others(world: WorldModel, state: WorldState, actions: np.ndarray, sampl
     others = state.select(rows)
     stream = torch.arange(1, samples, device=others.seeds.device).repeat_interleave(len(state))
     others.seeds = others.seeds + (stream << 32)
+    world.doubt_(others)
     actions = actions[rows.numpy()]
     if actions.ndim == 2:
         frames = world.step_(others, actions).frame[:, None]

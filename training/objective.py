@@ -21,7 +21,7 @@ from world_model.conditioning import join_controls
 from world_model.config import StreamingConfig, WorldConfig
 from world_model.frames import frames_to_pixels
 from world_model.noise import counted_index, counted_noise, counted_uniform
-from world_model.streaming_world import StreamingWorld
+from world_model.streaming_world import UNSURE_SCALE, StreamingWorld
 
 # Streams of the counted numbers of one sample; 0 picks its clip (training/clips.py).
 NOISE, LEVELS, ROUNDS, UNSURE, SMEAR, HAZE = 1, 2, 3, 4, 5, 6
@@ -29,8 +29,6 @@ NOISE, LEVELS, ROUNDS, UNSURE, SMEAR, HAZE = 1, 2, 3, 4, 5, 6
 ASIDE = 6
 # Largest deviation of a haze (frames are in [-1, 1]).
 HAZE_SCALE = 0.12
-# Largest deviation of the states that a prediction is given, whose range is [-1, 1].
-UNSURE_SCALE = 0.004
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,12 @@ class StreamingObjective(nn.Module):
     """Loss of a batch of clips; `forward` is what data-parallel training wraps."""
 
     def __init__(
-        self, world: StreamingWorld, *, head_weight: float = 0.02, edge_weight: float = 0.0
+        self,
+        world: StreamingWorld,
+        *,
+        head_weight: float = 0.02,
+        edge_weight: float = 0.0,
+        absolute_weight: float = 0.0,
     ):
         super().__init__()
         self.denoiser, self.head = world.denoiser, world.head
@@ -57,7 +60,8 @@ class StreamingObjective(nn.Module):
             module.requires_grad_(False)
         self.config = world.config
         self.settle = world.codec.settle
-        self.head_weight, self.edge_weight = head_weight, edge_weight
+        self.head_weight = head_weight
+        self.edge_weight, self.absolute_weight = edge_weight, absolute_weight
 
     def forward(self, batch: "Batch") -> Losses:
         """Summed losses of the frames of one batch."""
@@ -71,7 +75,8 @@ class StreamingObjective(nn.Module):
         change = latents - previous
         noisy = (1 - levels) * (seen - previous) + levels * batch.noise
         predicted, tokens = self.denoiser(noisy, previous, batch.levels, controls, batch.acted)
-        error = squared_error(predicted.float() - change, self.edge_weight)  # (B, T)
+        wrong = predicted.float() - change
+        error = frame_error(wrong, self.edge_weight, self.absolute_weight)  # (B, T)
         guess = self.denoiser.foresight(controls)
         read = self.head(tokens.float(), guess)
         head = head_loss(read, batch, self.config)
@@ -113,11 +118,16 @@ class StreamingObjective(nn.Module):
         return join_controls(batch.actions, last_actions, last, earlier, self.config)
 
 
-def squared_error(error: Tensor, edge_weight: float) -> Tensor:
-    """Mean square of errors (B, T, C, h, w) and, weighted, of their differences between neighbours,
-    where a soft edge differs most from a sharp one (as gradient difference losses do: Mathieu et
-    al., arXiv 1511.05440): (B, T)."""
+def frame_error(error: Tensor, edge_weight: float, absolute_weight: float) -> Tensor:
+    """Mean square of errors (B, T, C, h, w) and, each weighted, two more means: (B, T).
+
+    The square of their differences between neighbours, where a soft edge differs most from a sharp
+    one (as gradient difference losses do: Mathieu et al., arXiv 1511.05440). And their absolute
+    value, which asks for the right value where the square is content with nearly: haze and grain.
+    """
     total = error.square().flatten(2).mean(-1)
+    if absolute_weight:
+        total = total + absolute_weight * error.abs().flatten(2).mean(-1)
     if edge_weight:
         for axis in (-2, -1):
             total = total + edge_weight * error.diff(dim=axis).square().flatten(2).mean(-1)

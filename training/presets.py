@@ -89,6 +89,8 @@ class TrainConfig:
     """Learning rate (AdamW, no decay of weights)."""
     edge_weight: float = 0.0
     """Weight of errors in the differences of neighbouring cells: more for sharper edges."""
+    absolute_weight: float = 0.0
+    """Weight of absolute errors beside squared ones: more against haze and grain."""
     ema: float = 0.998
     """Decay of the averaged weights, which are the ones that are kept."""
     clip_norm: float = 1.0

@@ -18,13 +18,14 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from training.clips import ClipStore
-from training.objective import UNSURE_SCALE, scaled_states
+from training.objective import scaled_states
 from training.presets import TrainConfig, seconds
 from training.run_directory import STATES
 from world_model import StreamingWorld
 from world_model.conditioning import join_controls
 from world_model.frames import frames_to_pixels
 from world_model.noise import counted_index, counted_noise, counted_uniform
+from world_model.streaming_world import UNSURE_SCALE
 
 # Clips, pictures and states a step.
 CLIPS, PICTURES, JUDGED = 512, 64, 1024

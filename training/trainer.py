@@ -25,7 +25,9 @@ class Trainer(ResumableTrainer):
     ):
         check_division(config.batch_clips, accelerator.num_processes, config.accumulation)
         super().__init__(
-            StreamingObjective(world, edge_weight=config.edge_weight),
+            StreamingObjective(
+                world, edge_weight=config.edge_weight, absolute_weight=config.absolute_weight
+            ),
             accelerator,
             rate=config.rate,
             betas=(0.9, 0.98),
@@ -105,7 +107,7 @@ class Trainer(ResumableTrainer):
     def _own_past_batch(self, samples: Tensor, walked: OwnPast) -> Batch:
         with self.accelerator.autocast():
             clips, made = walked.walk(self.config.clip_frames)
-        return make_batch(self.world, clips, self.config.seed, samples, 0, made=made)
+        return make_batch(self.world, clips, self.config.seed, samples, 0, smeared=True, made=made)
 
     def _more_state(self) -> dict[str, Tensor]:
         """The rows of all processes: see `OwnPast.tensors`."""

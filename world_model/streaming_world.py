@@ -31,6 +31,10 @@ from world_model.starts import Starts
 from world_model.streaming import StreamedPass, StreamingDenoiser, half_precision
 from world_model.world import Precision, RolloutOutput, StepOutput, WorldModel, WorldState
 
+# Largest deviation of the states that a prediction is given in training; their range is [-1, 1].
+UNSURE_SCALE = 0.004
+# Stream of the counted noise of `doubt_`; 0 is that of sampling.
+DOUBT = 1
 # What a state holds of the past besides its ring: tensors that begin with (B,).
 REMEMBERED = ("before", "controls", "acted", "past")
 
@@ -281,6 +285,17 @@ class StreamingWorld(WorldModel):
         state.past.copy_(past)
         state.steps.add_(1)
         return read
+
+    @torch.no_grad()
+    def doubt_(self, state: StreamingState) -> None:
+        """See `WorldModel.doubt_`: states are known as well as training had them known, and what a
+        push does can hang on less."""
+        if self.reader is None:
+            return
+        shape = (1, self.config.state_dim)
+        noise = counted_noise(state.seeds, state.steps, shape, stream=DOUBT)
+        moved = (state.past + UNSURE_SCALE * noise).clamp(-1, 1)
+        state.past.copy_(self.plane.upright(moved))
 
     def scale_actions(self, actions: Tensor) -> Tensor:
         """Actions (..., A) from the environment's units to [-1, 1]."""

@@ -248,6 +248,10 @@ class WorldModel(nn.Module, ABC):
         differ by their actions alone. Frames are decoded only where asked for.
         """
 
+    def doubt_(self, state: WorldState) -> None:
+        """Change in place what a state says without being sure of it, by noise of its seeds and
+        steps: nothing, but in engines that know how sure they are."""
+
     def _check_candidates(
         self, state: WorldState, actions: np.ndarray | Tensor
     ) -> tuple[Tensor, Tensor, tuple[int, int]]:

@@ -1,5 +1,7 @@
 """`info["uncertainty"]`: how far samples of a prediction disagree."""
 
+import dataclasses
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -8,8 +10,9 @@ import torch
 import irasim_env  # noqa: F401 (registers the ids)
 from irasim_env.uncertainty import disagreement, draw_others
 from tests.chunk_worlds import table_world
-from tests.conftest import TINY_CONFIG, make_starts, randomized
+from tests.conftest import TINY_CONFIG, make_starts, randomized, without_states
 from world_model import WorldModel
+from world_model.streaming_world import UNSURE_SCALE
 
 ACTIONS = np.random.default_rng(0).uniform(0, 512, (6, 2)).astype(np.float32)
 
@@ -60,6 +63,32 @@ def test_it_is_the_deviation_of_steps_with_other_noise(world):
     # Each sample's noise is its own.
     assert not torch.equal(others[0], others[1])
     assert not torch.equal(others[0, :, 0], taken)
+
+
+def test_one_pass_disagrees_by_the_states_it_goes_by():
+    """No noise gets into a single pass; a world that sees states doubts these."""
+    config = dataclasses.replace(
+        TINY_CONFIG, sampler=dataclasses.replace(TINY_CONFIG.sampler, num_steps=1)
+    )
+    world = randomized(WorldModel.create(config, make_starts(config)))
+    clip = world.starts[0]
+    state = world.start(clip.frames[None], clip.actions[None], [11])
+    before = state.past.clone()
+    one, other = draw_others(world, state, ACTIONS[:1], 3)
+    assert torch.equal(state.past, before)
+    taken = world.step(state, ACTIONS[:1])[1].frame[:, None]
+    assert not torch.equal(one, other)
+    assert disagreement(torch.stack((one, other)), taken).item() > 0
+    doubted = state.clone()
+    world.doubt_(doubted)
+    off = (doubted.past - before)[..., :2].abs()
+    assert 0 < off.max() < 5 * UNSURE_SCALE
+    directions = doubted.past[..., -2:].norm(dim=-1)
+    torch.testing.assert_close(directions, torch.ones_like(directions))
+    blind = without_states(config)
+    world = randomized(WorldModel.create(blind, make_starts(blind)))
+    _, infos = roll(world, uncertainty_samples=2)
+    assert [info["uncertainty"] for info in infos] == [0.0] * len(ACTIONS)
 
 
 @pytest.mark.parametrize("mode", ["NextStep", "SameStep"])

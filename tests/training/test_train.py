@@ -16,10 +16,10 @@ from tests.conftest import TINY_CONFIG, make_starts, without_states
 from training.clips import ClipStore
 from training.episodes import Episode, write_episode
 from training.objective import (
-    UNSURE_SCALE,
     Smear,
     before,
     draw_levels,
+    frame_error,
     make_batch,
     scaled_states,
 )
@@ -28,6 +28,7 @@ from training.train import earlier_training, main, parse, prepare
 from training.trainer import Trainer
 from world_model import WorldModel
 from world_model.conditioning import CHANGE_SCALE
+from world_model.streaming_world import UNSURE_SCALE
 
 SHAPE = (48, 48)
 
@@ -354,6 +355,14 @@ def test_smear_damages_some_frames_but_no_clips_first_and_is_counted(data, tmp_p
     )
     assert one.smear is not None
     torch.testing.assert_close(one.smear(one.latents, one.latents)[0], damaged[5])
+
+
+def test_what_an_error_of_a_frame_costs():
+    error = torch.zeros(1, 1, 1, 4, 4)
+    error[..., 1, 1] = -0.5  # one cell of 16, off from four neighbours
+    assert frame_error(error, 0, 0).item() == pytest.approx(0.25 / 16)
+    assert frame_error(error, 1, 0).item() == pytest.approx(0.25 / 16 + 4 * 0.25 / 12)
+    assert frame_error(error, 0, 1).item() == pytest.approx((0.25 + 0.5) / 16)
 
 
 def test_traces_come_from_their_moment_and_place():
