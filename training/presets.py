@@ -101,8 +101,9 @@ class TrainConfig:
     """Share of the run after which the model trains on its own rollouts."""
     rollout_rounds: int = 3
     """How many of its own predictions deep they go, at most."""
-    own_past_from: float = 0.6
-    """Share of the run after which they go on from step to step, along whole episodes; 1: never."""
+    own_past_from: float = 1.0
+    """Share of the run after which they go on from step to step, along whole episodes; 1: never.
+    For worlds told of all that moves: of anything else the record soon is no answer."""
     decay_from: float = 0.5
     """Share of the run after which the rates fall linearly to nothing."""
     heads_from: float = 0.93
@@ -194,6 +195,10 @@ def pusht() -> TrainConfig:
         plane=(0.0, 0.0, 512.0, 512.0),
         reach=(80.0, 140.0),  # the disc reaches 15 px from its place, the T 122
         action_names=("x", "y"),
+        dead_zone=0.03,
+        edge_weight=0.25,
+        absolute_weight=0.1,
+        own_past_from=0.6,
         success_on_termination=True,
         max_episode_steps=300,
     )
@@ -241,6 +246,7 @@ def tiny() -> TrainConfig:
         plane=(0.0, 0.0, 512.0, 512.0),
         reach=(80.0, 140.0),  # the disc reaches 15 px from its place, the T 122
         action_names=("x", "y"),
+        own_past_from=0.6,
         success_on_termination=True,
         max_episode_steps=300,
     )
