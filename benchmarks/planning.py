@@ -37,7 +37,7 @@ class PlanningConfig:
     imagine: Literal["frames", "states"] = "frames"
     """What is imagined of each candidate: frames, in latents, or states alone."""
     precisions: tuple[Literal["float32", "bf16"], ...] = ("float32", "bf16")
-    """Of the world; each is measured."""
+    """Of the world; each is measured. What is foreseen alone is in float32."""
     repeats: int = 3
     """Decisions timed of each; the median is told."""
     threads: int = 2
@@ -118,7 +118,8 @@ def measure(config: PlanningConfig, world: "WorldModel", device: str) -> list[di
     finish = synchroniser(device)
     row_steps = config.envs * config.candidates * config.horizon * config.iterations
     rows = []
-    settings = itertools.product(config.precisions, sorted(set(config.max_rows)))
+    precisions = config.precisions if config.imagine == "frames" else ("float32",)
+    settings = itertools.product(precisions, sorted(set(config.max_rows)))
     for precision, max_rows in tqdm(list(settings), desc="planning", unit="setting"):
         set_precision(world, precision)
         rollout = LearnedRollout(world=world, max_rows=max_rows, imagine=config.imagine)

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from benchmarks.pusht_reading import WORLD_SIZE, read_t
-from policies.planning.learned import Imagine, imagined
+from policies.planning.learned import Imagine, check_imagine, imagined
 from policies.pusht_geometry import Pose
 from policies.pusht_nearness import nearness
-from world_model import RolloutOutput, WorldModel, WorldState
+from world_model import RolloutOutput, StreamingConfig, WorldModel, WorldState
 
 GOAL = Pose(x=256.0, y=256.0, angle=np.pi / 4)  # gym-pusht's own, always the same
 
@@ -36,6 +36,14 @@ class LearnedNearness:
     max_rows: int = 256
     imagine: Imagine = "frames"
 
+    def __post_init__(self):
+        check_imagine(self.world, self.imagine)
+        if self.imagine == "frames":
+            return
+        config = self.world.config
+        if not isinstance(config, StreamingConfig) or "block_pose" not in config.tracked:
+            raise ValueError(f"world {config.name!r} does not foresee block_pose; imagine frames")
+
     def __call__(self, state: WorldState, actions: Tensor) -> RolloutOutput:
         """Rewards (B, K, H), the same at each step; ends have been taken into account."""
         part = max(self.max_rows // len(state), 1)
@@ -45,7 +53,7 @@ class LearnedNearness:
 
     def _nearness(self, state: WorldState, actions: Tensor) -> Tensor:
         """(B, K), of actions (B, K, H, A)."""
-        out = imagined(self, state, actions, return_frames=True)
+        out = imagined(self.world, self.imagine, state, actions, return_frames=True)
         ends = out.terminated.int()
         last = torch.where(ends.any(-1), ends.argmax(-1), actions.shape[2] - 1)  # (B, K)
         if self.imagine == "states":

@@ -65,8 +65,8 @@ class PushTPlanningConfig:
     """Of the first trial; the others follow it."""
     rank: Literal["nearness", "coverage"] = "nearness"
     """What ranks proposals at their end: how near the T's corners are to where they belong (read
-    from the predicted frame, or from the simulator's state), or the model's own reward, which is
-    coverage. By coverage a T that lies on its goal the wrong way round stays there."""
+    from the predicted frame, or as foreseen, or the simulator's state), or the model's own reward,
+    which is coverage. By coverage a T that lies on its goal the wrong way round stays there."""
     budget_minutes: float | None = None
     """Stop after so long, between two trials; the same command goes on."""
     device: str | None = None
@@ -349,12 +349,12 @@ def tables(results: dict[str, Any]) -> str:
     header = ("model", "K", "trials", "final coverage", "final IoU", "coverage over base")
     header += ("IoU over base", "success", "decision s", "paper's final IoU")
     skill, config = results["skill"], results["config"]
+    imagined = f" (learned ones by {config['imagine']})" if config["world"] else ""
     return "\n\n".join(
         [
             f"Push-T planning: the best of K pushes of the base policy ({skill['num_candidates']} "
             f"pushes tried, {skill['aim_noise']:g} px of aiming error), ranked by {config['rank']} "
-            "as a model predicts it (learned ones by "
-            f"{config['imagine']}), carried out in the real simulator. Seeds from "
+            f"as a model predicts it{imagined}, carried out in the real simulator. Seeds from "
             f"{config['seed']}; 95 % intervals: bootstrap, Wilson's for success; differences are "
             f"paired. {results['success_rule']}. "
             f"{results['hardware']}.",

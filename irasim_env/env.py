@@ -82,10 +82,10 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
 
     ## Uncertainty
 
-    With `uncertainty_samples=n` each step is predicted n times, with other noise and from states
-    that are a little other (`WorldModel.doubt_`), and `info["uncertainty"]` tells how far the n
-    frames disagree: the root of the variance over the samples, averaged over pixels, in grey
-    levels. The episode stays what it is without.
+    With `uncertainty_samples=n` each step is predicted n times, all but the one that is taken with
+    other noise and from states a little other (`WorldModel.doubt_`), and `info["uncertainty"]`
+    tells how far the n frames disagree: the root of the variance over the samples, averaged over
+    pixels, in grey levels. The episode stays what it is without.
 
     ## Episode End
 

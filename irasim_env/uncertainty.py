@@ -1,8 +1,8 @@
 """How unsure a world is of a step: how far samples of its prediction disagree.
 
 The world predicts by sampling. Where it knows what an action leads to, other noise gives the same
-frame; where it does not, the frames differ. States that it goes by are known to a pixel or so: each
-sample has its own, within that, since what a push does can hang on less.
+frame; where it does not, the frames differ. The states that it goes by are not known exactly
+either: all samples but the one that is taken go by states a little other (`WorldModel.doubt_`).
 
 Dimensions: B environments, S samples, k actions of a chunk, H W pixels, A action components.
 """

@@ -77,6 +77,10 @@ class PlanConfig:
                 "a learned world has no place in the real simulator, so that cannot be the model "
                 "of plans carried out in it; use --env real, or --model learned"
             )
+        if self.model == "real" and self.imagine == "states":
+            raise ValueError(
+                "--imagine says what a learned model imagines; leave it out with --model real"
+            )
         if self.env == "learned" and self.planner == "best":
             raise ValueError(
                 "the pushes that best chooses from are made from the real simulator's state; use "

@@ -48,7 +48,7 @@ FLAGS = {
         preset data more-data init out name budget max-steps seed
         codec codec-share codec-width patch width depth num-heads context
         sees-states no-sees-states hidden poses points plane reach action-names states-share
-        clip-frames num-steps
+        own-past-from absolute-weight clip-frames num-steps
         noise-scale dead-zone
         batch-clips accumulation mixed-precision rate edge-weight ema clip-norm warmup
         rollout-from rollout-rounds decay-from heads-from
@@ -68,10 +68,11 @@ FLAGS = {
     """,
     "bench planning": """
         world out candidates horizon iterations envs max-rows precisions repeats threads seed device
+        imagine
     """,
     "bench pusht-planning": """
         world real no-real candidates trials out max-steps seed rank budget-minutes device max-rows
-        precision workers
+        precision workers imagine
     """,
     "bench ranking": f"{POLICIES} family policies",
     "bench chunk": """
@@ -94,7 +95,7 @@ FLAGS = {
     """,
     "plan": """
         world env model planner candidates horizon iterations std objective executed episodes
-        max-steps seed out device max-rows precision workers
+        max-steps seed out device max-rows precision workers imagine
     """,
     "rl": f"{LEARNING} place steps seed starts-dir",
 }

@@ -100,11 +100,9 @@ def run(trainer: "ChunkTrainer", config: ChunkTrainConfig) -> None:
             )
         if step % config.validate_every == 0 or last:
             validate(trainer, config, vae)
-        if not accelerator.is_main_process:
-            continue
-        if step % config.checkpoint_every == 0 or last:
+        if accelerator.is_main_process and (step % config.checkpoint_every == 0 or last):
             write_checkpoint(trainer, config)
-        if last:
+        if accelerator.is_main_process and last:
             finish(trainer, config, vae)
         # The last state is written last: it says that all else is there.
         if progress.elapsed - saved > seconds(config.save_every) or last:

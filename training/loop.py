@@ -49,7 +49,7 @@ def train_until(
     shown: tuple[str, ...],
     validate: Callable[[], object],
 ) -> None:
-    """Take steps until a share of the run is done; the main process alone validates and saves.
+    """Take steps until a share of the run is done; the main process alone validates and writes.
 
     Args:
         end: That share.

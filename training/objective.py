@@ -23,7 +23,8 @@ from world_model.frames import frames_to_pixels
 from world_model.noise import counted_index, counted_noise, counted_uniform
 from world_model.streaming_world import UNSURE_SCALE, StreamingWorld
 
-# Streams of the counted numbers of one sample; 0 picks its clip (training/clips.py).
+# Streams of the counted numbers of one sample; 0 picks its clip (training/clips.py), and 7 where a
+# row of own_past.py begins.
 NOISE, LEVELS, ROUNDS, UNSURE, SMEAR, HAZE = 1, 2, 3, 4, 5, 6
 # Most cells by which traces are displaced.
 ASIDE = 6
@@ -70,7 +71,7 @@ class StreamingObjective(nn.Module):
         seen = latents if batch.made is None else batch.made
         if batch.smear is not None:
             previous = batch.smear(previous, latents)
-            seen = latents + batch.smear.haze
+            seen = seen + batch.smear.haze
         levels = batch.levels[..., None, None, None]
         change = latents - previous
         noisy = (1 - levels) * (seen - previous) + levels * batch.noise

@@ -102,8 +102,8 @@ class TrainConfig:
     rollout_rounds: int = 3
     """How many of its own predictions deep they go, at most."""
     own_past_from: float = 1.0
-    """Share of the run after which they go on from step to step, along whole episodes; 1: never.
-    For worlds told of all that moves: of anything else the record soon is no answer."""
+    """Share of the run after which its own rollouts go on from step to step, to their episode's
+    end; 1: never. For worlds told of all that moves: else the record soon is no answer."""
     decay_from: float = 0.5
     """Share of the run after which the rates fall linearly to nothing."""
     heads_from: float = 0.93
@@ -154,14 +154,17 @@ class TrainConfig:
             raise ValueError("poses need points: something whose bounds are the picture's edges")
         if not 0 < self.heads_from <= 1:
             raise ValueError(f"heads_from is {self.heads_from}, expected a share in (0, 1]")
-        if not 0 <= self.own_past_from <= 1:
-            raise ValueError(f"own_past_from is {self.own_past_from}, expected a share in [0, 1]")
         for name in ("rollout_from", "decay_from"):
             if not 0 <= getattr(self, name) <= self.heads_from:
                 raise ValueError(
                     f"phases are out of order: {name} is {getattr(self, name)}, expected 0 to "
                     f"heads_from, {self.heads_from}"
                 )
+        if not (0 <= self.own_past_from <= self.heads_from or self.own_past_from == 1):
+            raise ValueError(
+                f"own_past_from is {self.own_past_from}, expected a share up to heads_from, "
+                f"{self.heads_from}, or 1 for never"
+            )
         for text in (self.budget, self.validate_every, self.save_every):
             seconds(text)
 
@@ -216,6 +219,7 @@ def pusht_gpu() -> TrainConfig:
         batch_clips=256,
         ema=0.999,
         warmup=200,
+        save_every="5min",  # the rows of own_past are some gigabytes
     )
 
 

@@ -150,7 +150,7 @@ class ResumableTrainer:
                     a.copy_(b)
         self.optimizer.load_state_dict(state["optimizer"])
         self.progress = Progress(**state["progress"])
-        self._load_more_state(state["more"])
+        self._load_more_state(state.get("more", {}))  # older files have none
 
     def _more_state(self) -> dict[str, Tensor]:
         """What else a subclass goes on from; all processes ask at once."""

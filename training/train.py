@@ -1,8 +1,8 @@
 """`irasim train`: from recorded episodes (or none) to a world directory, in one command.
 
 Phases: collect if there is no data; the codec if the world has one; what predicts states; dynamics
-on recorded clips; dynamics on the model's own rollouts; the head. The world that is kept has the
-averaged weights.
+on recorded clips, on the model's own rollouts, on rollouts that go on from step to step; the head.
+The world that is kept has the averaged weights.
 """
 
 import dataclasses

@@ -4,6 +4,7 @@ Dimensions: B clips.
 """
 
 import time
+from collections.abc import Sequence
 
 import torch
 from accelerate import Accelerator
@@ -46,16 +47,11 @@ class Trainer(ResumableTrainer):
         begin = time.perf_counter()
         config, accelerator = self.config, self.accelerator
         self._set_rate()
-        first = self.progress.step * config.batch_clips
-        device = accelerator.device
-        samples = torch.arange(first, first + config.batch_clips, device=device)
-        mine = samples[accelerator.process_index :: accelerator.num_processes]
-        batches = self._batches(mine)
-        valid = torch.stack([batch.supervised.sum() for batch in batches]).sum()
-        count = accelerator.reduce(valid, "sum")
-        assert isinstance(count, Tensor)
-        sums = torch.zeros(2, device=device)
-        for part, batch in enumerate(batches):
+        parts = self._samples().chunk(config.accumulation)
+        count = self._begin(parts)
+        sums = torch.zeros(2, device=accelerator.device)
+        for part in range(config.accumulation):
+            batch = self._batch(parts, part)
             with self.gradients_of_part(last=part == config.accumulation - 1):
                 losses = self.objective(batch)
                 # Data-parallel gradients are averaged over processes; this makes them a sum.
@@ -74,58 +70,67 @@ class Trainer(ResumableTrainer):
             "rate": self.optimizer.param_groups[0]["lr"],
         }
 
-    def _batches(self, samples: Tensor) -> list[Batch]:
-        """Those of a step's parts, of this process's samples."""
-        begin, config = time.perf_counter(), self.config
-        parts = samples.chunk(config.accumulation)
-        if self.fraction() >= config.own_past_from:
-            self.own_past = self.own_past or self._begin_own_past(samples)
-            batches = [
-                self._own_past_batch(part, walked)
-                for part, walked in zip(parts, self.own_past, strict=True)
-            ]
+    def _samples(self) -> Tensor:
+        """This process's sample numbers of the step to come."""
+        accelerator, total = self.accelerator, self.config.batch_clips
+        first = self.progress.step * total
+        samples = torch.arange(first, first + total, device=accelerator.device)
+        return samples[accelerator.process_index :: accelerator.num_processes]
+
+    def _begin(self, parts: Sequence[Tensor]) -> Tensor:
+        """How many frames of a step are supervised, over all processes."""
+        config = self.config
+        if self.fraction() < config.own_past_from:
+            counts = [self.store.count_valid(config.seed, s, config.clip_frames) for s in parts]
         else:
-            batches = [self._batch(part) for part in parts]
-        self.progress.data_seconds += time.perf_counter() - begin
-        return batches
+            self.own_past = self.own_past or self._begin_own_past(parts)
+            for walked in self.own_past:
+                walked.begin_anew()
+            counts = [walked.left(config.clip_frames - 1) for walked in self.own_past]
+        count = self.accelerator.reduce(torch.stack(counts).sum(), "sum")
+        assert isinstance(count, Tensor)
+        return count
 
-    def _batch(self, samples: Tensor) -> Batch:
-        config = self.config
-        clips = self.store.sample(config.seed, samples, config.clip_frames)
+    def _batch(self, parts: Sequence[Tensor], part: int) -> Batch:
+        begin, config = time.perf_counter(), self.config
+        samples, made, rounds = parts[part], None, 0
         rolling = self.fraction() >= config.rollout_from
-        rounds = config.rollout_rounds if rolling else 0
-        return make_batch(self.world, clips, config.seed, samples, rounds, smeared=rolling)
+        if self.fraction() >= config.own_past_from:
+            clips, made = self.own_past[part].walk(config.clip_frames)
+        else:
+            clips = self.store.sample(config.seed, samples, config.clip_frames)
+            rounds = config.rollout_rounds if rolling else 0
+        smeared = rolling or made is not None
+        batch = make_batch(
+            self.world, clips, config.seed, samples, rounds, smeared=smeared, made=made
+        )
+        self.progress.data_seconds += time.perf_counter() - begin
+        return batch
 
-    def _begin_own_past(self, samples: Tensor) -> list[OwnPast]:
-        config = self.config
-        rows = samples % config.batch_clips  # the same in every step
+    def _begin_own_past(self, parts: Sequence[Tensor]) -> list[OwnPast]:
+        """Rows whose numbers are the same in every step."""
+        config, total = self.config, self.config.batch_clips
+        autocast = self.accelerator.autocast
         return [
-            OwnPast(self.world, self.store, config.seed, part, config.batch_clips)
-            for part in rows.chunk(config.accumulation)
+            OwnPast(self.world, self.store, config.seed, part % total, total, autocast)
+            for part in parts
         ]
-
-    def _own_past_batch(self, samples: Tensor, walked: OwnPast) -> Batch:
-        with self.accelerator.autocast():
-            clips, made = walked.walk(self.config.clip_frames)
-        return make_batch(self.world, clips, self.config.seed, samples, 0, smeared=True, made=made)
 
     def _more_state(self) -> dict[str, Tensor]:
         """The rows of all processes: see `OwnPast.tensors`."""
         mine = [walked.tensors() for walked in self.own_past]
-        if not mine:
-            return {}
-        joined = {name: torch.cat([tensors[name] for tensors in mine]) for name in mine[0]}
-        gathered = {name: self.accelerator.gather(tensor) for name, tensor in joined.items()}
-        return {name: tensor for name, tensor in gathered.items() if isinstance(tensor, Tensor)}
+        state = {}
+        for name in mine[0] if mine else ():
+            gathered = self.accelerator.gather(torch.cat([tensors[name] for tensors in mine]))
+            assert isinstance(gathered, Tensor)
+            state[name] = gathered.cpu()
+        return state
 
     def _load_more_state(self, tensors: dict[str, Tensor]) -> None:
-        accelerator, total = self.accelerator, self.config.batch_clips
+        total = self.config.batch_clips
         if not tensors:
             return
-        first = self.progress.step * total
-        samples = torch.arange(first, first + total, device=accelerator.device)
-        mine = samples[accelerator.process_index :: accelerator.num_processes]
-        self.own_past = self._begin_own_past(mine)
+        self.own_past = self._begin_own_past(self._samples().chunk(self.config.accumulation))
         at = (tensors["samples"] % total).argsort()  # rows by number
         for walked in self.own_past:
             rows = at[walked.samples.cpu() % total]

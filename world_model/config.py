@@ -67,8 +67,8 @@ class SamplerConfig:
     """Deviation of pure noise, where pixels span [-1, 1]. Most of a frame does not change, so
     noise of deviation 1 would drown what does at nearly every level."""
     dead_zone: float = 0.0
-    """Changes of a latent smaller than this are none, larger ones shrink by it: what stands
-    still stays, and errors below it cannot add up over a long episode."""
+    """Changes of a latent smaller than this are none, those of twice this and more are whole: what
+    stands still stays, and errors below it cannot add up over a long episode."""
 
     def __post_init__(self) -> None:
         if self.num_steps < 1:

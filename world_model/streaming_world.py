@@ -170,6 +170,11 @@ class StreamingWorld(WorldModel):
         ]
         return self._joined(made, shape)
 
+    @property
+    def foresees(self) -> bool:
+        """Whether it predicts states and judges by them, as `foresee` needs."""
+        return self.reader is not None and self.config.reward_head
+
     @torch.no_grad()
     def foresee(self, state: StreamingState, actions: np.ndarray | Tensor) -> RolloutOutput:
         """A rollout in states alone: the foresight guesses them, the judge says their worth.
@@ -185,13 +190,14 @@ class StreamingWorld(WorldModel):
         Raises:
             ValueError: The world does not predict states and judge by them, or actions do not fit.
         """
-        if self.reader is None or not self.config.reward_head:
+        if not self.foresees:
             raise ValueError(
                 f"world {self.config.name!r} does not foresee states and judge by them; use "
                 "rollout, or train a world that sees states from data with rewards"
             )
         rows, actions, shape = self._check_candidates(state, actions)
         actions = self.scale_actions(actions)
+        rows = state.rows(rows)
         controls, acted, past = (x[rows] for x in (state.controls, state.acted, state.past))
         made = []
         for h in range(actions.shape[1]):
@@ -209,14 +215,11 @@ class StreamingWorld(WorldModel):
             name: torch.stack([shown[name] for shown in made], 1).unflatten(0, shape)
             for name in made[0]
         }
-        parts = (
-            joined["states"].split(list(self.head.sizes.values()), -1) if self.head.sizes else ()
-        )
         return RolloutOutput(
             reward=joined["reward"],
             terminated=joined["terminated"],
             frames=joined.get("frame"),
-            states=dict(zip(self.head.sizes, parts, strict=True)),
+            states=self._named(joined),
         )
 
     def predict(self, state: StreamingState, action: Tensor, *, frames: bool) -> dict[str, Tensor]:
@@ -288,8 +291,9 @@ class StreamingWorld(WorldModel):
 
     @torch.no_grad()
     def doubt_(self, state: StreamingState) -> None:
-        """See `WorldModel.doubt_`: states are known as well as training had them known, and what a
-        push does can hang on less."""
+        """See `WorldModel.doubt_`: states are known no better than training had them known, and
+        what a push does can hang on less. Both frames' are displaced alike: nothing seems to
+        move."""
         if self.reader is None:
             return
         shape = (1, self.config.state_dim)
@@ -411,11 +415,15 @@ class StreamingWorld(WorldModel):
         return shown if frame is None else shown | {"frame": frame}
 
     def _output(self, shown: dict[str, Tensor]) -> StepOutput:
-        sizes = self.head.sizes
-        parts = shown["states"].split(list(sizes.values()), dim=1) if sizes else ()
         return StepOutput(
             frame=shown["frame"],
             reward=shown["reward"],
             terminated=shown["terminated"],
-            states=dict(zip(sizes, parts, strict=True)),
+            states=self._named(shown),
         )
+
+    def _named(self, shown: dict[str, Tensor]) -> dict[str, Tensor]:
+        """States (..., S) of what a step hands out, by name (..., n)."""
+        sizes = self.head.sizes
+        parts = shown["states"].split(list(sizes.values()), dim=-1) if sizes else ()
+        return dict(zip(sizes, parts, strict=True))

@@ -4,7 +4,7 @@ Dimensions: B environments, K candidates, H horizon, A action.
 """
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -13,16 +13,6 @@ from world_model import ChunkWorld, RolloutOutput, StreamingWorld, WorldModel, W
 from world_model.streaming_world import StreamingState
 
 Imagine = Literal["frames", "states"]
-
-
-class LearnedModel(Protocol):
-    """A planner's model that is a learned world."""
-
-    @property
-    def world(self) -> WorldModel: ...
-
-    @property
-    def imagine(self) -> Imagine: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,31 +41,44 @@ class LearnedRollout:
                 f"world {self.world.config.name!r} has no reward head, so nothing in it is better "
                 "than anything else; plan in a world with one"
             )
+        check_imagine(self.world, self.imagine)
 
     def __call__(self, state: WorldState, actions: Tensor) -> RolloutOutput:
         """Rewards and ends (B, K, H) of actions (B, K, H, A)."""
         part = max(self.max_rows // len(state), 1)
-        parts = [imagined(self, state, some) for some in actions.split(part, dim=1)]
+        parts = [
+            imagined(self.world, self.imagine, state, some) for some in actions.split(part, dim=1)
+        ]
         return RolloutOutput(
             reward=torch.cat([one.reward for one in parts], dim=1),
             terminated=torch.cat([one.terminated for one in parts], dim=1),
         )
 
 
-def imagined(
-    by: LearnedModel, state: WorldState, actions: Tensor, *, return_frames: bool = False
-) -> RolloutOutput:
-    """A world's rollout, or where states are imagined alone, what it foresees.
+def check_imagine(world: WorldModel, imagine: Imagine) -> None:
+    """Raise ValueError unless a world can imagine so."""
+    if imagine not in get_args(Imagine):
+        raise ValueError(f"imagine is {imagine!r}, expected {' or '.join(get_args(Imagine))}")
+    if imagine == "states" and not (isinstance(world, StreamingWorld) and world.foresees):
+        raise ValueError(
+            f"world {world.config.name!r} does not foresee states and judge by them; imagine frames"
+        )
 
-    Raises:
-        ValueError: States are asked for of a world that foresees none.
-    """
-    world = by.world
-    if by.imagine == "frames":
-        return world.rollout(state, actions, return_frames=return_frames)
-    if not isinstance(world, StreamingWorld) or not isinstance(state, StreamingState):
-        raise ValueError(f"world {world.config.name!r} foresees no states; imagine frames")
-    return world.foresee(state, actions)
+
+def imagined(
+    world: WorldModel,
+    imagine: Imagine,
+    state: WorldState,
+    actions: Tensor,
+    *,
+    return_frames: bool = False,
+) -> RolloutOutput:
+    """A world's rollout, or where states are imagined alone, what it foresees."""
+    if imagine == "states":
+        assert isinstance(world, StreamingWorld)
+        assert isinstance(state, StreamingState)
+        return world.foresee(state, actions)
+    return world.rollout(state, actions, return_frames=return_frames)
 
 
 def set_precision(world: WorldModel, precision: Literal["float32", "bf16"]) -> None:

@@ -62,15 +62,23 @@ def test_the_experiment_goes_on_where_it_was(tiny_world, tmp_path, capsys, monke
 
 
 def test_states_are_imagined_where_they_are_asked_for(tiny_world, tmp_path, monkeypatch):
-    """Trials of frames do not count for them; the poses that rank are those foreseen."""
+    """Trials of the one do not count for the other."""
     monkeypatch.setattr(pusht_proposals, "SKILL", SkillConfig(longest=4))
     monkeypatch.setattr(StreamingWorld, "rollout", None)
     arguments = f"--out {tmp_path} --world 0={tiny_world} --trials 1 --candidates 2 --no-real"
     pusht_planning.cli([*arguments.split(), "--max-steps", "5", "--imagine", "states"])
     [line] = (tmp_path / "trials.jsonl").read_text().splitlines()
     assert json.loads(line)["imagine"] == "states"
-    config = PushTPlanningConfig(out=tmp_path, world=(f"0={tiny_world}",), candidates=(2,))
-    assert not pusht_planning._read_trials(config, SkillConfig(longest=4))
+    for imagine, found in (("states", 1), ("frames", 0)):
+        config = PushTPlanningConfig(
+            out=tmp_path,
+            world=(f"0={tiny_world}",),
+            candidates=(2,),
+            trials=1,
+            max_steps=5,
+            imagine=imagine,
+        )
+        assert len(pusht_planning._read_trials(config, SkillConfig(longest=4))) == found
     assert "by states" in (tmp_path / "table.md").read_text()
 
 

@@ -12,7 +12,7 @@ from irasim_env.uncertainty import disagreement, draw_others
 from tests.chunk_worlds import table_world
 from tests.conftest import TINY_CONFIG, make_starts, randomized, without_states
 from world_model import WorldModel
-from world_model.streaming_world import UNSURE_SCALE
+from world_model.streaming_world import UNSURE_SCALE, StreamingWorld
 
 ACTIONS = np.random.default_rng(0).uniform(0, 512, (6, 2)).astype(np.float32)
 
@@ -50,7 +50,8 @@ def test_a_world_that_always_predicts_the_same_is_sure():
     assert [info["uncertainty"] for info in infos] == [0.0] * len(ACTIONS)
 
 
-def test_it_is_the_deviation_of_steps_with_other_noise(world):
+def test_it_is_the_deviation_of_steps_with_other_noise(world, monkeypatch):
+    monkeypatch.setattr(StreamingWorld, "doubt_", lambda *_: None)
     clip = world.starts[0]
     state = world.start(clip.frames[None], clip.actions[None], [11])
     others = draw_others(world, state, ACTIONS[:1], 3)

@@ -66,6 +66,7 @@ def test_planning_in_the_simulator_gets_nearer_than_the_policy_alone(tmp_path: P
     [
         ({"env": "learned", "model": "real"}, "no place in the real simulator"),
         ({"env": "learned", "planner": "best"}, "use --env real"),
+        ({"model": "real", "imagine": "states"}, "leave it out"),
         ({"episodes": 0}, "episodes is 0"),
         ({"seed": -1}, "seed is -1"),
     ],

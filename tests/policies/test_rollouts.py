@@ -18,7 +18,7 @@ from policies.planning.scene import LearnedScene, RealScene, simulator_settings
 from policies.pusht import Expert
 from policies.pusht_geometry import Pose
 from policies.pusht_nearness import nearness, simulator_nearness
-from tests.conftest import TINY_CONFIG, make_starts, randomized
+from tests.conftest import TINY_CONFIG, make_starts, randomized, without_states
 from world_model import WorldModel
 
 PUSH_T = simulator_settings(TINY_CONFIG)
@@ -161,6 +161,15 @@ def test_learned_rollout_in_parts_is_the_whole(world: WorldModel):
 def test_a_world_without_rewards_is_no_place_to_plan(tiny_world_without_reward: Path):
     with pytest.raises(ValueError, match="no reward head"):
         LearnedRollout(world=WorldModel.from_pretrained(tiny_world_without_reward))
+
+
+def test_states_are_imagined_only_where_they_are_foreseen():
+    config = without_states(TINY_CONFIG)
+    blind = WorldModel.create(config, make_starts(config))
+    with pytest.raises(ValueError, match="imagine frames"):
+        LearnedRollout(world=blind, imagine="states")
+    with pytest.raises(ValueError, match="expected frames or states"):
+        LearnedRollout(world=blind, imagine="state")  # pyright: ignore[reportArgumentType]
 
 
 def test_real_scene_starts_the_world_from_the_last_real_frames(world: WorldModel):

@@ -1,11 +1,14 @@
 """Rollouts that go on from step to step, along recorded episodes."""
 
 from dataclasses import replace
+from functools import partial
 
+import pytest
 import torch
 from accelerate import Accelerator
 
 from tests.training.test_train import config_for, data
+from training.objective import before
 from training.own_past import OwnPast
 from training.train import prepare
 
@@ -14,9 +17,9 @@ __all__ = ["data"]  # a fixture
 
 def make(data, tmp_path, count=3):
     trainer, world, _ = prepare(config_for(data, tmp_path), Accelerator(cpu=True))
-    torch.manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
     with torch.no_grad():  # something moves
-        world.denoiser.to_change.weight.normal_(std=0.02)
+        world.denoiser.to_change.weight.normal_(std=0.02, generator=generator)
     return trainer.store, world, OwnPast(world, trainer.store, 0, torch.arange(count), 8)
 
 
@@ -46,6 +49,7 @@ def test_rows_go_on_where_they_were_until_their_episode_ends(data, tmp_path):
     for _ in range(walks):
         at, over = rows.at.clone(), rows.at == store.last[rows.at]
         samples = rows.samples.clone()
+        rows.begin_anew()
         _, made = rows.walk(4)
         assert torch.equal(made[~over, 0], last[~over, -1])
         assert torch.equal(rows.samples, samples + 8 * over)
@@ -56,19 +60,45 @@ def test_rows_go_on_where_they_were_until_their_episode_ends(data, tmp_path):
     assert len(set(rows.samples.tolist())) == 3
 
 
-def test_own_frames_are_seen_and_recorded_ones_wanted(data, tmp_path):
-    """Training on frames drawn as they were recorded is training on the record, on others not."""
+@pytest.mark.parametrize("smeared", [True, False])
+def test_own_frames_are_seen_and_recorded_ones_wanted(data, tmp_path, smeared):
+    """In frames that are drawn already, and as the frames before; damage comes on top."""
     config = config_for(data, tmp_path, own_past_from=0.0)
+    trainer, world, _ = prepare(config, Accelerator(cpu=True))
+    parts = [torch.arange(config.batch_clips)]
+    assert int(trainer._begin(parts)) == int(trainer._batch(parts, 0).supervised.sum())
+    batch = trainer._batch(parts, 0)
+    made, smear = batch.made, batch.smear
+    assert made is not None
+    assert smear is not None
+    made = made + 0.5 * torch.rand(made.shape, generator=torch.Generator().manual_seed(0))
+    batch = replace(batch, made=made, smear=smear if smeared else None)
+    told: list[torch.Tensor] = []
+    world.denoiser.register_forward_pre_hook(lambda _, inputs: told.extend(inputs))
+    losses = trainer.objective(batch)
+    noisy, previous, levels = told[:3]
+    clean = levels == 0
+    haze = smear.haze.expand_as(made) if smeared else torch.zeros_like(made)
+    torch.testing.assert_close((noisy + previous)[clean], (made + haze)[clean], atol=1e-5, rtol=0)
+    own = before(made)
+    expected = smear(own, batch.latents) if smeared else own
+    torch.testing.assert_close(previous, expected, atol=1e-5, rtol=0)
+    # Fresh weights draw no change, so the loss is that of the change that is wanted.
+    wanted = (batch.latents - previous).square().flatten(2).mean(-1)
+    expected = (wanted * batch.supervised).sum()
+    torch.testing.assert_close(losses.dynamics, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_rows_begin_anew_under_bf16_and_with_a_codec(data, tmp_path, monkeypatch):
+    """What is written into a row has the type that the row had."""
+    config = config_for(
+        data, tmp_path, own_past_from=0.0, codec="autoencoder_tiny", codec_width=8, patch=2
+    )
     trainer, _, _ = prepare(config, Accelerator(cpu=True))
-    samples = torch.arange(config.batch_clips)
-    [batch] = trainer._batches(samples)
-    assert batch.made is not None
-    assert batch.made.shape == batch.latents.shape
-    with torch.no_grad():
-        loss = trainer.objective(batch).dynamics
-        same = trainer.objective(replace(batch, made=batch.latents)).dynamics
-        none = trainer.objective(replace(batch, made=None)).dynamics
-        off = trainer.objective(replace(batch, made=batch.latents + 0.5)).dynamics
-    assert torch.equal(same, none)
-    assert off > 2 * none  # what a frame seen differs by from the record is to be taken back
-    assert loss != none
+    half = partial(torch.autocast, "cpu", torch.bfloat16)
+    monkeypatch.setattr(trainer.accelerator, "autocast", half)
+    for _ in range(12):
+        trainer.train_step()
+    [rows] = trainer.own_past
+    assert bool((rows.samples >= config.batch_clips).any())  # some have begun anew
+    assert rows.state.latents.dtype == torch.float32

@@ -393,6 +393,7 @@ def test_durations():
         ({"clip_frames": 5}, "two rings"),
         ({"accumulation": 3}, "does not divide"),
         ({"heads_from": 0.1}, "out of order"),
+        ({"own_past_from": 0.95}, "up to heads_from"),
     ],
 )
 def test_wrong_configs_are_refused(changes, message):

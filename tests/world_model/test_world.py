@@ -8,8 +8,9 @@ import torch
 from tests.conftest import TINY_CONFIG, make_starts, randomized, without_states
 from world_model import WorldModel
 from world_model.noise import counted_noise
+from world_model.sampler import outside
 from world_model.streaming import StreamingDenoiser
-from world_model.streaming_world import StreamingWorld
+from world_model.streaming_world import REMEMBERED, StreamingWorld
 
 SHAPE = (2, 9)  # clips, frames: over two wraps of a ring of 4 slots
 
@@ -179,8 +180,11 @@ def test_what_is_foreseen_is_what_a_picture_would_not_correct(world):
     assert not torch.allclose(corrected[0].reward, corrected[1].reward)
     torch.nn.init.zeros_(world.head.out.weight)
     torch.nn.init.zeros_(world.head.out.bias)
+    before = state.clone()
     foreseen, drawn = world.foresee(state, actions), world.rollout(state, actions)
     assert foreseen.frames is None
+    for name in REMEMBERED:
+        assert torch.equal(getattr(state, name), getattr(before, name))
     assert list(foreseen.states) == list(TINY_CONFIG.tracked)
     torch.testing.assert_close(foreseen.reward, drawn.reward)
     assert torch.equal(foreseen.terminated, drawn.terminated)
@@ -205,6 +209,15 @@ def test_start_takes_in_the_whole_clip(world):
     state = started(world, [0], [0])
     action = random_actions(1)
     assert not torch.equal(world.step_(short, action).frame, world.step_(state, action).frame)
+
+
+def test_changes_inside_the_dead_zone_are_none_and_large_ones_whole():
+    changes = torch.tensor([0.0, 0.02, 0.04, 0.06, 0.08, 0.3, -0.03, -0.06, -0.5])
+    expected = torch.tensor([0.0, 0.0, 0.0, 0.04, 0.08, 0.3, 0.0, -0.04, -0.5])
+    torch.testing.assert_close(outside(changes, 0.04), expected)
+    assert torch.equal(outside(changes, 0.0), changes)
+    fine = torch.linspace(-0.2, 0.2, 4001)
+    assert outside(fine, 0.04).diff().max() <= 2.01 * fine.diff().max()  # no steps
 
 
 def test_counted_noise_is_normal_and_keyed_by_all_three():
