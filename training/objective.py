@@ -68,7 +68,7 @@ class StreamingObjective(nn.Module):
         """Summed losses of the frames of one batch."""
         latents, valid = batch.latents, batch.supervised
         previous, controls = self.roll(batch)
-        seen = latents if batch.made is None else batch.made
+        seen = batch.seen
         if batch.smear is not None:
             previous = batch.smear(previous, latents)
             seen = seen + batch.smear.haze
@@ -89,8 +89,7 @@ class StreamingObjective(nn.Module):
     @torch.no_grad()
     def roll(self, batch: "Batch") -> tuple[Tensor, Tensor]:
         """The frame and the control before each, `batch.rounds` own predictions deep."""
-        seen = batch.latents if batch.made is None else batch.made
-        previous, state = before(seen), batch.state
+        previous, state = before(batch.seen), batch.state
         controls = self.controls(batch, state)
         ones = torch.ones_like(batch.levels)
         for round_ in range(int(batch.rounds.max())):
@@ -98,7 +97,7 @@ class StreamingObjective(nn.Module):
             inputs = (x[deep] for x in (batch.noise, previous, ones, controls, batch.acted))
             change, tokens = self.denoiser(*inputs)
             made = self.settle(previous[deep] + change)
-            made = before(made, first=seen[deep, 0])
+            made = before(made, first=batch.seen[deep, 0])
             previous = previous.index_copy(0, deep, made.to(previous.dtype))
             if state.shape[-1]:
                 guess = self.denoiser.foresight(controls[deep])
@@ -152,7 +151,7 @@ class Batch:
     """Clips made ready: latents, scaled actions, and their counted noise."""
 
     latents: Tensor  # (B, T, C, h, w)
-    made: Tensor | None  # (B, T, C, h, w): the same frames as the model drew them (own_past.py)
+    seen: Tensor  # (B, T, C, h, w): the same as they are shown, where the model drew them its own
     actions: Tensor  # (B, T, A) in [-1, 1]
     action_before: Tensor  # (B, A): the one that led to the clip's first frame; NaN where none did
     acted: Tensor  # bool (B, T)
@@ -212,7 +211,7 @@ def make_batch(
     state = state + unsure * counted_noise(seeds, samples, tuple(state.shape[1:]), stream=UNSURE)
     return Batch(
         latents=latents,
-        made=made,
+        seen=latents if made is None else made,
         actions=actions,
         action_before=torch.where(
             clips.first[:, None], torch.nan, world.scale_actions(clips.actions[:, 0])

@@ -79,7 +79,7 @@ class Trainer(ResumableTrainer):
 
     def _begin(self, parts: Sequence[Tensor]) -> Tensor:
         """How many frames of a step are supervised, over all processes."""
-        config = self.config
+        begin, config = time.perf_counter(), self.config
         if self.fraction() < config.own_past_from:
             counts = [self.store.count_valid(config.seed, s, config.clip_frames) for s in parts]
         else:
@@ -87,6 +87,7 @@ class Trainer(ResumableTrainer):
             for walked in self.own_past:
                 walked.begin_anew()
             counts = [walked.left(config.clip_frames - 1) for walked in self.own_past]
+        self.progress.data_seconds += time.perf_counter() - begin
         count = self.accelerator.reduce(torch.stack(counts).sum(), "sum")
         assert isinstance(count, Tensor)
         return count

@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from world_model.graph import CapturedFunction
-from world_model.streaming_world import REMEMBERED, StreamingState
+from world_model.streaming_state import REMEMBERED, StreamingState
 
 NAMES = ("latents", "seeds", "steps", *REMEMBERED)
 

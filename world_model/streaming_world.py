@@ -10,7 +10,6 @@ components of all states: low-dimensional observations and hidden ones.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from typing import get_args
 
 import numpy as np
@@ -29,52 +28,13 @@ from world_model.ring import Ring
 from world_model.sampler import sample_change, sampled_levels
 from world_model.starts import Starts
 from world_model.streaming import StreamedPass, StreamingDenoiser, half_precision
-from world_model.world import Precision, RolloutOutput, StepOutput, WorldModel, WorldState
+from world_model.streaming_state import StreamingState
+from world_model.world import Precision, RolloutOutput, StepOutput, WorldModel
 
 # Largest deviation of the states that a prediction is given in training; their range is [-1, 1].
 UNSURE_SCALE = 0.004
 # Stream of the counted noise of `doubt_`; 0 is that of sampling.
 DOUBT = 1
-# What a state holds of the past besides its ring: tensors that begin with (B,).
-REMEMBERED = ("before", "controls", "acted", "past")
-
-
-@dataclass(eq=False)
-class StreamingState(WorldState):
-    """A state with the keys and values of its past frames."""
-
-    ring: Ring
-    before: Tensor
-    """The frame before the newest, (B, C, h, w); an episode's first has itself."""
-    controls: Tensor
-    """What led from that to the newest, (B, U): see `conditioning.join_controls`."""
-    acted: Tensor
-    """Whether anything did, bool (B,)."""
-    past: Tensor
-    """States of the last two frames, the older first, scaled to [-1, 1], float32 (B, 2, S)."""
-
-    def select(self, rows: Sequence[int] | Tensor) -> "StreamingState":
-        """See `WorldState.select`."""
-        rows = self.rows(rows)
-        selected = super().select(rows)
-        assert isinstance(selected, StreamingState)
-        return replace(
-            selected,
-            ring=self.ring.select(rows),
-            **{name: getattr(self, name)[rows] for name in REMEMBERED},
-        )
-
-    def clone(self) -> "StreamingState":
-        """See `WorldState.clone`."""
-        return self.select(torch.arange(len(self)))
-
-    def put(self, rows: Sequence[int] | Tensor, other: "StreamingState") -> None:
-        """See `WorldState.put`."""
-        rows = self.rows(rows)
-        super().put(rows, other)
-        self.ring.put(rows, other.ring)
-        for name in REMEMBERED:
-            getattr(self, name)[rows] = getattr(other, name)
 
 
 class StreamingWorld(WorldModel):

@@ -9,8 +9,14 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from world_model import ChunkWorld, RolloutOutput, StreamingWorld, WorldModel, WorldState
-from world_model.streaming_world import StreamingState
+from world_model import (
+    ChunkWorld,
+    RolloutOutput,
+    StreamingState,
+    StreamingWorld,
+    WorldModel,
+    WorldState,
+)
 
 Imagine = Literal["frames", "states"]
 

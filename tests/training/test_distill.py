@@ -26,7 +26,7 @@ from world_model import StreamingConfig, StreamingWorld, WorldModel
 from world_model.config import PlaneConfig
 from world_model.noise import counted_noise
 from world_model.plane import Plane
-from world_model.streaming_world import REMEMBERED
+from world_model.streaming_state import REMEMBERED
 
 
 @pytest.fixture(scope="module")

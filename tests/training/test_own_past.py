@@ -68,11 +68,11 @@ def test_own_frames_are_seen_and_recorded_ones_wanted(data, tmp_path, smeared):
     parts = [torch.arange(config.batch_clips)]
     assert int(trainer._begin(parts)) == int(trainer._batch(parts, 0).supervised.sum())
     batch = trainer._batch(parts, 0)
-    made, smear = batch.made, batch.smear
-    assert made is not None
+    made, smear = batch.seen, batch.smear
+    assert not torch.equal(made, batch.latents)
     assert smear is not None
     made = made + 0.5 * torch.rand(made.shape, generator=torch.Generator().manual_seed(0))
-    batch = replace(batch, made=made, smear=smear if smeared else None)
+    batch = replace(batch, seen=made, smear=smear if smeared else None)
     told: list[torch.Tensor] = []
     world.denoiser.register_forward_pre_hook(lambda _, inputs: told.extend(inputs))
     losses = trainer.objective(batch)

@@ -17,7 +17,8 @@ from torch.utils._pytree import tree_leaves
 from tests.conftest import TINY_CONFIG, make_starts, randomized
 from world_model.graph import check_inputs
 from world_model.streaming_graph import CapturedSteps, state_tensors
-from world_model.streaming_world import StreamingState, StreamingWorld
+from world_model.streaming_state import StreamingState
+from world_model.streaming_world import StreamingWorld
 
 aten = torch.ops.aten
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]

@@ -10,7 +10,8 @@ from world_model import WorldModel
 from world_model.noise import counted_noise
 from world_model.sampler import outside
 from world_model.streaming import StreamingDenoiser
-from world_model.streaming_world import REMEMBERED, StreamingWorld
+from world_model.streaming_state import REMEMBERED
+from world_model.streaming_world import StreamingWorld
 
 SHAPE = (2, 9)  # clips, frames: over two wraps of a ring of 4 slots
 
