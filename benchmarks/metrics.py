@@ -111,6 +111,28 @@ def gradient_energy(frames: Any) -> np.ndarray:
     return np.array(values, dtype=np.float64).reshape(frames.shape[:-3])
 
 
+def gradient_shown(pred: Any, true: Any) -> np.ndarray:
+    """How much of the true frame's gradient each predicted one shows: its projection onto that.
+
+    1 for the truth. Blur lowers it as it lowers `gradient_energy`, but speckle does not raise it,
+    which tells sharper edges from grain. A thing that is elsewhere is not shown.
+
+    Args:
+        pred: uint8 (..., H, W, 3).
+        true: Of the same shape.
+
+    Returns:
+        float64 (...): one value a frame; NaN where the true frame has no gradient.
+    """
+    pred, true = _frame_pair(pred, true, gray=False)
+    values = []
+    for pair in _frame_by_frame(pred, true):
+        both = [[np.diff(x.astype(np.float64), axis=axis) for x in pair] for axis in (0, 1)]
+        energy = sum(np.sum(b * b) for _, b in both)
+        values.append(sum(np.sum(a * b) for a, b in both) / energy if energy else np.nan)
+    return np.array(values).reshape(pred.shape[:-3])
+
+
 def wilson_interval(k: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """Interval of a rate of k successes in n trials (Wilson 1927); (0, 1) when n is 0."""
     if not 0 <= k <= n:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.frame_scores import score_frames
-from benchmarks.metrics import bootstrap_interval
+from benchmarks.metrics import bootstrap_interval, gradient_shown
 from benchmarks.predict import Prediction
 from benchmarks.pusht_reading import disc_error, pose_error, read_disc, read_t
 from benchmarks.report import interval, number, table
@@ -33,6 +33,8 @@ class LineScores:
     """float64 (E, H)"""
     gradient: np.ndarray
     """Gradient energy, float64 (E, H)"""
+    edges: np.ndarray
+    """How much of the true gradient is shown, float64 (E, H)"""
     errors: dict[str, np.ndarray]
     """Of poses read from frames, against the truth's: float64 (E, H); NaN where unreadable."""
 
@@ -47,7 +49,12 @@ def score_line(
     """Score predictions at `horizons`; with `poses` also what Push-T's frames show."""
     frames = score_frames(windows, predictions, max(horizons))
     at = np.array(horizons) - 1
-    errors = {}
+    errors, edges = {}, np.full((len(windows), len(horizons)), np.nan)
+    for row, (window, prediction) in enumerate(zip(windows, predictions, strict=True)):
+        reached = at < window.num_predicted
+        edges[row, reached] = gradient_shown(
+            prediction.frames[at[reached]], window.future[at[reached]]
+        )
     if poses:
         errors = {
             name: np.full((len(windows), len(horizons)), np.nan)
@@ -60,7 +67,11 @@ def score_line(
             errors["disc px"][row, reached] = disc_error(read_disc(pred), read_disc(true))
             errors["T px"][row, reached], errors["T degrees"][row, reached] = pixels, degrees
     return LineScores(
-        horizons=horizons, psnr=frames.psnr[:, at], gradient=frames.gradient[:, at], errors=errors
+        horizons=horizons,
+        psnr=frames.psnr[:, at],
+        gradient=frames.gradient[:, at],
+        edges=edges,
+        errors=errors,
     )
 
 
@@ -84,6 +95,7 @@ def compare(line: LineScores, teacher: LineScores, seed: int) -> dict[str, Any]:
                 "interval": bootstrap_interval(difference, seed),
             },
             "sharpness": _ratio(line.gradient[:, column], teacher.gradient[:, column], seed),
+            "edges": _ratio(line.edges[:, column], teacher.edges[:, column], seed),
             "errors": {
                 name: _ratio(errors[:, column], teacher.errors[name][:, column], seed)
                 for name, errors in line.errors.items()
@@ -147,7 +159,7 @@ def passes_table(lines: Sequence[dict[str, Any]]) -> str:
     """All lines and horizons as printed; the teacher's own first, without comparison."""
     names = list(next(iter(lines[0]["at"].values()))["errors"])
     header = ["world", "step", "windows", "PSNR dB", "less teacher's", "95 % interval"]
-    header += ["sharpness", "95 % interval"]
+    header += ["sharpness", "95 % interval", "edges", "over teacher's", "95 % interval"]
     for name in names:
         header += [name, "read", "over teacher's", "95 % interval"]
     rows = []
@@ -156,6 +168,7 @@ def passes_table(lines: Sequence[dict[str, Any]]) -> str:
             row = [line["line"], str(horizon), str(at["windows"]), number(at["psnr"])]
             row += _cells(at["psnr_change"], own=index == 0)
             row += _cells(at["sharpness"], own=index == 0)
+            row += [number(at["edges"]["mean"]), *_cells(at["edges"], own=index == 0)]
             for name in names:
                 error = at["errors"][name]
                 read = round(at["read"][name]["mean"] * at["windows"])

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 ABOUT = (
     "Each line beside the teacher, the first world at its most passes, paired by episode. PSNR is "
     "that of uint8 frames, capped at 60 dB, less the teacher's; sharpness is gradient energy over "
-    "the teacher's; poses are read from frames, their mean error over the teacher's in windows "
+    "the teacher's, edges how much of the true frame's gradient is shown (1: all), which grain "
+    "does not raise; poses are read from frames, their mean error over the teacher's in windows "
     "where both show them (read: in how many the line does). Intervals (95 %) are bootstrapped "
     "over episodes. Verdict: yes or no where the whole interval says so, else the mean's, with a "
     "question mark."

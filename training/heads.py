@@ -59,7 +59,8 @@ def drawn_tokens(trunk: StreamingObjective, batch: Batch) -> tuple[Tensor, Tenso
     """Tokens (B, T, N, width) of the last pass that draws a frame, where a head reads in use; and
     the states that their controls let guess (B, T, S). Frames before are recorded or the model's
     own, by `batch.rounds`."""
-    previous, controls = trunk.roll(batch)
+    controls = trunk.controls(batch)
+    previous = trunk.roll(batch, controls)
     levels = torch.full_like(batch.levels, 1 / trunk.config.sampler.num_steps)
     levels[:, 0] = 0.0  # a start's first frame is given
     level = levels[..., None, None, None]

@@ -67,19 +67,20 @@ class StreamingObjective(nn.Module):
     def forward(self, batch: "Batch") -> Losses:
         """Summed losses of the frames of one batch."""
         latents, valid = batch.latents, batch.supervised
-        previous, controls = self.roll(batch)
-        seen = batch.seen
+        controls = self.controls(batch)
+        previous, seen = self.roll(batch, controls), batch.seen
         if batch.smear is not None:
             previous = batch.smear(previous, latents)
             seen = seen + batch.smear.haze
         levels = batch.levels[..., None, None, None]
         change = latents - previous
         noisy = (1 - levels) * (seen - previous) + levels * batch.noise
-        predicted, tokens = self.denoiser(noisy, previous, batch.levels, controls, batch.acted)
+        predicted, tokens = self.denoiser(
+            noisy, previous, batch.levels, controls, batch.acted, batch.told
+        )
         wrong = predicted.float() - change
         error = frame_error(wrong, self.edge_weight, self.absolute_weight)  # (B, T)
-        guess = self.denoiser.foresight(controls)
-        read = self.head(tokens.float(), guess)
+        read = self.head(tokens.float(), batch.told)
         head = head_loss(read, batch, self.config)
         return Losses(
             dynamics=(error * valid).sum(),
@@ -87,29 +88,23 @@ class StreamingObjective(nn.Module):
         )
 
     @torch.no_grad()
-    def roll(self, batch: "Batch") -> tuple[Tensor, Tensor]:
-        """The frame and the control before each, `batch.rounds` own predictions deep."""
-        previous, state = before(batch.seen), batch.state
-        controls = self.controls(batch, state)
+    def roll(self, batch: "Batch", controls: Tensor) -> Tensor:
+        """The frame before each, `batch.rounds` own predictions deep, (B, T, C, h, w)."""
+        previous = before(batch.seen)
         ones = torch.ones_like(batch.levels)
         for round_ in range(int(batch.rounds.max())):
             deep = torch.nonzero(batch.rounds > round_)[:, 0]
-            inputs = (x[deep] for x in (batch.noise, previous, ones, controls, batch.acted))
-            change, tokens = self.denoiser(*inputs)
+            inputs = (batch.noise, previous, ones, controls, batch.acted, batch.told)
+            change, _ = self.denoiser(*(x[deep] for x in inputs))
             made = self.settle(previous[deep] + change)
             made = before(made, first=batch.seen[deep, 0])
             previous = previous.index_copy(0, deep, made.to(previous.dtype))
-            if state.shape[-1]:
-                guess = self.denoiser.foresight(controls[deep])
-                read = self.head.state(self.head(tokens.float(), guess))
-                read = torch.cat((state[deep, :1], read[:, 1:]), dim=1)
-                state = state.index_copy(0, deep, read)
-                controls = self.controls(batch, state)
-        return previous, controls
+        return previous
 
-    def controls(self, batch: "Batch", state: Tensor) -> Tensor:
-        """Controls (B, T, U) of a batch's actions and the states (B, T, S) of its frames."""
-        earlier = torch.cat((batch.state_before[:, None], state), dim=1)  # one frame before each
+    def controls(self, batch: "Batch") -> Tensor:
+        """Controls (B, T, U) of a batch's actions and the states of its frames."""
+        # One frame before each.
+        earlier = torch.cat((batch.state_before[:, None], batch.state), dim=1)
         last, earlier = earlier[:, 1:-1], earlier[:, :-2]
         last, earlier = (F.pad(x, (0, 0, 1, 0)) for x in (last, earlier))  # the first has none
         last_actions = torch.cat(
@@ -164,7 +159,8 @@ class Batch:
     rewards: Tensor  # (B, T), NaN where unknown
     ended: Tensor  # bool (B, T)
     states: dict[str, Tensor]  # (B, T, n), scaled so that their bounds are -1 and 1
-    state: Tensor  # (B, T, S): all of them as a frame's predecessor is seen, not quite exact
+    told: Tensor  # (B, T, S): all of them, as the denoiser is told what a frame shall show
+    state: Tensor  # (B, T, S): the same as a frame's predecessor is seen, not quite exact
     state_before: Tensor  # (B, S), the same of the frame before the clip
 
 
@@ -206,7 +202,9 @@ def make_batch(
         or [latents.new_zeros(len(samples), num_frames + 1, 0)],
         dim=-1,
     )  # (B, 1 + T, S)
-    # In a rollout the head's reading takes their place, and is not exact: neither are these.
+    told = state[:, 1:] if world.config.denoiser.sees_states else state[:, 1:, :0]
+    # In a rollout the reader's and the foresight's take their place, and are not exact: neither are
+    # these. What a frame shall show is: around states a little off it would be drawn blurred.
     unsure = UNSURE_SCALE * counted_uniform(seeds, samples, (1, 1), stream=UNSURE)
     state = state + unsure * counted_noise(seeds, samples, tuple(state.shape[1:]), stream=UNSURE)
     return Batch(
@@ -227,6 +225,7 @@ def make_batch(
         rewards=clips.rewards,
         ended=clips.ended,
         states=states,
+        told=told,
         state=state[:, 1:],
         state_before=state[:, 0],
     )

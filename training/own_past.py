@@ -55,6 +55,7 @@ class OwnPast:
         scaled = scaled_states(world.config, store.states)
         parts = [scaled[name] for name in world.config.tracked]
         self.states = torch.cat(parts or [store.actions[:, :0]], dim=-1)  # (F, S)
+        self.sees_states = world.config.denoiser.sees_states
         self.samples = rows.clone()  # numbers of each row's present walk
         self.at = self._begins()  # int64 (R,): flat numbers of their newest frames
         self.state = self._start(self.at)
@@ -87,8 +88,9 @@ class OwnPast:
         for t in range(1, num_frames):
             now = index[:, t - 1]
             state.past.copy_(torch.stack((self.states[earlier], self.states[now]), dim=1))
+            shown = torch.stack((self.states[now], self.states[index[:, t]]), dim=1)
             with self.autocast():
-                self.world.advance(state, clips.actions[:, t])
+                self.world.advance(state, clips.actions[:, t], shown if self.sees_states else None)
             made.append(state.latents.clone())
             earlier = now
         self.at = index[:, -1].clone()

@@ -56,7 +56,13 @@ class StreamingDenoiser(nn.Module):
         self.detail = Detail(config)
 
     def forward(
-        self, noisy: Tensor, previous: Tensor, levels: Tensor, controls: Tensor, acted: Tensor
+        self,
+        noisy: Tensor,
+        previous: Tensor,
+        levels: Tensor,
+        controls: Tensor,
+        acted: Tensor,
+        states: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Whole clips at once, each frame seeing itself and `context` frames before it.
 
@@ -66,6 +72,7 @@ class StreamingDenoiser(nn.Module):
             levels: Noise level of each frame (B, T) in [0, 1].
             controls: What led to each frame (B, T, U): see `conditioning.join_controls`.
             acted: bool (B, T); False where nothing is known to have (a clip's first).
+            states: What each frame shall show, (B, T, S); None for what is foreseen.
 
         Returns:
             The changes (B, T, C, h, w) and the tokens (B, T, N, width) that the head reads.
@@ -75,7 +82,7 @@ class StreamingDenoiser(nn.Module):
         ages = torch.where(
             (ages >= 0) & (ages <= self.config.context), ages, self.config.context + 1
         )
-        told = self._tell(levels, controls, acted)
+        told = self._tell(levels, controls, acted, states)
         noisy = informative(noisy, levels)
         tokens = self._tokenize(noisy, previous, told)  # (B, T, N, width)
         for block, modulations in zip(self._blocks(), told.blocks, strict=True):
@@ -83,7 +90,12 @@ class StreamingDenoiser(nn.Module):
         return self._changes(tokens, noisy, previous, told), tokens
 
     def passes(
-        self, levels: Tensor, controls: Tensor, acted: Tensor, ring: Ring
+        self,
+        levels: Tensor,
+        controls: Tensor,
+        acted: Tensor,
+        ring: Ring,
+        states: Tensor | None = None,
     ) -> list["StreamedPass"]:
         """What several passes over the same frames are told, all but noise levels the same.
 
@@ -94,8 +106,9 @@ class StreamingDenoiser(nn.Module):
             controls: (B, T, U).
             acted: bool (B, T).
             ring: Of the past, which may not advance between the passes.
+            states: What the frames shall show, (B, T, S); None for what is foreseen.
         """
-        told = self._tell(levels, controls, acted, last=True)
+        told = self._tell(levels, controls, acted, states, last=True)
         at, ages = ring.places(levels.shape[2])
         # (G, B, T, S) -> (B, T, S, 1, G), beside scores (B, T, S, N, G)
         biases = [block.bias(ages).permute(1, 2, 3, 0)[..., None, :] for block in self._blocks()]
@@ -170,14 +183,20 @@ class StreamingDenoiser(nn.Module):
         return cast(list[Block], list(self.blocks))
 
     def _tell(
-        self, levels: Tensor, controls: Tensor, acted: Tensor, *, last: bool = False
+        self,
+        levels: Tensor,
+        controls: Tensor,
+        acted: Tensor,
+        states: Tensor | None,
+        *,
+        last: bool = False,
     ) -> "Told":
         """Levels (..., B, T), controls (B, T, U), acted (B, T): axes before B are levels' alone.
 
         `last`: The last frame's change alone is wanted.
         """
         condition = self.condition(levels, controls, acted)
-        guess = self.foresight(controls)
+        guess = self.foresight(controls) if states is None else states
         at_place = self.position + self.control_at_place(controls, guess, acted)
         blocks = [block.modulations(condition) for block in self._blocks()]
         if last:
@@ -219,7 +238,7 @@ class Told:
     """What frames are denoised with beside themselves and their past, from level and control."""
 
     guess: Tensor
-    """States that the control leads to, (..., S)."""
+    """States that the frame shall show, by default those that the control leads to, (..., S)."""
     at_place: Tensor
     """Position and control at each token's place, (..., N, width)."""
     at_cell: Tensor

@@ -198,7 +198,9 @@ class StreamingWorld(WorldModel):
         frame = pixels_to_frames(self.codec.decode(state.latents)) if frames else None
         return self._shown(frame, read)
 
-    def advance(self, state: StreamingState, action: Tensor) -> dict[str, Tensor]:
+    def advance(
+        self, state: StreamingState, action: Tensor, states: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """One step in latents, in place: denoise the next frame.
 
         The newest frame, which is clean, and the one to draw go through the network together: each
@@ -208,6 +210,8 @@ class StreamingWorld(WorldModel):
         Args:
             state: B environments; its tensors are overwritten, none is replaced.
             action: (B, A), in the environment's own units.
+            states: What the newest frame shows and the new one shall, (B, 2, S), as training knows
+                it from the record; None for what is foreseen.
 
         Returns:
             What the head reads off the tokens that drew the new frame.
@@ -220,7 +224,7 @@ class StreamingWorld(WorldModel):
         previous = torch.stack((state.before, state.latents), dim=1)
         levels = sampled_levels(sampler, self.device)[:-1, None, None].expand(-1, len(state), 1)
         both = torch.cat((torch.zeros_like(levels[:1]), levels[:1]), dim=2)  # (1, B, 2)
-        [first] = network.passes(both, controls, acted, ring)
+        [first] = network.passes(both, controls, acted, ring, states)
         further: list[StreamedPass] = []
         tokens = state.latents
 
@@ -234,7 +238,8 @@ class StreamingWorld(WorldModel):
             change, tokens = network.stream(noisy, previous, first, ring)
             ring.advance()
             if len(levels) > 1:
-                further = network.passes(levels[1:], controls[:, 1:], acted[:, 1:], ring)
+                wanted = None if states is None else states[:, 1:]
+                further = network.passes(levels[1:], controls[:, 1:], acted[:, 1:], ring, wanted)
             return change
 
         change = sample_change(denoise, self._noise(state), sampler)

@@ -10,7 +10,13 @@ import pytest
 import torch
 
 from benchmarks import frechet_distance, psnr, ssim
-from benchmarks.metrics import PSNR_CAP, bootstrap_interval, gradient_energy, wilson_interval
+from benchmarks.metrics import (
+    PSNR_CAP,
+    bootstrap_interval,
+    gradient_energy,
+    gradient_shown,
+    wilson_interval,
+)
 
 GOLDEN = Path(__file__).with_name("frame_metrics.npz")  # computed with the reference's code
 
@@ -176,6 +182,25 @@ def test_gradient_energy_of_a_ramp_and_of_blur():
     assert (gradient_energy(blurred) < 0.8 * gradient_energy(noise)).all()
     with pytest.raises(ValueError, match="2 x 2"):
         gradient_energy(ramp[:1])
+
+
+def test_speckle_is_no_gradient_of_the_truth_and_blur_lowers_it():
+    rng = np.random.default_rng(5)
+    true = np.full((3, 32, 32, 3), 100, np.uint8)
+    true[:, 8:20, 10:25] = 180
+    grain = (true + rng.integers(-20, 21, true.shape)).astype(np.uint8)
+    soft = ((2 * true.astype(int) + np.roll(true, 1, 1) + np.roll(true, 1, 2)) // 4).astype(
+        np.uint8
+    )
+    elsewhere = np.roll(true, 5, axis=(1, 2))
+    assert gradient_shown(true, true) == pytest.approx([1, 1, 1])
+    assert gradient_shown(grain, true) == pytest.approx([1, 1, 1], abs=0.1)
+    assert (gradient_energy(grain) > 1.5 * gradient_energy(true)).all()
+    assert (gradient_shown(soft, true) < 0.8).all()
+    assert (gradient_shown(elsewhere, true) < 0.3).all()
+    assert np.isnan(gradient_shown(true, np.zeros_like(true))).all()
+    with pytest.raises(ValueError, match="shape"):
+        gradient_shown(true, true[:, :-1])
 
 
 def test_wilson_interval():

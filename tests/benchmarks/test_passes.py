@@ -65,6 +65,8 @@ def test_scores_of_the_truth_are_perfect_and_of_blur_are_not(episodes, tmp_path)
     assert np.nanmin(truth.psnr) == np.nanmax(truth.psnr) == 60
     for errors in truth.errors.values():
         assert np.nanmax(errors) < 1e-6
+    assert np.nanmin(truth.edges) == pytest.approx(1)
+    assert np.nanmax(grey.edges) < 0.6  # half of the contrast
     assert np.isnan(truth.psnr[:, 1]).sum() == 1  # the episode of 5 steps ends before
     beside = compare(grey, truth, 0)["verdicts"]
     assert beside["loses at most 0.3 dB"] == "no"
@@ -78,7 +80,9 @@ def test_ratios_are_paired_and_leave_out_what_is_unread():
     def line(errors: list[float]) -> LineScores:
         column = np.array(errors)[:, None]
         known = np.ones((len(errors), 1))
-        return LineScores(horizons=(1,), psnr=known, gradient=known, errors={"T px": column})
+        return LineScores(
+            horizons=(1,), psnr=known, gradient=known, edges=known, errors={"T px": column}
+        )
 
     mine, theirs = line([2.0, np.nan, 6.0, 1.0]), line([1.0, 50.0, 3.0, np.nan])
     ratio = compare(mine, theirs, 0)["at"][1]["errors"]["T px"]
@@ -91,7 +95,11 @@ def test_showing_less_is_counted():
     def line(errors: list[float]) -> LineScores:
         known = np.ones((len(errors), 1))
         return LineScores(
-            horizons=(1,), psnr=known, gradient=known, errors={"T px": np.array(errors)[:, None]}
+            horizons=(1,),
+            psnr=known,
+            gradient=known,
+            edges=known,
+            errors={"T px": np.array(errors)[:, None]},
         )
 
     blank, teacher = line([1.0, np.nan, np.nan, np.nan]), line([1.0, 2.0, 3.0, 4.0])

@@ -37,7 +37,8 @@ def test_a_walk_is_the_worlds_own_rollout_with_states_from_the_record(data, tmp_
         for t in range(1, min(4, int(left[row]) + 1)):
             now = index[row, t - 1]
             state.past.copy_(rows.states[torch.stack((earlier, now))][None])
-            world.advance(state, clips.actions[row : row + 1, t])
+            shown = rows.states[torch.stack((now, index[row, t]))][None]
+            world.advance(state, clips.actions[row : row + 1, t], shown)
             torch.testing.assert_close(made[row, t], state.latents[0], rtol=1e-4, atol=1e-4)
             earlier = now
 

@@ -306,7 +306,7 @@ def test_own_rollouts_of_a_fresh_model_repeat_the_first_frame(data, tmp_path, ac
     trainer, world, _ = prepare(config_for(data, tmp_path), accelerator)
     clips = trainer.store.sample(0, torch.arange(8), 7)
     batch = make_batch(world, clips, 0, torch.arange(8), 3)
-    previous, _ = trainer.objective.roll(batch)
+    previous = trainer.objective.roll(batch, trainer.objective.controls(batch))
     assert batch.rounds.unique().tolist() == [0, 1, 2, 3]
     for b, rounds in enumerate(batch.rounds.tolist()):
         for t in range(1, 7):
@@ -323,7 +323,8 @@ def test_a_control_holds_the_states_before_its_frame(data, tmp_path, accelerator
     clips = store.clips(begins, 4)
     batch = make_batch(world, clips, 0, torch.arange(2), 0)
     state = scaled_states(world.config, store.states)["place"]
-    controls = trainer.objective.controls(batch, state[begins[:, None] + torch.arange(4)])
+    exact = dataclasses.replace(batch, state=state[begins[:, None] + torch.arange(4)])
+    controls = trainer.objective.controls(exact)
     actions, last, change, last_actions = controls.split(2, dim=-1)
     assert torch.equal(actions, batch.actions)
     assert torch.equal(last_actions[:, 2:], actions[:, 1:-1])
@@ -336,6 +337,24 @@ def test_a_control_holds_the_states_before_its_frame(data, tmp_path, accelerator
         )
     # One frame before the clip: there is none at an episode's beginning, where nothing moved yet.
     torch.testing.assert_close(batch.state_before, state[[0, 1]], rtol=0, atol=6 * UNSURE_SCALE)
+
+
+def test_frames_are_drawn_around_recorded_states(data, tmp_path, accelerator):
+    """Not around foreseen ones, which are a little off: so what is foreseen costs nothing here."""
+    trainer, world, _ = prepare(config_for(data, tmp_path), accelerator)
+    samples = torch.arange(4)
+    clips = trainer.store.sample(0, samples, 7)
+    batch = make_batch(world, clips, 0, samples, 2)
+    assert torch.equal(batch.told, scaled_states(world.config, clips.states)["place"])
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for module in (world.denoiser.to_change, world.denoiser.control_at_place.out):
+            module.weight.normal_(std=0.02, generator=generator)
+        losses = trainer.objective(batch)
+        world.denoiser.foresight.bias += 0.5
+        assert trainer.objective(batch) == losses
+        batch.told.add_(0.01)
+        assert trainer.objective(batch).dynamics != losses.dynamics
 
 
 def test_smear_damages_some_frames_but_no_clips_first_and_is_counted(data, tmp_path, accelerator):

@@ -82,6 +82,29 @@ def test_two_frames_a_pass_equal_the_masked_sequence(sees_states):
             torch.testing.assert_close(tokens, whole_tokens[:, t], rtol=1e-4, atol=1e-5)
 
 
+def test_a_step_draws_the_states_that_it_is_told():
+    """What is foreseen is drawn where nothing is told; where it is told, that is drawn instead."""
+    world = randomized(WorldModel.create(TINY_CONFIG, make_starts(TINY_CONFIG)))
+    assert isinstance(world, StreamingWorld)
+    begin = world.starts[0]
+
+    def drawn(states: torch.Tensor | None) -> torch.Tensor:
+        state = world.start(begin.frames[None], begin.actions[None], [0])
+        controls = world.next_controls(
+            world.scale_actions(action), state.controls, state.acted, state.past
+        )
+        both = torch.stack((state.controls, controls), dim=1)
+        foreseen.append(world.denoiser.foresight(both))
+        world.advance(state, action, states)
+        return state.latents
+
+    action, foreseen = random_actions(1), []
+    with torch.no_grad():
+        own = drawn(None)
+        torch.testing.assert_close(drawn(foreseen[0]), own)
+        assert not torch.allclose(drawn(foreseen[0] + 0.1), own, atol=1e-3)
+
+
 def test_the_past_beyond_the_ring_is_reachable_only_through_deeper_blocks():
     """One block sees `context` frames back; a change further back cannot matter to it."""
     shape = dataclasses.replace(TINY_CONFIG.denoiser, depth=1)
