@@ -77,6 +77,7 @@ def describe_world(config: TrainConfig, store: ClipStore, codec: CodecConfig) ->
             num_heads=config.num_heads,
             context=config.context,
             sees_states=config.sees_states and bool(states),
+            reader_looks=config.reader_looks if states else 0,
         ),
         sampler=SamplerConfig(
             num_steps=config.num_steps,

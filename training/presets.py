@@ -66,6 +66,9 @@ class TrainConfig:
     change, in their units; default: anywhere. Say it where nothing else ever moves."""
     action_names: tuple[str, ...] = ()
     """Names of the action's components, for messages."""
+    reader_looks: int = 2
+    """How often what is read off a first picture is read again around each of `points` and `poses`,
+    more closely."""
     states_share: float = 0.15
     """Share of the budget for the states' own phase (foresight, reader, judge), on top."""
     context: int = 3

@@ -46,6 +46,9 @@ class DenoiserConfig:
     """Hidden width of the head for reward, end and states."""
     foresight_width: int = 512
     """Hidden width of the network that guesses the next states (see foresight.py)."""
+    reader_looks: int = 0
+    """How often what was read off a first picture is read again, more closely, from the picture
+    around each place and body (see reader.py)."""
     sees_states: bool = False
     """A frame is predicted from the states and the action before it too (see conditioning.py); in a
     rollout the states are those that were predicted."""
@@ -55,6 +58,8 @@ class DenoiserConfig:
             raise ValueError(f"width {self.width} is not divisible by num_heads {self.num_heads}")
         if self.context < 1:
             raise ValueError(f"context is {self.context}, expected at least 1 earlier frame")
+        if self.reader_looks < 0:
+            raise ValueError(f"reader_looks is {self.reader_looks}, expected a number >= 0")
 
 
 @dataclass(frozen=True, kw_only=True)
