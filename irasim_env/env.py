@@ -67,7 +67,8 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
     (an imported one) gives 0, never terminates and says `info["reward_available"] = False`.
     A `reward_fn(frames, action) -> (reward, terminated)` replaces either: `frames` is uint8
     (2, H, W, 3), the frame before the action and the frame that it led to, and `action` float32
-    (A,) as the world got it. It is called once an action and environment.
+    (A,) as the world got it. It is called once an action and environment. Where it fails, the
+    step has not been taken: the same step can be taken again.
 
     ## Starting State
 
@@ -188,6 +189,7 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
         Raises:
             gym.error.InvalidAction: wrong shape or type, NaN or infinite.
             gym.error.ResetNeeded: before the first reset, or after the end.
+            ValueError: `reward_fn` returned something else than (reward, terminated), or NaN.
         """
         state, before = self._running_episode()
         action = check_actions(self.task.config, action, self.task.action_shape)

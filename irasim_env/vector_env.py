@@ -156,6 +156,7 @@ class WorldVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
             gym.error.InvalidAction: wrong shape or type, NaN or infinite.
             gym.error.ResetNeeded: before the first reset or, in "Disabled", with an environment
                 that has ended.
+            ValueError: `reward_fn` returned something else than (reward, terminated), or NaN.
         """
         state, outcome = self._begun_episodes()
         ended = np.flatnonzero(self._over).tolist()
