@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from irasim_env.actions import check_actions
-from irasim_env.beginning import draw_beginning
+from irasim_env.beginning import check_options, draw_beginning
 from irasim_env.snapshot import Snapshot, fingerprint
 from irasim_env.task import (
     Observation,
@@ -78,6 +78,7 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
     - `options={"start": i}`: start i of the world, with the noise that the seed gives any start;
     - `options={"frames": f, "actions": a}`: a clip of your own, uint8 (T, H, W, 3) and float32
       (T - 1, A), where `a[t]` leads from `f[t]` to `f[t + 1]`; `a` may be left out when T is 1.
+      Actions out of bounds are clipped, as those of steps are.
 
     `info` after a reset has "start" (None for a clip of your own) and "noise_seed".
 
@@ -165,13 +166,16 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Begin an episode; see "Starting State".
+        """Begin an episode; see "Starting State". A reset that fails changes nothing.
 
         Raises:
-            ValueError: unknown options, no such start, or a clip of the wrong form.
+            ValueError: unknown options, no such start, or a clip of the wrong form (its actions
+                too; those out of bounds are clipped).
+            gym.error.Error: a seed that is no integer, or negative.
         """
+        asked = check_options(self.task.world, options)  # a mistake in them changes nothing
         super().reset(seed=seed)
-        beginning = draw_beginning(self.task.world, self.np_random, options)
+        beginning = draw_beginning(self.task.world, self.np_random, asked)
         self._episode = _, outcome = self.task.begin([beginning])
         self._over = False
         if self.render_mode == "human":

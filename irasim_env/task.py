@@ -112,7 +112,7 @@ class WorldTask:
         self.config = config = self.world.config
         names = tuple(config.observations)
         choices = {"pixels": ()} | ({"pixels_" + "_".join(names): names} if names else {})
-        if obs_type not in choices:
+        if not isinstance(obs_type, str) or obs_type not in choices:
             raise ValueError(
                 f"obs_type is {obs_type!r}, world {config.name!r} offers {' and '.join(choices)}"
             )

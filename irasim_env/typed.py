@@ -11,7 +11,7 @@ import numpy as np
 import pygame
 from gymnasium.utils import seeding
 
-from irasim_env.beginning import draw_beginning
+from irasim_env.beginning import check_options, draw_beginning
 from irasim_env.controls import KeyControls
 from irasim_env.overlay import Overlay, View
 from irasim_env.recording import Recording
@@ -160,7 +160,8 @@ class TypedSession:
 
     def _place(self, start: int | None) -> None:
         options = None if start is None else {"start": start}
-        beginning = draw_beginning(self.world, self._random, options)
+        asked = check_options(self.world, options)
+        beginning = draw_beginning(self.world, self._random, asked)
         assert beginning.start is not None, "a start was asked for"
         self.start = beginning.start
         self._state = self.world.start(
