@@ -58,8 +58,10 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
 
     With `output="torch"` observations, rewards and flags are tensors on the world's device instead
     (float32 where arrays are float64), for learning where the world runs. They are copies: nothing
-    that follows changes them. Actions may be tensors then. Gymnasium's checker and spaces know
-    arrays only: use `gymnasium.make(..., output="torch", disable_env_checker=True)`.
+    that follows changes them. At a time limit of `gymnasium.make`, its wrapper's `truncated` is
+    True, a bool (a vector environment keeps the time itself: always a tensor). Actions may be
+    tensors then. Gymnasium's checker and spaces know arrays only: use
+    `gymnasium.make(..., output="torch", disable_env_checker=True)`.
 
     ## Rewards
 
@@ -121,9 +123,11 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
     ## Snapshots
 
     `snapshot()` gives the present moment and `restore(snapshot)` returns to it, in this or another
-    environment over the same world: what follows is identical, the random numbers of later resets
-    included. Wrappers keep their own state: a time limit its count of steps, and those of
-    `gymnasium.make` want one `reset()` before the first `step` of a new environment.
+    environment over the same world on the same device, in the same precision: what follows is
+    identical, the random numbers of later resets included. The other environment may hand out
+    another `obs_type` or `output`, or take another `chunk`. Wrappers keep their own state: a time
+    limit its count of steps, and those of `gymnasium.make` want one `reset()` before the first
+    `step` of a new environment.
 
     ## Version History
 
@@ -188,7 +192,8 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
 
         Returns:
             Observation, reward, terminated, truncated and info: a float and bools, or with
-            `output="torch"` tensors of no dimension, float32 and bool.
+            `output="torch"` tensors of no dimension, float32 and bool. (A wrapper's time limit
+            replaces `truncated` by True, a bool.)
 
         Raises:
             gym.error.InvalidAction: wrong shape or type, NaN or infinite.
@@ -242,6 +247,7 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
         state, outcome = self._begun_episode("take a snapshot")
         return Snapshot(
             world=self._world_fingerprint(),
+            precision=self.task.world.precision,
             state=state.clone(),
             outcome=outcome,
             over=self._over,
@@ -253,15 +259,28 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
         """Return to a snapshot, of this or another environment over the same world.
 
         Raises:
-            ValueError: the snapshot is of another world, or of the same on another device.
+            ValueError: the snapshot is none, is of another world, or of the same on another device
+                or in another precision.
         """
+        if not isinstance(snapshot, Snapshot):
+            raise ValueError(
+                f"restore got {type(snapshot).__name__} {snapshot!r:.40}, expected what snapshot() "
+                "of an environment over the same world has returned"
+            )
         if snapshot.world != self._world_fingerprint():
             raise ValueError(
                 f"the snapshot is of world {snapshot.world}, this environment runs "
                 f"{self._world_fingerprint()}; restore it in an environment over the same world "
                 "on the same device"
             )
-        self._episode = snapshot.state.clone(), snapshot.outcome
+        if snapshot.precision != self.task.world.precision:
+            raise ValueError(
+                f"the snapshot is of steps in {snapshot.precision}, this environment's world steps "
+                f"in {self.task.world.precision}, which would lead elsewhere; set "
+                f"env.unwrapped.task.world.precision = {snapshot.precision!r} before restore() "
+                "(it may be changed again after it)"
+            )
+        self._episode = snapshot.state.clone(), self.task.as_handed_out(snapshot.outcome)
         self._over = snapshot.over
         self._np_random = copy.deepcopy(snapshot.np_random)
         self._np_random_seed = snapshot.np_random_seed

@@ -270,6 +270,28 @@ class WorldTask:
         """A copy of what the model has made: an array of `dtype`, or a tensor as it is."""
         return to_host(tensor, dtype) if self.output == "numpy" else tensor.clone()
 
+    def as_handed_out(self, outcome: Outcome) -> Outcome:
+        """A copy of an outcome, of this or another `output`, as this task hands out its own."""
+        device, arrays = self.world.device, self.output == "numpy"
+
+        def taken(array: Array, dtype: type) -> Any:
+            if arrays:
+                return to_host(array, dtype)
+            array = torch.as_tensor(array).to(device, copy=True)
+            return array.float() if dtype is np.float64 else array
+
+        def perhaps(array: Array | None, dtype: type) -> Array | None:
+            return None if array is None else taken(array, dtype)
+
+        return Outcome(
+            frame=taken(outcome.frame, np.uint8),
+            states={name: taken(values, np.float64) for name, values in outcome.states.items()},
+            reward=taken(outcome.reward, np.float64),
+            terminated=taken(outcome.terminated, np.bool_),
+            chunk_frames=perhaps(outcome.chunk_frames, np.uint8),
+            uncertainty=perhaps(outcome.uncertainty, np.float64),
+        )
+
     def _uncertainty(self, others: Tensor | None, taken: Tensor) -> Array | None:
         """How far the other samples of a step are from the one taken, (B,)."""
         return None if others is None else self._take(disagreement(others, taken), np.float64)

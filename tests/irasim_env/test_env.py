@@ -244,6 +244,28 @@ def test_snapshot_of_another_world_is_refused(env, tiny_world_without_reward, ot
         env.unwrapped.restore(stranger.snapshot())
 
 
+def test_snapshot_is_restored_in_its_precision(tiny_world):
+    worlds = [WorldModel.from_pretrained(tiny_world) for _ in range(2)]
+    first, second = (gym.make("IRASim/World-v0", world=world).unwrapped for world in worlds)
+    first.reset(seed=0)
+    second.reset(seed=1)
+    worlds[1].precision = "bf16"
+    with pytest.raises(ValueError, match=r"in float32, .* in bf16, .*world.precision = 'float32'"):
+        second.restore(first.snapshot())
+    assert second.np_random_seed == 1
+    worlds[1].precision = "float32"
+    second.restore(first.snapshot())
+    worlds[1].precision = "bf16"
+    second.step(draw_actions(1)[0])
+
+
+@pytest.mark.parametrize("junk", ["junk", None, 3])
+def test_what_is_no_snapshot_is_refused(env, junk):
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match=f"restore got {type(junk).__name__} .*snapshot()"):
+        env.unwrapped.restore(junk)
+
+
 def test_loaded_world_can_be_shared(tiny_world):
     world = WorldModel.from_pretrained(tiny_world)
     envs = [gym.make("IRASim/World-v0", world=world, device=device) for device in (None, "cpu")]
