@@ -148,6 +148,7 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
         uncertainty_samples: int | None = None,
         output: Output = "numpy",
     ):
+        check_render_mode(render_mode, self.metadata["render_modes"])
         self.task = WorldTask(
             world,
             device=device,
@@ -158,14 +159,13 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
             output=output,
         )
         self.metadata = {**self.metadata, "render_fps": self.task.config.fps}
-        check_render_mode(render_mode, self.metadata["render_modes"])
         self.render_mode = render_mode
         self.observation_space = self.task.observation_space
         self.action_space = self.task.action_space
         self._episode: tuple[WorldState, Outcome] | None = None
         self._over = False
         self._fingerprint: str | None = None
-        self._window: Window | None = None
+        self._window = self._open_window() if render_mode == "human" else None
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -225,10 +225,8 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
         frame = to_host(self._begun_episode("render")[1].frame[0], np.uint8)
         if self.render_mode == "rgb_array":
             return frame
-        if self._window is None:
-            from irasim_env.window import Window  # pygame greets on stdout: only where it is used
-
-            self._window = Window(self.task.config.name, self.task.config.fps)
+        if self._window is None:  # closed, or of a copy
+            self._window = self._open_window()
         self._window.show(frame)
         return None
 
@@ -237,6 +235,10 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
         if self._window is not None:
             self._window.close()
             self._window = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a pickle or a copy holds: all but the window, which opens anew where it is used."""
+        return {**self.__dict__, "_window": None}
 
     def snapshot(self) -> Snapshot:
         """The present moment, for `restore`.
@@ -286,6 +288,11 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
         self._np_random_seed = snapshot.np_random_seed
         if self.render_mode == "human":
             self.render()
+
+    def _open_window(self) -> "Window":
+        from irasim_env.window import Window  # pygame greets on stdout: only where it is used
+
+        return Window(self.task.config.name, self.task.config.fps)
 
     def _begun_episode(self, what: str) -> tuple[WorldState, Outcome]:
         if self._episode is None:

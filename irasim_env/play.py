@@ -101,11 +101,11 @@ class PlayConfig:
 def main(config: PlayConfig) -> None:
     """Play until the window is closed or the keys are done, then say how it went."""
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
-    from irasim_env.player import check_display
+    from irasim_env.window import check_display
     from world_model import WorldModel
 
     if not config.headless:
-        check_display()
+        check_display('play without one: irasim play --record out.mp4 --keys "right*20 down*10"')
     world = WorldModel.from_pretrained(config.world, device=config.device)
     steady = config.keys is not None or config.steps is not None
     # A chunk engine is too slow to be stepped at a steady rate: a window waits for what is typed.

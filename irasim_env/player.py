@@ -276,18 +276,3 @@ def help_lines(controls: KeyControls) -> tuple[tuple[str, str], ...]:
         ("H", COMMANDS["h"]),
         ("Q or ESC", COMMANDS["q"]),
     )
-
-
-def check_display() -> None:
-    """Raise ValueError unless a window can be seen: SDL would draw into nothing."""
-    try:
-        pygame.display.init()
-        seen = pygame.display.get_driver() != "offscreen"
-    except pygame.error:
-        seen = False
-    if not seen:
-        pygame.display.quit()
-        raise ValueError(
-            "there is no display for a window; play without one: "
-            'irasim play --record out.mp4 --keys "right*20 down*10"'
-        )

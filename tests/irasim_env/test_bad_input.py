@@ -2,6 +2,7 @@
 
 import gymnasium as gym
 import numpy as np
+import pygame
 import pytest
 from gymnasium.error import InvalidAction, ResetNeeded, UnsupportedMode
 
@@ -236,6 +237,16 @@ def test_wrong_reward_fn_is_refused(tiny_world):
     env.reset(seed=0)
     with pytest.raises(ValueError, match=r"reward_fn returned 1.0, expected a tuple"):
         env.step(GOOD)
+
+
+@pytest.mark.parametrize("driver", ["offscreen", "windows"])
+def test_a_window_without_a_display_is_refused(tiny_world, monkeypatch, driver):
+    pygame.display.quit()
+    monkeypatch.setenv("SDL_VIDEODRIVER", driver)
+    message = 'there is no display for a window; make the environment with render_mode="rgb_array"'
+    with pytest.raises(ValueError, match=message):
+        gym.make("IRASim/World-v0", world=tiny_world, render_mode="human")
+    assert not pygame.display.get_init()
 
 
 @pytest.mark.parametrize(
