@@ -39,6 +39,8 @@ def check_actions(
     actions: Any,
     shape: tuple[int, ...],
     ignored: np.ndarray | None = None,
+    *,
+    cure: str = "look for a division by zero in the policy",
 ) -> np.ndarray:
     """Actions as float32 of `shape` (..., A), clipped into the action space.
 
@@ -47,6 +49,7 @@ def check_actions(
         actions: Anything that NumPy takes as an array of numbers, or a tensor on any device.
         shape: What is expected.
         ignored: bool (B,), actions of a batch whose values do not matter; default none.
+        cure: What to do about NaN and infinity.
 
     Raises:
         gym.error.InvalidAction: not real numbers, another shape, NaN or infinite.
@@ -72,6 +75,6 @@ def check_actions(
     if not np.isfinite(array).all():
         raise error.InvalidAction(
             f"action {array.tolist()} has NaN or infinite components, expected numbers within "
-            f"{low.tolist()} and {high.tolist()}; look for a division by zero in the policy"
+            f"{low.tolist()} and {high.tolist()}; {cure}"
         )
     return np.clip(array, low, high).astype(np.float32)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from gymnasium.error import InvalidAction
 
 from irasim_env.actions import check_actions
 from world_model import WorldConfig, WorldModel
@@ -29,19 +30,23 @@ class Beginning:
     noise_seed: int
 
 
-def draw_beginning(
-    world: WorldModel, np_random: np.random.Generator, options: Mapping[str, Any] | None
-) -> Beginning:
-    """Decide how an episode begins; what `options` leave open is drawn from `np_random`.
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a `reset` was asked for, checked; what is None is left open."""
 
-    The noise seed is drawn first, so that the start which a seed picks, asked for with that
-    seed, gives the same episode.
+    clip: tuple[np.ndarray, np.ndarray] | None = None
+    """`frames` and `actions` of a `Beginning`."""
+    start: int | None = None
+
+
+def check_options(world: WorldModel, options: Mapping[str, Any] | None) -> Asked:
+    """Check the options of a `reset`, before anything is drawn or changed.
 
     Raises:
-        ValueError: unknown or conflicting options, no such start, frames or actions of a
-            wrong shape or type, or nothing to start from.
+        ValueError: no dictionary, unknown or conflicting options, no such start, frames or
+            actions of a wrong shape or type, or nothing to start from.
     """
-    options = options or {}
+    options = check_mapping(options)
     if unknown := sorted(map(str, set(options) - set(RESET_OPTIONS))):
         raise ValueError(
             f"reset got unknown option {unknown[0]!r}; known are {', '.join(RESET_OPTIONS)}"
@@ -51,21 +56,45 @@ def draw_beginning(
             "reset got the option 'start' and a clip of its own ('frames', 'actions'); give "
             "one or the other"
         )
-    noise_seed = int(np_random.integers(2**31))
     if "frames" in options or "actions" in options:
-        frames, actions = _check_clip(world.config, options.get("frames"), options.get("actions"))
-        return Beginning(frames=frames, actions=actions, start=None, noise_seed=noise_seed)
-    starts = world.starts
-    if not len(starts):
+        return Asked(clip=_check_clip(world.config, options.get("frames"), options.get("actions")))
+    if not len(world.starts):
         raise ValueError(
             f"world {world.config.name!r} has no starts to reset to; give "
             "options={'frames': uint8 (T, H, W, 3), 'actions': float32 (T-1, A)}"
         )
     if "start" in options:
-        index = _index(options["start"], len(starts))
-    else:
-        index = int(np_random.integers(len(starts)))
-    clip = starts[index]
+        return Asked(start=_index(options["start"], len(world.starts)))
+    return Asked()
+
+
+def check_mapping(options: Any) -> Mapping[str, Any]:
+    """The options of a `reset` as a mapping; None is an empty one.
+
+    Raises:
+        ValueError: no mapping.
+    """
+    if options is None:
+        return {}
+    if not isinstance(options, Mapping):
+        raise ValueError(
+            f"reset got options {options!r}, expected a dictionary such as {{'start': 3}}, or None"
+        )
+    return options
+
+
+def draw_beginning(world: WorldModel, np_random: np.random.Generator, asked: Asked) -> Beginning:
+    """Decide how an episode begins; what is left open is drawn from `np_random`.
+
+    The noise seed is drawn first, so that the start which a seed picks, asked for with that
+    seed, gives the same episode.
+    """
+    noise_seed = int(np_random.integers(2**31))
+    if asked.clip is not None:
+        frames, actions = asked.clip
+        return Beginning(frames=frames, actions=actions, start=None, noise_seed=noise_seed)
+    index = int(np_random.integers(len(world.starts))) if asked.start is None else asked.start
+    clip = world.starts[index]
     return Beginning(
         frames=np.asarray(clip.frames),
         actions=np.asarray(clip.actions, np.float32),
@@ -75,7 +104,7 @@ def draw_beginning(
 
 
 def _check_clip(config: WorldConfig, frames: Any, actions: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Check the options `frames` and `actions`."""
+    """Check the options `frames` and `actions`; actions out of bounds are clipped."""
     height, width = config.height, config.width
     if frames is None:
         raise ValueError("reset got the option 'actions' without 'frames'; give both, or a 'start'")
@@ -94,13 +123,18 @@ def _check_clip(config: WorldConfig, frames: Any, actions: Any) -> tuple[np.ndar
             f"{expected}; give them, or only the last frame"
         )
     actions = np.zeros(expected, np.float32) if actions is None else actions
-    return frames, check_actions(config, actions, expected)
+    try:
+        return frames, check_actions(config, actions, expected, cure="correct the recording")
+    except InvalidAction as mistake:
+        raise ValueError(
+            f"reset got 'actions' that do not fit {len(frames)} frames: {mistake}"
+        ) from mistake
 
 
 def _index(start: Any, num_starts: int) -> int:
     """Check the option `start`."""
     try:
-        index = operator.index(start)
+        index = -1 if isinstance(start, bool) else operator.index(start)
     except TypeError:
         index = -1
     if not 0 <= index < num_starts:

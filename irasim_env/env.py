@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from irasim_env.actions import check_actions
-from irasim_env.beginning import draw_beginning
+from irasim_env.beginning import check_options, draw_beginning
 from irasim_env.snapshot import Snapshot, fingerprint
 from irasim_env.task import (
     Observation,
@@ -58,8 +58,10 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
 
     With `output="torch"` observations, rewards and flags are tensors on the world's device instead
     (float32 where arrays are float64), for learning where the world runs. They are copies: nothing
-    that follows changes them. Actions may be tensors then. Gymnasium's checker and spaces know
-    arrays only: use `gymnasium.make(..., output="torch", disable_env_checker=True)`.
+    that follows changes them. At a time limit of `gymnasium.make`, its wrapper's `truncated` is
+    True, a bool (a vector environment keeps the time itself: always a tensor). Actions may be
+    tensors then. Gymnasium's checker and spaces know arrays only: use
+    `gymnasium.make(..., output="torch", disable_env_checker=True)`.
 
     ## Rewards
 
@@ -67,7 +69,8 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
     (an imported one) gives 0, never terminates and says `info["reward_available"] = False`.
     A `reward_fn(frames, action) -> (reward, terminated)` replaces either: `frames` is uint8
     (2, H, W, 3), the frame before the action and the frame that it led to, and `action` float32
-    (A,) as the world got it. It is called once an action and environment.
+    (A,) as the world got it. It is called once an action and environment. Where it fails, the
+    step has not been taken: the same step can be taken again.
 
     ## Starting State
 
@@ -77,6 +80,7 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
     - `options={"start": i}`: start i of the world, with the noise that the seed gives any start;
     - `options={"frames": f, "actions": a}`: a clip of your own, uint8 (T, H, W, 3) and float32
       (T - 1, A), where `a[t]` leads from `f[t]` to `f[t + 1]`; `a` may be left out when T is 1.
+      Actions out of bounds are clipped, as those of steps are.
 
     `info` after a reset has "start" (None for a clip of your own) and "noise_seed".
 
@@ -119,9 +123,11 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
     ## Snapshots
 
     `snapshot()` gives the present moment and `restore(snapshot)` returns to it, in this or another
-    environment over the same world: what follows is identical, the random numbers of later resets
-    included. Wrappers keep their own state: a time limit its count of steps, and those of
-    `gymnasium.make` want one `reset()` before the first `step` of a new environment.
+    environment over the same world on the same device, in the same precision: what follows is
+    identical, the random numbers of later resets included. The other environment may hand out
+    another `obs_type` or `output`, or take another `chunk`. Wrappers keep their own state: a time
+    limit its count of steps, and those of `gymnasium.make` want one `reset()` before the first
+    `step` of a new environment.
 
     ## Version History
 
@@ -142,6 +148,7 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
         uncertainty_samples: int | None = None,
         output: Output = "numpy",
     ):
+        check_render_mode(render_mode, self.metadata["render_modes"])
         self.task = WorldTask(
             world,
             device=device,
@@ -152,25 +159,27 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
             output=output,
         )
         self.metadata = {**self.metadata, "render_fps": self.task.config.fps}
-        check_render_mode(render_mode, self.metadata["render_modes"])
         self.render_mode = render_mode
         self.observation_space = self.task.observation_space
         self.action_space = self.task.action_space
         self._episode: tuple[WorldState, Outcome] | None = None
         self._over = False
         self._fingerprint: str | None = None
-        self._window: Window | None = None
+        self._window = self._open_window() if render_mode == "human" else None
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Begin an episode; see "Starting State".
+        """Begin an episode; see "Starting State". A reset that fails changes nothing.
 
         Raises:
-            ValueError: unknown options, no such start, or a clip of the wrong form.
+            ValueError: unknown options, no such start, or a clip of the wrong form (its actions
+                too; those out of bounds are clipped).
+            gym.error.Error: a seed that is no integer, or negative.
         """
+        asked = check_options(self.task.world, options)  # a mistake in them changes nothing
         super().reset(seed=seed)
-        beginning = draw_beginning(self.task.world, self.np_random, options)
+        beginning = draw_beginning(self.task.world, self.np_random, asked)
         self._episode = _, outcome = self.task.begin([beginning])
         self._over = False
         if self.render_mode == "human":
@@ -183,11 +192,13 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
 
         Returns:
             Observation, reward, terminated, truncated and info: a float and bools, or with
-            `output="torch"` tensors of no dimension, float32 and bool.
+            `output="torch"` tensors of no dimension, float32 and bool. (A wrapper's time limit
+            replaces `truncated` by True, a bool.)
 
         Raises:
             gym.error.InvalidAction: wrong shape or type, NaN or infinite.
             gym.error.ResetNeeded: before the first reset, or after the end.
+            ValueError: `reward_fn` returned something else than (reward, terminated), or NaN.
         """
         state, before = self._running_episode()
         action = check_actions(self.task.config, action, self.task.action_shape)
@@ -214,10 +225,8 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
         frame = to_host(self._begun_episode("render")[1].frame[0], np.uint8)
         if self.render_mode == "rgb_array":
             return frame
-        if self._window is None:
-            from irasim_env.window import Window  # pygame greets on stdout: only where it is used
-
-            self._window = Window(self.task.config.name, self.task.config.fps)
+        if self._window is None:  # closed, or of a copy
+            self._window = self._open_window()
         self._window.show(frame)
         return None
 
@@ -226,6 +235,10 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
         if self._window is not None:
             self._window.close()
             self._window = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a pickle or a copy holds: all but the window, which opens anew where it is used."""
+        return {**self.__dict__, "_window": None}
 
     def snapshot(self) -> Snapshot:
         """The present moment, for `restore`.
@@ -236,6 +249,7 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
         state, outcome = self._begun_episode("take a snapshot")
         return Snapshot(
             world=self._world_fingerprint(),
+            precision=self.task.world.precision,
             state=state.clone(),
             outcome=outcome,
             over=self._over,
@@ -247,20 +261,38 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
         """Return to a snapshot, of this or another environment over the same world.
 
         Raises:
-            ValueError: the snapshot is of another world, or of the same on another device.
+            ValueError: the snapshot is none, is of another world, or of the same on another device
+                or in another precision.
         """
+        if not isinstance(snapshot, Snapshot):
+            raise ValueError(
+                f"restore got {type(snapshot).__name__} {snapshot!r:.40}, expected what snapshot() "
+                "of an environment over the same world has returned"
+            )
         if snapshot.world != self._world_fingerprint():
             raise ValueError(
                 f"the snapshot is of world {snapshot.world}, this environment runs "
                 f"{self._world_fingerprint()}; restore it in an environment over the same world "
                 "on the same device"
             )
-        self._episode = snapshot.state.clone(), snapshot.outcome
+        if snapshot.precision != self.task.world.precision:
+            raise ValueError(
+                f"the snapshot is of steps in {snapshot.precision}, this environment's world steps "
+                f"in {self.task.world.precision}, which would lead elsewhere; set "
+                f"env.unwrapped.task.world.precision = {snapshot.precision!r} before restore() "
+                "(it may be changed again after it)"
+            )
+        self._episode = snapshot.state.clone(), self.task.as_handed_out(snapshot.outcome)
         self._over = snapshot.over
         self._np_random = copy.deepcopy(snapshot.np_random)
         self._np_random_seed = snapshot.np_random_seed
         if self.render_mode == "human":
             self.render()
+
+    def _open_window(self) -> "Window":
+        from irasim_env.window import Window  # pygame greets on stdout: only where it is used
+
+        return Window(self.task.config.name, self.task.config.fps)
 
     def _begun_episode(self, what: str) -> tuple[WorldState, Outcome]:
         if self._episode is None:

@@ -2,12 +2,14 @@
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
+
+from irasim_env.versions import versions
 
 if TYPE_CHECKING:
     from irasim_env.controls import KeyControls
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 # Frames are enlarged by a whole factor to about this height.
 _HEIGHT = 480
+# Packages that a video may depend on.
+VERSIONS_NOTED = ("irasim-env", "torch", "numpy", "gymnasium", "pygame", "gym-pusht", "pymunk")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,14 +56,15 @@ class PlayConfig:
     max_episode_steps: int | None = None
     """Time limit of an episode (default: the world's; 0: none)."""
     record: Path | None = None
-    """Record a video (mp4) of the window from the first frame on."""
+    """Record a video (mp4) of the window from the first frame on; a JSON of the same name beside it
+    says how it was made."""
     keys: str | None = None
     """Play without a window: keys held or pressed, as in "right*20 right+down*10 wait*5 g n*3"."""
     steps: int | None = None
     """Play without a window: at most this many steps; no key is held once `keys` are done."""
     typed: str | None = None
     """Play without a window: actions as letters, as in "wwaasd" ("." is none); "-" reads lines of
-    them from the standard input. The session is recorded."""
+    them from the standard input. The session is recorded, once there is an action."""
     chunk: int | None = None
     """Most typed actions to predict at once. In a window keys then are collected and ENTER predicts
     (default: without a window as many as the world predicts in one go, in a window 1)."""
@@ -101,11 +106,11 @@ class PlayConfig:
 def main(config: PlayConfig) -> None:
     """Play until the window is closed or the keys are done, then say how it went."""
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
-    from irasim_env.player import check_display
+    from irasim_env.window import check_display
     from world_model import WorldModel
 
     if not config.headless:
-        check_display()
+        check_display('play without one: irasim play --record out.mp4 --keys "right*20 down*10"')
     world = WorldModel.from_pretrained(config.world, device=config.device)
     steady = config.keys is not None or config.steps is not None
     # A chunk engine is too slow to be stepped at a steady rate: a window waits for what is typed.
@@ -120,13 +125,12 @@ def play_steadily(world: "WorldModel", config: PlayConfig) -> None:
     from irasim_env.key_script import parse_keys
     from irasim_env.player import COMMANDS
 
+    # Before anything is recorded: a mistake in the keys leaves nothing.
+    presses = parse_keys(config.keys or "", make_controls(world, config).keys, tuple(COMMANDS))
     player = make_player(config, world)
     try:
         if config.headless:
-            holdable = player.session.controls.keys
-            player.run_script(
-                parse_keys(config.keys or "", holdable, tuple(COMMANDS)), config.steps
-            )
+            player.run_script(presses, config.steps)
         else:
             player.run_window()
     finally:
@@ -145,23 +149,31 @@ def play_typed(world: "WorldModel", config: PlayConfig) -> None:
     at_once = world.config.actions_at_once if config.headless else 1
     controls = make_controls(world, config)
     fps = config.fps or world.config.fps
+    chunk = config.chunk or at_once
     session = TypedSession(
         world,
         controls,
         make_overlay(world, controls, config),
-        chunk=config.chunk or at_once,
+        chunk=chunk,
         start=config.start,
         seed=config.seed,
         record=config.record or Path(f"irasim-play-{datetime.now():%Y%m%d-%H%M%S}.mp4"),
         fps=fps,
+        about=about(config, world, controls, chunk=chunk),
     )
+    wanted = False
     try:
         if config.typed is None:
             TypedWindow(session, fps).run()
         else:
             run_typed(session, sys.stdin if config.typed == "-" else [config.typed])
+        wanted = config.record is not None
     finally:
-        session.save()
+        # What was played is kept however it ended; a mistake at once leaves nothing.
+        if wanted or session.total_steps:
+            session.save()
+        else:
+            session.discard()
         pygame.display.quit()
     print(session.summary())
 
@@ -173,17 +185,22 @@ def make_controls(world: "WorldModel", config: PlayConfig) -> "KeyControls":
     return KeyControls.of(world.config, config.directions, config.speed)
 
 
+def choose_scale(world: "WorldModel", config: PlayConfig) -> int:
+    """The factor by which frames are enlarged."""
+    return config.scale or max(1, round(_HEIGHT / world.config.height))
+
+
 def make_overlay(world: "WorldModel", controls: "KeyControls", config: PlayConfig) -> "Overlay":
     """What the window looks like."""
     from irasim_env.overlay import Overlay
 
-    about = world.config
+    shown = world.config
     return Overlay(
         controls,
-        about.name,
-        (about.height, about.width),
-        reward_range=(about.reward_low, about.reward_high),
-        scale=config.scale or max(1, round(_HEIGHT / about.height)),
+        shown.name,
+        (shown.height, shown.width),
+        reward_range=(shown.reward_low, shown.reward_high),
+        scale=choose_scale(world, config),
         smooth=config.smooth,
     )
 
@@ -195,11 +212,10 @@ def make_player(config: PlayConfig, world: "WorldModel | None" = None) -> "Playe
     from world_model import WorldModel
 
     world = world or WorldModel.from_pretrained(config.world, device=config.device)
-    about = world.config
     controls = make_controls(world, config)
-    limit = (
-        about.max_episode_steps if config.max_episode_steps is None else config.max_episode_steps
-    )
+    limit = config.max_episode_steps
+    if limit is None:
+        limit = world.config.max_episode_steps
     session = PlaySession(
         world,
         controls,
@@ -212,10 +228,40 @@ def make_player(config: PlayConfig, world: "WorldModel | None" = None) -> "Playe
     return Player(
         session,
         make_overlay(world, controls, config),
-        fps=config.fps or about.fps,
+        fps=config.fps or world.config.fps,
         record=config.record,
         auto_reset=config.auto_reset,
+        about=about(config, world, controls, max_episode_steps=limit or None),
     )
+
+
+def about(
+    config: PlayConfig, world: "WorldModel", controls: "KeyControls", **resolved: int | None
+) -> dict[str, Any]:
+    """What the JSON beside a video says of how it was made.
+
+    Args:
+        config: What was asked for.
+        world: The world that is played.
+        controls: What keys and mouse do.
+        resolved: What else options that were left open came to.
+    """
+    here = f"{Path.cwd()}{os.sep}"  # paths in it become relative to it: videos are shared
+    settings = {
+        name: str(value).removeprefix(here) if isinstance(value, str | Path) else value
+        for name, value in asdict(config).items()
+    }
+    return {
+        "command": "irasim play",
+        "config": settings,
+        "resolved": {
+            "directions": controls.directions,
+            "scale": choose_scale(world, config),
+            **resolved,
+        },
+        "world": {"name": world.config.name, "loaded_from": settings["world"]},
+        "versions": versions(VERSIONS_NOTED),
+    }
 
 
 def summary(player: "Player") -> str:

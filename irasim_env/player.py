@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pygame
 
@@ -40,6 +41,7 @@ class Player:
         fps: Steps a second in a window; also that of a video.
         record: Video to record from the first frame on; None until the key for it is pressed.
         auto_reset: Begin again a second after an episode's end.
+        about: What a JSON beside each video says of how it was made; None writes none.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Player:
         fps: float,
         record: Path | None = None,
         auto_reset: bool = False,
+        about: dict[str, Any] | None = None,
     ):
         self.session = session
         self.overlay = overlay
@@ -58,6 +61,7 @@ class Player:
         self.paused = False
         self.running = True
         self._auto_reset = auto_reset
+        self._about = about
         self._record = record
         self._helping = False
         self._held: set[str] = set()
@@ -236,7 +240,7 @@ class Player:
         if path in self.videos:
             path = path.with_stem(f"{path.stem}-{len(self.videos) + 1}")
         try:
-            self._recording = Recording(path, self.fps)
+            self._recording = Recording(path, self.fps, self._about)
         except (ValueError, OSError) as error:
             if not self.videos and path == self._record:
                 raise  # Asked for on the command line.
@@ -276,18 +280,3 @@ def help_lines(controls: KeyControls) -> tuple[tuple[str, str], ...]:
         ("H", COMMANDS["h"]),
         ("Q or ESC", COMMANDS["q"]),
     )
-
-
-def check_display() -> None:
-    """Raise ValueError unless a window can be seen: SDL would draw into nothing."""
-    try:
-        pygame.display.init()
-        seen = pygame.display.get_driver() != "offscreen"
-    except pygame.error:
-        seen = False
-    if not seen:
-        pygame.display.quit()
-        raise ValueError(
-            "there is no display for a window; play without one: "
-            'irasim play --record out.mp4 --keys "right*20 down*10"'
-        )

@@ -1,7 +1,10 @@
 """Recording what a window shows, as an mp4."""
 
+import json
+import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,16 +20,18 @@ class Recording:
     Args:
         path: The mp4 to write; `save` writes it.
         fps: Frames a second.
+        about: How it is made, for a JSON beside the video, of the same name; None writes none.
 
     Raises:
         ValueError: the folder of `path` does not exist.
     """
 
-    def __init__(self, path: Path, fps: float):
+    def __init__(self, path: Path, fps: float, about: dict[str, Any] | None = None):
         if not path.absolute().parent.is_dir():
             raise ValueError(f"cannot record {path}: there is no folder {path.parent}; make it")
         self.path = path
         self.fps = fps
+        self.about = about
         self._sizes: list[tuple[int, int]] = []
         self._file = tempfile.TemporaryFile(dir=path.absolute().parent)  # noqa: SIM115
 
@@ -38,8 +43,12 @@ class Recording:
         self._sizes.append(frame.shape[:2])
         self._file.write(np.ascontiguousarray(frame).data)
 
+    def discard(self) -> None:
+        """Forget the frames; no video is written."""
+        self._file.close()
+
     def save(self) -> None:
-        """Write the video, and forget the frames."""
+        """Write the video and what there is to say about it, and forget the frames."""
         assert self._sizes, "a recording needs at least one frame"
         height, width = np.max(self._sizes, axis=0)
         self._file.flush()
@@ -56,3 +65,9 @@ class Recording:
                     frame[:h, :w] = pixels.reshape(h, w, 3)
                 write_video(self.path, frames, self.fps, lossless=False)
         self._file.close()
+        if self.about is not None:
+            note = self.path.with_suffix(".json")
+            content = {**self.about, "video": {"frames": len(self), "fps": self.fps}}
+            temporary = note.with_name(f".{note.name}.{os.getpid()}.tmp")
+            temporary.write_text(json.dumps(content, indent=2) + "\n")
+            temporary.replace(note)

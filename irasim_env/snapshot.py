@@ -8,6 +8,7 @@ import torch
 
 from irasim_env.task import Outcome
 from world_model import WorldModel, WorldState
+from world_model.world import Precision
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -16,6 +17,8 @@ class Snapshot:
 
     world: str
     """Fingerprint of the world it belongs to."""
+    precision: Precision
+    """Of the steps that led here."""
     state: WorldState
     outcome: Outcome
     over: bool
@@ -27,7 +30,8 @@ class Snapshot:
 def fingerprint(world: WorldModel) -> str:
     """A digest of a world's config, weights and device: where a snapshot may be restored.
 
-    Continuation is bit for bit on one device only, so the device is part of it.
+    Continuation is bit for bit on one device only, so the device is part of it. So it is in one
+    precision only, but that may be changed between steps: a snapshot keeps it beside this.
     """
     digest = hashlib.blake2b(world.config.to_json().encode(), digest_size=8)
     for name, tensor in sorted(world.state_dict().items()):

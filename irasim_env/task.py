@@ -4,6 +4,7 @@ Dimensions: B environments, T frames of a clip, H W pixels, A action components,
 chunk, n components of a low-dimensional observation.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -84,7 +85,8 @@ class WorldTask:
 
     Raises:
         ValueError: no such world, no such `obs_type` in it, another device than the model's, a
-            `chunk` that is no positive number, fewer than two samples, or no such output.
+            `chunk` that is no positive number, fewer than two samples, no such output, or a
+            `reward_fn` that cannot be called.
     """
 
     def __init__(
@@ -98,6 +100,11 @@ class WorldTask:
         uncertainty_samples: int | None = None,
         output: Output = "numpy",
     ):
+        if reward_fn is not None and not callable(reward_fn):
+            raise ValueError(
+                f"reward_fn is {reward_fn!r}, expected a function (frames, action) -> (reward, "
+                "terminated), or None for what the world's head predicts"
+            )
         self.output = check_output(output, reward_fn)
         self.chunk = check_chunk(chunk)
         self.samples = check_samples(uncertainty_samples)
@@ -105,7 +112,7 @@ class WorldTask:
         self.config = config = self.world.config
         names = tuple(config.observations)
         choices = {"pixels": ()} | ({"pixels_" + "_".join(names): names} if names else {})
-        if obs_type not in choices:
+        if not isinstance(obs_type, str) or obs_type not in choices:
             raise ValueError(
                 f"obs_type is {obs_type!r}, world {config.name!r} offers {' and '.join(choices)}"
             )
@@ -172,14 +179,35 @@ class WorldTask:
     ) -> Outcome:
         """Advances `state` in place by one action, or `chunk` of them; what it shows then.
 
-        An episode that ends within a chunk has the rewards up to its end, and shows the end.
+        An episode that ends within a chunk has the rewards up to its end, and shows the end. Where
+        `reward_fn` fails, the state is as it was before, so that the step can be taken again.
 
         Args:
             state: The world's state of B environments.
             actions: float32 (B, A), or (B, k, A) with `chunk`, checked.
             before: What the environments showed before the actions.
             rows: Environments whose transition counts for `reward_fn`; default all.
+
+        Raises:
+            ValueError: `reward_fn` returned something else than a reward and whether it ends.
         """
+        if self.reward_fn is None:
+            return self._step(state, actions, before, rows)
+        kept = state.clone()
+        try:
+            return self._step(state, actions, before, rows)
+        except BaseException:
+            state.put(range(len(state)), kept)
+            raise
+
+    def _step(
+        self,
+        state: WorldState,
+        actions: np.ndarray,
+        before: Outcome,
+        rows: Sequence[int] | None,
+    ) -> Outcome:
+        """As `step`, but that a failure leaves `state` changed."""
         others = None
         if self.samples is not None:  # drawn first, as the step changes the state
             others = draw_others(self.world, state, actions, self.samples)
@@ -218,11 +246,7 @@ class WorldTask:
         if self.reward_fn is not None:
             for row in range(len(actions)) if rows is None else rows:
                 frames = np.stack((before.frame[row], outcome.frame[row]))  # (2, H, W, 3)
-                judged = self.reward_fn(frames, actions[row].copy())
-                if not isinstance(judged, tuple) or len(judged) != 2:
-                    raise ValueError(
-                        f"reward_fn returned {judged!r}, expected a tuple (reward, terminated)"
-                    )
+                judged = check_judged(self.reward_fn(frames, actions[row].copy()))
                 outcome.reward[row], outcome.terminated[row] = judged
 
     def _read(self, output: StepOutput, others: Tensor | None = None) -> Outcome:
@@ -245,6 +269,28 @@ class WorldTask:
     def _take(self, tensor: Tensor, dtype: type) -> Any:
         """A copy of what the model has made: an array of `dtype`, or a tensor as it is."""
         return to_host(tensor, dtype) if self.output == "numpy" else tensor.clone()
+
+    def as_handed_out(self, outcome: Outcome) -> Outcome:
+        """A copy of an outcome, of this or another `output`, as this task hands out its own."""
+        device, arrays = self.world.device, self.output == "numpy"
+
+        def taken(array: Array, dtype: type) -> Any:
+            if arrays:
+                return to_host(array, dtype)
+            array = torch.as_tensor(array).to(device, copy=True)
+            return array.float() if dtype is np.float64 else array
+
+        def perhaps(array: Array | None, dtype: type) -> Array | None:
+            return None if array is None else taken(array, dtype)
+
+        return Outcome(
+            frame=taken(outcome.frame, np.uint8),
+            states={name: taken(values, np.float64) for name, values in outcome.states.items()},
+            reward=taken(outcome.reward, np.float64),
+            terminated=taken(outcome.terminated, np.bool_),
+            chunk_frames=perhaps(outcome.chunk_frames, np.uint8),
+            uncertainty=perhaps(outcome.uncertainty, np.float64),
+        )
 
     def _uncertainty(self, others: Tensor | None, taken: Tensor) -> Array | None:
         """How far the other samples of a step are from the one taken, (B,)."""
@@ -319,6 +365,36 @@ def check_output(output: str, reward_fn: RewardFn | None) -> Output:
             '"numpy", or judge the tensors that step returns'
         )
     return cast(Output, output)
+
+
+def check_judged(judged: Any) -> tuple[float, bool]:
+    """What a `reward_fn` returned, as a float and a bool.
+
+    Raises:
+        ValueError: no tuple of two, a reward that is no number or NaN, or an end that is no bool.
+    """
+    if not isinstance(judged, tuple) or len(judged) != 2:
+        raise ValueError(
+            f"reward_fn returned {judged!r}, expected a tuple (reward, terminated), such as "
+            "(0.0, False)"
+        )
+    reward, terminated = judged
+    try:
+        number = float("nan" if isinstance(reward, str | bytes) else reward)
+    except (TypeError, ValueError):
+        number = math.nan
+    if math.isnan(number):
+        raise ValueError(
+            f"reward_fn returned the reward {reward!r}, expected a number other than NaN; look for "
+            "a division by zero in it"
+        )
+    flag = np.asarray(terminated.cpu() if isinstance(terminated, Tensor) else terminated)
+    if flag.shape or flag.dtype != np.bool_:
+        raise ValueError(
+            f"reward_fn returned {terminated!r} for whether the episode ends, expected True or "
+            "False; make a number a comparison, or bool(...)"
+        )
+    return number, bool(flag)
 
 
 def copy_of(array: Any) -> Any:

@@ -6,12 +6,13 @@ The reference's keyboard application: nothing moves until something is typed. Kn
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pygame
 from gymnasium.utils import seeding
 
-from irasim_env.beginning import draw_beginning
+from irasim_env.beginning import check_options, draw_beginning
 from irasim_env.controls import KeyControls
 from irasim_env.overlay import Overlay, View
 from irasim_env.recording import Recording
@@ -33,6 +34,7 @@ class TypedSession:
         seed: Decides the start and all noise, as for an environment's reset.
         record: The video of the session: its first frame, then one after each action.
         fps: Frames a second of that video.
+        about: What a JSON beside it says of how it was made; None writes none.
 
     Attributes:
         frame: What the world shows, uint8 (H, W, 3).
@@ -43,6 +45,7 @@ class TypedSession:
         total_steps: Actions in all.
         ending: Empty, or how the episode ended.
         seconds: What each call of the model took.
+        saved: The video is written.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class TypedSession:
         seed: int = 0,
         record: Path,
         fps: float,
+        about: dict[str, Any] | None = None,
     ):
         self.world = world
         self.controls = controls
@@ -67,7 +71,8 @@ class TypedSession:
         self._random, _ = seeding.np_random(seed)
         self._held: frozenset[str] = frozenset()
         self._place(start)
-        self._recording = Recording(record, fps)
+        self.saved = False
+        self._recording = Recording(record, fps, about)
         self._record()
 
     @property
@@ -149,18 +154,24 @@ class TypedSession:
     def save(self) -> None:
         """Write the video."""
         self._recording.save()
+        self.saved = True
+
+    def discard(self) -> None:
+        """End without a video."""
+        self._recording.discard()
 
     def summary(self) -> str:
-        """One line: actions, what they took, where the video is."""
+        """One line: actions, what they took, where the video is if there is one."""
         words = f"{self.total_steps} actions"
         if self.seconds:
             per_action = sum(self.seconds) / self.total_steps
             words += f" in {len(self.seconds)} predictions, {per_action:.2f} s an action"
-        return f"{words}; video: {self.video}"
+        return f"{words}; video: {self.video}" if self.saved else words
 
     def _place(self, start: int | None) -> None:
         options = None if start is None else {"start": start}
-        beginning = draw_beginning(self.world, self._random, options)
+        asked = check_options(self.world, options)
+        beginning = draw_beginning(self.world, self._random, asked)
         assert beginning.start is not None, "a start was asked for"
         self.start = beginning.start
         self._state = self.world.start(

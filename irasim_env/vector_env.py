@@ -13,7 +13,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from irasim_env.actions import check_actions
-from irasim_env.beginning import Beginning, draw_beginning
+from irasim_env.beginning import Asked, Beginning, check_mapping, check_options, draw_beginning
 from irasim_env.env import check_render_mode
 from irasim_env.task import (
     Array,
@@ -73,11 +73,10 @@ class WorldVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
         max_episode_steps: int | Sequence[int] | None = None,
         autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
     ):
-        if num_envs < 1:
-            raise ValueError(f"num_envs is {num_envs}, expected at least 1")
+        num_envs = _check_num_envs(num_envs)
         check_render_mode(render_mode, self.metadata["render_modes"])
         self.num_envs = num_envs
-        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        self.autoreset_mode = _check_autoreset_mode(autoreset_mode)
         self._limits = _time_limits(max_episode_steps, num_envs)
         self.task = WorldTask(
             world,
@@ -111,6 +110,8 @@ class WorldVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
     ) -> tuple[Observation, dict[str, Any]]:
         """Begin episodes in all environments, or in those of `options["reset_mask"]`.
 
+        A reset that fails changes nothing.
+
         Args:
             seed: s for seeds s, s + 1, ..., or one seed (or None) each.
             options: Those of `WorldEnv.reset`, the same for each environment, except that "start"
@@ -122,7 +123,7 @@ class WorldVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
         """
         seeds = _seeds(seed, self.num_envs)
         # Read, not popped: wrappers around this environment look at the same dictionary.
-        options = dict(options or {})
+        options = dict(check_mapping(options))
         rows = list(range(self.num_envs))
         if "reset_mask" in options:
             mask = _check_mask(options.pop("reset_mask"), self.num_envs)
@@ -132,10 +133,11 @@ class WorldVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
                     "reset_mask leaves out environments that were never reset; call reset() once "
                     "without it"
                 )
+        asked = self._check(rows, options)  # a mistake in any of them changes nothing
         for row in rows:
             if (row_seed := seeds[row]) is not None:
                 self._random[row] = seeding.np_random(row_seed)
-        beginnings = self._begin(rows, options)
+        beginnings = self._begin(asked)
         _, outcome = self._begun_episodes()
         infos: dict[str, Any] = {}
         ended = outcome.ended()
@@ -156,6 +158,7 @@ class WorldVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
             gym.error.InvalidAction: wrong shape or type, NaN or infinite.
             gym.error.ResetNeeded: before the first reset or, in "Disabled", with an environment
                 that has ended.
+            ValueError: `reward_fn` returned something else than (reward, terminated), or NaN.
         """
         state, outcome = self._begun_episodes()
         ended = np.flatnonzero(self._over).tolist()
@@ -166,12 +169,13 @@ class WorldVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
             )
         shape = (self.num_envs, *self.task.action_shape)
         actions = check_actions(self.task.config, actions, shape, ignored=self._over)
+        asked = self._check(ended, {})
         running = np.flatnonzero(~self._over).tolist()
         if running:
             outcome = self.task.step(state, actions, outcome, running)
             self._episodes = state, outcome
             self._elapsed[running] += 1
-        beginnings = self._begin(ended, {})  # "NextStep": instead of a step
+        beginnings = self._begin(asked)  # "NextStep": instead of a step
         rewards, terminated = copy_of(outcome.reward), copy_of(outcome.terminated)
         ends, truncated = outcome.ended(), self._elapsed >= self._limits
         self._over = ends | truncated
@@ -183,7 +187,7 @@ class WorldVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
                 last = self.task.observation(outcome, row)
                 finals[row] = {"final_obs": last, "final_info": infos[row]}
             none = np.zeros(self.num_envs, bool)
-            for row, beginning in self._begin(ended, {}).items():
+            for row, beginning in self._begin(self._check(ended, {})).items():
                 infos[row] = self.task.info(outcome, row, none, beginning)
         vector_infos: dict[str, Any] = {}
         for row, info in enumerate(infos):
@@ -219,13 +223,21 @@ class WorldVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
             random = self._random[row] = seeding.np_random()
         return random
 
-    def _begin(self, rows: Sequence[int], options: dict[str, Any]) -> dict[int, Beginning]:
-        """Begin new episodes in environments `rows`; how each began, by row."""
-        if not rows:
+    def _check(self, rows: Sequence[int], options: dict[str, Any]) -> dict[int, Asked]:
+        """What environments `rows` are asked to begin with, by row."""
+        world = self.task.world
+        starts = _starts(options, self.num_envs)
+        if starts is None:
+            return dict.fromkeys(rows, check_options(world, options)) if rows else {}
+        return {row: check_options(world, {**options, "start": starts[row]}) for row in rows}
+
+    def _begin(self, asked: dict[int, Asked]) -> dict[int, Beginning]:
+        """Begin new episodes in environments, by row; how each began."""
+        if not asked:
             return {}
-        options_of = _split_starts(options, self.num_envs)
+        rows = list(asked)
         beginnings = {
-            row: draw_beginning(self.task.world, self._random_of(row)[0], options_of[row])
+            row: draw_beginning(self.task.world, self._random_of(row)[0], asked[row])
             for row in rows
         }
         state, outcome = self.task.begin(list(beginnings.values()))
@@ -246,6 +258,25 @@ class WorldVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
         return self._episodes
 
 
+def _check_num_envs(num_envs: Any) -> int:
+    """Check the size of the batch."""
+    whole = isinstance(num_envs, int | np.integer) and not isinstance(num_envs, bool)
+    if not whole or num_envs < 1:
+        raise ValueError(f"num_envs is {num_envs!r}, expected a whole number of at least 1")
+    return int(num_envs)
+
+
+def _check_autoreset_mode(mode: str | AutoresetMode) -> AutoresetMode:
+    """Gymnasium's enum of a mode."""
+    try:
+        return AutoresetMode(mode)
+    except ValueError:
+        raise ValueError(
+            f"autoreset_mode is {mode!r}, expected one of "
+            f"{', '.join(known.value for known in AutoresetMode)}"
+        ) from None
+
+
 def _time_limits(limits: int | Sequence[int] | None, num_envs: int) -> np.ndarray:
     """Steps after which each environment truncates, int64 (B,)."""
     if limits is None or (isinstance(limits, int) and limits == -1):
@@ -260,33 +291,53 @@ def _time_limits(limits: int | Sequence[int] | None, num_envs: int) -> np.ndarra
 
 
 def _seeds(seed: int | Sequence[int | None] | None, num_envs: int) -> list[int | None]:
-    """One seed, or None, for each environment."""
+    """One seed, or None, for each environment.
+
+    Raises:
+        ValueError: another number of seeds, or one that is no integer of at least 0.
+    """
     if seed is None:
         return [None] * num_envs
     try:
-        first = operator.index(seed)  # type: ignore[arg-type]
-    except TypeError:
         seeds = list(seed)  # type: ignore[arg-type]
-        if len(seeds) != num_envs:
-            raise ValueError(
-                f"reset got {len(seeds)} seeds for {num_envs} environments; give one each (None "
-                "keeps an environment's random numbers), or one for all"
-            ) from None
-        return [None if s is None else operator.index(s) for s in seeds]
-    return [first + i for i in range(num_envs)]
+    except TypeError:
+        first = _check_seed(seed)
+        return [first + i for i in range(num_envs)]
+    if len(seeds) != num_envs:
+        raise ValueError(
+            f"reset got {len(seeds)} seeds for {num_envs} environments; give one each (None "
+            "keeps an environment's random numbers), or one for all"
+        )
+    return [None if each is None else _check_seed(each) for each in seeds]
 
 
-def _split_starts(options: dict[str, Any], num_envs: int) -> list[dict[str, Any]]:
-    """Options of each environment, where "start" may be a sequence of one each."""
+def _check_seed(seed: Any) -> int:
+    """Check a seed."""
+    try:
+        number = operator.index(seed)
+    except TypeError:
+        number = -1
+    if number < 0:
+        raise ValueError(
+            f"reset got the seed {seed!r}, expected an integer of at least 0, one for each "
+            "environment, or None"
+        )
+    return number
+
+
+def _starts(options: dict[str, Any], num_envs: int) -> Sequence[Any] | None:
+    """The option "start" where it is a sequence of one for each environment, else None."""
     starts = options.get("start")
-    if not isinstance(starts, Sequence | np.ndarray) or isinstance(starts, str):
-        return [options] * num_envs
+    if isinstance(starts, str) or not isinstance(starts, Sequence | np.ndarray):
+        return None
+    if isinstance(starts, np.ndarray) and not starts.ndim:
+        return None
     if len(starts) != num_envs:
         raise ValueError(
             f"reset got {len(starts)} starts for {num_envs} environments; give one each, or one "
             "for all"
         )
-    return [{**options, "start": start} for start in starts]
+    return list(starts)
 
 
 def _check_mask(mask: Any, num_envs: int) -> np.ndarray:

@@ -13,10 +13,13 @@ class Window:
     Args:
         title: Caption of the window.
         fps: Frames a second; `show` waits where it is called more often.
+
+    Raises:
+        ValueError: there is no display.
     """
 
     def __init__(self, title: str, fps: float):
-        pygame.display.init()
+        check_display('make the environment with render_mode="rgb_array" and show render()')
         self.fps = fps
         self._title = title
         self._clock = pygame.time.Clock()
@@ -39,3 +42,22 @@ class Window:
     def close(self) -> None:
         """Close the window."""
         pygame.display.quit()
+
+
+def check_display(cure: str) -> None:
+    """Open the display for a window that can be seen; SDL would also draw into nothing.
+
+    Args:
+        cure: What to do without a display.
+
+    Raises:
+        ValueError: there is none.
+    """
+    try:
+        pygame.display.init()
+        seen = pygame.display.get_driver() != "offscreen"
+    except pygame.error:
+        seen = False
+    if not seen:
+        pygame.display.quit()
+        raise ValueError(f"there is no display for a window; {cure}")

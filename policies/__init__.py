@@ -1,1 +1,1 @@
-"""Policies: experts, and (to come) planners and policy evaluation inside learned worlds."""
+"""Policies: experts and clones, planners, and reinforcement learning inside of learned worlds."""

@@ -4,11 +4,12 @@ import json
 import os
 import platform
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
+
+from irasim_env.versions import versions
 
 if TYPE_CHECKING:
     from policies.planning import Planner, Rollout
@@ -142,7 +143,7 @@ def main(config: PlanConfig) -> dict[str, Any]:
         "device": device,
         "hardware": f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} "
         "threads" + (f", {torch.cuda.get_device_name()}" if device.startswith("cuda") else ""),
-        "versions": versions(),
+        "versions": versions(VERSIONS_NOTED),
         "success_rule": "as the place where plans are carried out ends an episode; gym-pusht: "
         "coverage over .95",
         **summary(episodes, config.seed),
@@ -234,17 +235,6 @@ def summary(episodes: "list[EpisodeResult]", seed: int) -> dict[str, Any]:
         "decision_seconds_median": float(np.median(seconds)),
         "decision_seconds_p90": float(np.percentile(seconds, 90)),
     }
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of what the result may depend on."""
-    found = {"python": platform.python_version()}
-    for package in VERSIONS_NOTED:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def report(results: dict[str, Any]) -> str:

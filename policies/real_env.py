@@ -10,7 +10,7 @@ import gymnasium as gym
 import numpy as np
 
 from irasim_env.actions import check_actions
-from irasim_env.beginning import draw_beginning
+from irasim_env.beginning import check_options, draw_beginning
 from irasim_env.ground_truth import GroundTruth
 from irasim_env.task import Observation, RewardFn, WorldTask
 from world_model import WorldModel
@@ -59,13 +59,15 @@ class RealEnv(gym.Env[Observation, np.ndarray]):
         Raises:
             ValueError: unknown options, no such start, or a clip that is no start of the world.
         """
-        super().reset(seed=seed)
-        beginning = draw_beginning(self.task.world, self.np_random, options)
-        if beginning.start is None:
+        asked = check_options(self.task.world, options)
+        if asked.clip is not None:
             raise ValueError(
                 "the simulator cannot be put where a clip of frames ends; give it a start of the "
                 "world's: options={'start': i}"
             )
+        super().reset(seed=seed)
+        beginning = draw_beginning(self.task.world, self.np_random, asked)
+        assert beginning.start is not None, "only a clip has none"
         observation = self.truth.reset_to(self.task.world.starts[beginning.start])
         info = {"start": beginning.start, "noise_seed": beginning.noise_seed}
         return self._observe(observation), info

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from policies.pusht_family import FAMILY
 from tests.test_cli import FLAGS, GROUPS
 from world_model.checkpoint import shipped_worlds
 
@@ -61,3 +62,8 @@ def test_the_files_and_names_of_a_step_are_there():
         for name in re.findall(r"`([\w.]+)`", names):
             for part in name.split("."):
                 assert re.search(rf"^\s*(class|def) {part}\b", source, re.MULTILINE), (path, name)
+
+
+def test_the_size_of_the_family_of_policies_is_told():
+    assert len(FAMILY) == 11
+    assert "a family of eleven policies" in README

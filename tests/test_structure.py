@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -83,6 +84,15 @@ def test_packages_import_in_one_direction(package):
             if meant.partition(".")[0] in OURS:
                 fits = any(meant == one or meant.startswith(f"{one}.") for one in allowed)
                 assert fits, f"{path}: imports {meant}, {package} may import {sorted(allowed)}"
+
+
+def test_the_readme_tells_what_packages_import():
+    text = (ROOT / "README.md").read_text()
+    told = dict(re.findall(r"^\| `(\w+)/` \|.*\| ([^|]+) \|$", text, flags=re.MULTILINE))
+    for package, allowed in MAY_IMPORT.items():
+        words = {"world_model": "nothing", "benchmarks": "all four"}
+        names = words.get(package) or ", ".join(f"`{name}`" for name in sorted(allowed))
+        assert sorted(told[package].split(", ")) == sorted(names.split(", ")), package
 
 
 def test_world_model_knows_no_environment_launcher_or_window():

@@ -67,7 +67,7 @@ class StreamingWorld(WorldModel):
         self.plane = Plane(config)
         self.register_buffer("cells", coordinates(*config.latent_shape[1:]), persistent=False)
         self._forget()
-        self.register_load_state_dict_post_hook(lambda world, _: world._forget())
+        self.register_load_state_dict_post_hook(_forget_after_loading)
 
     @property
     def device(self) -> torch.device:
@@ -392,3 +392,8 @@ class StreamingWorld(WorldModel):
         sizes = self.head.sizes
         parts = shown["states"].split(list(sizes.values()), dim=-1) if sizes else ()
         return dict(zip(sizes, parts, strict=True))
+
+
+def _forget_after_loading(world: StreamingWorld, _: object) -> None:
+    """`StreamingWorld._forget` as a hook: a function of the module, as pickled worlds need."""
+    world._forget()

@@ -2,6 +2,7 @@
 
 import gymnasium as gym
 import numpy as np
+import pygame
 import pytest
 from gymnasium.error import InvalidAction, ResetNeeded, UnsupportedMode
 
@@ -117,6 +118,9 @@ def test_step_after_the_end_is_refused_when_autoreset_is_disabled(tiny_world):
         ({"start": -1}, "start -1"),
         ({"start": 1.5}, "start 1.5"),
         ({"start": "one"}, "start 'one'"),
+        ({"start": True}, "start True"),
+        (5, "options 5, expected a dictionary"),
+        ([], r"options \[\], expected a dictionary"),
         ({"start": 1, **CLIP}, "'start' and a clip"),
         ({"actions": CLIP["actions"]}, "'actions' without 'frames'"),
         ({"frames": CLIP["frames"]}, r"3 frames without the 'actions'.*\(2, 2\)"),
@@ -132,10 +136,69 @@ def test_wrong_reset_options_are_refused(env, envs, options, message):
             each.reset(seed=0, options=options)
 
 
-@pytest.mark.parametrize("actions", [np.zeros((3, 2)), np.zeros((2, 7)), np.full((2, 2), np.nan)])
-def test_wrong_actions_of_a_clip_are_refused(env, actions):
-    with pytest.raises(InvalidAction, match="action"):
-        env.reset(options={**CLIP, "actions": actions})
+@pytest.mark.parametrize(
+    ("actions", "message"),
+    [
+        (np.zeros((3, 2)), r"shape \(3, 2\), this world expects \(2, 2\)"),
+        (np.zeros((2, 7)), r"shape \(2, 7\)"),
+        (np.full((2, 2), np.nan), "NaN or infinite.*correct the recording"),
+        ([["a", "b"], ["c", "d"]], "has type <U1"),
+    ],
+)
+def test_wrong_actions_of_a_clip_are_refused(env, envs, actions, message):
+    for each in (env, envs):
+        with pytest.raises(ValueError, match=f"'actions' that do not fit 3 frames: .*{message}"):
+            each.reset(options={**CLIP, "actions": actions})
+
+
+def test_actions_of_a_clip_out_of_bounds_are_clipped(env):
+    frames = []
+    for value in (512, 9000):
+        env.reset(seed=0, options={**CLIP, "actions": np.full((2, 2), value)})
+        frames.append(env.step(GOOD)[0])
+    assert np.array_equal(*frames)
+
+
+def test_a_failed_reset_changes_nothing(tiny_world):
+    runs = []
+    for mistake in (None, {"start": 99}, {"frames": 3}, 5):
+        env = gym.make("IRASim/World-v0", world=tiny_world)
+        env.reset(seed=3)
+        if mistake is not None:
+            for seed in (None, 8):
+                with pytest.raises(ValueError, match="reset got"):
+                    env.reset(seed=seed, options=mistake)
+        with pytest.raises(gym.error.Error, match="Seed must be"):
+            env.reset(seed=-1)
+        assert env.unwrapped.np_random_seed == 3
+        runs.append([env.step(GOOD)[0], env.reset()[1]])
+    for frame, info in runs[1:]:
+        assert np.array_equal(frame, runs[0][0])
+        assert info == runs[0][1]
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        {"options": {"start": [0, 1, 99]}},
+        {"seed": [7, 8, 9], "options": {"start": [0, 1, 99]}},
+        {"seed": [5, 6, -1]},
+        {"seed": [5, 6, "seven"]},
+        {"seed": 4, "options": {"begin": 1}},
+    ],
+)
+def test_a_failed_reset_of_a_batch_changes_nothing(tiny_world, mistake):
+    runs = []
+    for tried in (False, True):
+        envs = gym.make_vec("IRASim/World-v0", num_envs=3, world=tiny_world)
+        envs.reset(seed=3)
+        if tried:
+            with pytest.raises(ValueError, match="reset got"):
+                envs.reset(**mistake)
+        assert envs.np_random_seed == (3, 4, 5)
+        runs.append((envs.step(np.stack([GOOD] * 3))[0], envs.reset()[1]["noise_seed"]))
+    for calm, troubled in zip(*runs, strict=True):
+        assert np.array_equal(calm, troubled)
 
 
 def test_world_without_starts_says_how_to_start():
@@ -150,6 +213,8 @@ def test_world_without_starts_says_how_to_start():
 def test_wrong_arguments_are_refused(make, tiny_world):
     with pytest.raises(ValueError, match="obs_type is 'state', world 'tiny' offers pixels and"):
         make("IRASim/PushT-v0", world=tiny_world, obs_type="state")
+    with pytest.raises(ValueError, match=r"obs_type is \['pixels'\], world 'tiny' offers pixels"):
+        make("IRASim/PushT-v0", world=tiny_world, obs_type=["pixels"])
     with pytest.raises(ValueError, match="no_such_world"):
         make("IRASim/World-v0", world="no_such_world")
     world = WorldModel.from_pretrained(tiny_world)
@@ -174,13 +239,30 @@ def test_wrong_reward_fn_is_refused(tiny_world):
         env.step(GOOD)
 
 
+@pytest.mark.parametrize("driver", ["offscreen", "windows"])
+def test_a_window_without_a_display_is_refused(tiny_world, monkeypatch, driver):
+    pygame.display.quit()
+    monkeypatch.setenv("SDL_VIDEODRIVER", driver)
+    message = 'there is no display for a window; make the environment with render_mode="rgb_array"'
+    with pytest.raises(ValueError, match=message):
+        gym.make("IRASim/World-v0", world=tiny_world, render_mode="human")
+    assert not pygame.display.get_init()
+
+
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
         ({"max_episode_steps": 0}, "max_episode_steps is 0"),
         ({"max_episode_steps": [1, 2]}, r"max_episode_steps is \[1, 2\].*3 environments"),
-        ({"autoreset_mode": "Sometimes"}, "Sometimes"),
+        (
+            {"autoreset_mode": "same_step"},
+            "autoreset_mode is 'same_step', expected one of NextStep, SameStep, Disabled",
+        ),
+        ({"autoreset_mode": None}, "autoreset_mode is None, expected one of"),
         ({"num_envs": 0}, "num_envs is 0"),
+        ({"num_envs": "3"}, "num_envs is '3', expected a whole number of at least 1"),
+        ({"num_envs": 2.0}, "num_envs is 2.0"),
+        ({"num_envs": True}, "num_envs is True"),
     ],
 )
 def test_wrong_vector_arguments_are_refused(tiny_world, kwargs, message):
@@ -192,6 +274,10 @@ def test_wrong_vector_arguments_are_refused(tiny_world, kwargs, message):
     ("kwargs", "message"),
     [
         ({"seed": [1, 2]}, "2 seeds for 3 environments"),
+        ({"seed": 1.5}, "seed 1.5, expected an integer of at least 0"),
+        ({"seed": -1}, "seed -1, expected"),
+        ({"seed": [1, 2, 2.5]}, "seed 2.5, expected"),
+        ({"options": {"start": [0, True, 1]}}, "start True"),
         ({"options": {"start": [0, 1]}}, "2 starts for 3 environments"),
         ({"options": {"reset_mask": [True, False, False]}}, "reset_mask'] is list"),
         ({"options": {"reset_mask": np.ones(2, bool)}}, r"bool \(2,\), expected.*bool \(3,\)"),

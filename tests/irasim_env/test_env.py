@@ -12,6 +12,7 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.utils.env_checker import data_equivalence as equivalent
 
 import irasim_env  # noqa: F401 (registers the ids)
+from tests.chunk_worlds import table_world
 from tests.conftest import TINY_CONFIG, make_starts, randomized
 from world_model import Start, Starts, WorldModel
 
@@ -244,6 +245,28 @@ def test_snapshot_of_another_world_is_refused(env, tiny_world_without_reward, ot
         env.unwrapped.restore(stranger.snapshot())
 
 
+def test_snapshot_is_restored_in_its_precision(tiny_world):
+    worlds = [WorldModel.from_pretrained(tiny_world) for _ in range(2)]
+    first, second = (gym.make("IRASim/World-v0", world=world).unwrapped for world in worlds)
+    first.reset(seed=0)
+    second.reset(seed=1)
+    worlds[1].precision = "bf16"
+    with pytest.raises(ValueError, match=r"in float32, .* in bf16, .*world.precision = 'float32'"):
+        second.restore(first.snapshot())
+    assert second.np_random_seed == 1
+    worlds[1].precision = "float32"
+    second.restore(first.snapshot())
+    worlds[1].precision = "bf16"
+    second.step(draw_actions(1)[0])
+
+
+@pytest.mark.parametrize("junk", ["junk", None, 3])
+def test_what_is_no_snapshot_is_refused(env, junk):
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match=f"restore got {type(junk).__name__} .*snapshot()"):
+        env.unwrapped.restore(junk)
+
+
 def test_loaded_world_can_be_shared(tiny_world):
     world = WorldModel.from_pretrained(tiny_world)
     envs = [gym.make("IRASim/World-v0", world=world, device=device) for device in (None, "cpu")]
@@ -301,6 +324,33 @@ def test_human_window_shows_the_current_frame(tiny_world):
     env.close()
     env.close()
     assert not pygame.display.get_init()
+
+
+@pytest.mark.parametrize("engine", ["streaming", "chunk"])
+@pytest.mark.parametrize("render_mode", ["rgb_array", "human"])
+@pytest.mark.parametrize("carry", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
+def test_a_copy_of_an_environment_goes_on_alike(tiny_world, engine, render_mode, carry):
+    world = tiny_world if engine == "streaming" else table_world()
+    env = gym.make("IRASim/World-v0", world=world, render_mode=render_mode, reward_fn=never_ends)
+    env.reset(seed=2)
+    env.action_space.seed(0)
+    env.step(env.action_space.sample())
+    other = carry(env)
+    for action in [env.action_space.sample() for _ in range(3)]:
+        assert equivalent(env.step(action), other.step(action), exact=True)
+    assert equivalent(env.reset(), other.reset(), exact=True)
+    env.close()
+    other.close()
+
+
+def test_a_copy_of_a_vector_environment_goes_on_alike(tiny_world):
+    envs = gym.make_vec("IRASim/World-v0", num_envs=2, world=tiny_world, max_episode_steps=2)
+    envs.reset(seed=2)
+    actions = np.stack([draw_actions(5), draw_actions(5, seed=1)], axis=1)
+    envs.step(actions[0])
+    other = pickle.loads(pickle.dumps(envs))
+    for action in actions[1:]:
+        assert equivalent(envs.step(action), other.step(action), exact=True)
 
 
 def test_metadata_is_the_instances_own(env):

@@ -101,6 +101,15 @@ def test_a_single_environment_gives_tensors_too(world, chunk):
         np.testing.assert_array_equal(tensor_info["frames"].numpy(), info["frames"])
 
 
+def test_a_time_limit_truncates_with_a_bool_as_documented(world):
+    env = gym.make(ID, world=world, output="torch", max_episode_steps=2, disable_env_checker=True)
+    env.reset(seed=0)
+    truncated = [env.step(torch.zeros(2))[3] for _ in range(2)]
+    assert isinstance(truncated[0], torch.Tensor)
+    assert not truncated[0]
+    assert truncated[1] is True
+
+
 def test_rendering_and_snapshots_work_as_with_arrays(world):
     env = gym.make(
         ID, world=world, output="torch", render_mode="rgb_array", disable_env_checker=True
@@ -114,6 +123,32 @@ def test_rendering_and_snapshots_work_as_with_arrays(world):
     env.unwrapped.restore(snapshot)
     again, *_ = env.step(torch.tensor([10.0, 20.0]))
     assert torch.equal(first, again)
+
+
+@pytest.mark.parametrize("made", ["numpy", "torch"])
+@pytest.mark.parametrize("chunks", [(None, 2), (2, None), (2, 2)])
+def test_snapshots_are_restored_across_outputs_and_chunks(world, made, chunks):
+    other = {"numpy": "torch", "torch": "numpy"}[made]
+    kwargs = {"world": world, "obs_type": "pixels_agent_pos", "disable_env_checker": True}
+    source = gym.make(ID, output=made, chunk=chunks[0], **kwargs)
+    source.reset(seed=4)
+    source.step(np.full(source.action_space.shape, 70.0, np.float32))
+    snapshot = source.unwrapped.snapshot()
+    results = []
+    for output in (made, other):
+        env = gym.make(ID, output=output, chunk=chunks[1], render_mode="rgb_array", **kwargs)
+        env.reset(seed=9)
+        env.unwrapped.restore(snapshot)
+        results.append([env.render()])
+        for value in (70.0, 400.0):
+            observation, reward, terminated, _, _ = env.step(
+                np.full(env.action_space.shape, value, np.float32)
+            )
+            assert isinstance(observation["pixels"], torch.Tensor) is (output == "torch")
+            leaves = [*observation.values(), reward, terminated]
+            results[-1] += [np.asarray(leaf, np.float32) for leaf in leaves]
+    for first, second in zip(*results, strict=True):
+        np.testing.assert_array_equal(first, second)
 
 
 def test_actions_that_are_tensors_are_checked(world):

@@ -1,5 +1,6 @@
 """`irasim play`: command line."""
 
+import json
 import os
 import subprocess
 import sys
@@ -70,6 +71,33 @@ def test_command_line(endless_world, tmp_path):
 def test_mistakes_on_the_command_line_are_told(endless_world, arguments, message):
     with pytest.raises(SystemExit, match=f"irasim play: .*{message}"):
         cli(["--world", endless_world, *arguments])
+
+
+def test_wrong_keys_leave_no_video(endless_world, tmp_path):
+    with pytest.raises(SystemExit, match="unknown key 'jump'"):
+        cli(["--world", endless_world, "--keys", "jump", "--record", str(tmp_path / "out.mp4")])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_video_has_its_settings_beside_it(endless_world, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = {"world": endless_world, "seed": 7, "keys": "right*2 v v right"}
+    main(PlayConfig(record=tmp_path / "out.mp4", **settings))
+    names = ["out.json", "out.mp4", "out-2.json", "out-2.mp4"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
+    note = json.loads((tmp_path / "out.json").read_text())
+    assert note["command"] == "irasim play"
+    assert note["config"].keys() == PlayConfig.__dataclass_fields__.keys()
+    assert note["config"] | settings == note["config"]
+    assert note["config"]["record"] == "out.mp4"  # relative: not where it was made
+    assert note["resolved"] == {
+        "directions": ["right", "down"],
+        "scale": 5,
+        "max_episode_steps": 30,
+    }
+    assert note["world"] == {"name": "tiny", "loaded_from": endless_world}
+    assert {"python", "torch", "irasim-env"} <= note["versions"].keys()
+    assert note["video"] == {"frames": 3, "fps": 10.0}
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Typed actions: the reference's keyboard application, with and without a window."""
 
 import io
+import json
 import sys
 
 import gymnasium as gym
@@ -198,6 +199,9 @@ def test_typed_command(chunk_world, tmp_path, capsys):
     assert "6 actions in 2 predictions, " in told
     assert f"video: {out}" in told
     assert len(read_video(out)) == 7
+    note = json.loads(out.with_suffix(".json").read_text())
+    assert (note["config"]["typed"], note["resolved"]["chunk"]) == ("wwaasd", 3)
+    assert note["video"]["frames"] == 7
 
 
 def test_typed_lines_from_standard_input(chunk_world, tmp_path, capsys, monkeypatch):
@@ -240,6 +244,26 @@ def test_mistakes_are_told(chunk_world, tmp_path, arguments, message, monkeypatc
         cli(["--world", chunk_world, *arguments])
     told = f"{stop.value} {capsys.readouterr().err}"
     assert message in told
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_was_typed_before_a_mistake_is_recorded(chunk_world, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("ww\nzzz\n"))
+    out = tmp_path / "out.mp4"
+    with pytest.raises(ValueError, match="'z' in 'zzz' is no action"):
+        main(PlayConfig(world=chunk_world, typed="-", record=out))
+    assert len(read_video(out)) == 3
+
+
+def test_a_video_asked_for_is_written_without_actions_too(
+    chunk_world, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    main(PlayConfig(world=chunk_world, typed=""))
+    assert capsys.readouterr().out == "0 actions\n"
+    assert not list(tmp_path.iterdir())
+    main(PlayConfig(world=chunk_world, typed="", record=tmp_path / "out.mp4"))
+    assert len(read_video(tmp_path / "out.mp4")) == 1
 
 
 def test_keys_of_an_imported_world_are_kept(chunk_world):
