@@ -10,6 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from training.episodes import read_json
+
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
@@ -46,7 +48,7 @@ def write_config(config: Any, out: Path, free: set[str]) -> None:
     path = out / CONFIG
     content = as_written(config)
     if path.exists() and any((out / name).exists() for name in (STATE, STATES, CODEC)):
-        before = without_directory(json.loads(path.read_text()))
+        before = without_directory(read_json(path))
         changed = [k for k in content if k not in free and before.get(k) != content[k]]
         if changed:
             raise SystemExit(
