@@ -219,7 +219,7 @@ def _earlier_runs(path: Path) -> list[dict[str, Any]]:
     """What collect.json says of the runs before this one."""
     if not path.exists():
         return []
-    runs = read_json(path).get("runs")
+    runs: Any = read_json(path).get("runs")
     try:
         for run in runs:
             earlier = run["config"]

@@ -12,7 +12,6 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -263,9 +262,15 @@ def _check_numbers(
 def _labels(name: str, content: Mapping[str, Any]) -> dict[str, Any]:
     """Seed, environment, policy and rate of an episode, as Python's own types."""
     seed, fps = content["seed"], content["fps"]
-    if not isinstance(seed, Real) or isinstance(seed, bool) or seed % 1 != 0:
+    if (
+        not isinstance(seed, int | float | np.integer | np.floating)
+        or isinstance(seed, bool)
+        or seed % 1 != 0
+    ):
         raise ValueError(f"{name}: seed is {seed!r}, expected a whole number")
-    if not isinstance(fps, Real) or not (fps > 0 and math.isfinite(fps)):
+    if not isinstance(fps, int | float | np.integer | np.floating) or not (
+        fps > 0 and math.isfinite(fps)
+    ):
         raise ValueError(f"{name}: fps is {fps!r}, expected a positive number")
     for key in ("env_id", "policy"):
         if not isinstance(content[key], str):

@@ -5,7 +5,7 @@ Time contract: `frames[t]` is what is seen before `actions[t]`, which leads to `
 
 import importlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 
@@ -56,7 +56,7 @@ def load_policy(path: str) -> PolicyFactory:
         raise ValueError(
             f"policy {path!r} is a {type(factory).__name__}, expected a factory(env, seed)"
         )
-    return factory
+    return cast(PolicyFactory, factory)
 
 
 def make_env(env_id: str, env_kwargs: dict[str, Any]) -> "gym.Env":
