@@ -209,7 +209,7 @@ def _read_report(path: Path | None, default: Path) -> dict[str, Any] | None:
         return json.loads(source.read_text(encoding="utf-8"))
     except OSError as error:
         raise ValueError(f"{source}: cannot be read ({error.strerror}); give a report") from error
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise ValueError(f"{source}: is no JSON ({error}); measure again") from error
 
 

@@ -95,7 +95,10 @@ def load_model(
     """
     codec: Any = None
     if config.model.endswith(".pt"):
-        denoiser = load_reference_checkpoint(config.model, config.num_heads)
+        try:
+            denoiser = load_reference_checkpoint(config.model, config.num_heads)
+        except FileNotFoundError as error:
+            raise ValueError(f"--model: {error}") from error
     else:
         from world_model.chunk_world import ChunkWorld
 

@@ -89,8 +89,11 @@ def main(config: ChunkSpeedConfig) -> dict[str, Any]:
     from benchmarks.ceilings import large_matmul_ceiling
     from benchmarks.chunk_random import random_denoiser
     from world_model import ChunkSamplerConfig
+    from world_model.directories import check_directory
 
     device = report.choose_device(config.device)
+    if config.out is not None:
+        check_directory(config.out)
     if not device.startswith("cuda") and any("graph" in name for name in config.variants or ()):
         raise ValueError(f"variants {config.variants} on {device!r}: graphs need a CUDA device")
     threads = torch.get_num_threads()

@@ -55,8 +55,10 @@ def main(config: EnduranceConfig) -> dict[str, Any]:
     from benchmarks import report
     from benchmarks.quality import is_pusht
     from world_model import WorldModel
+    from world_model.directories import check_directory
 
     device = report.choose_device(config.device)
+    check_directory(config.out)
     world = WorldModel.from_pretrained(config.world, device=device)
     truth = put_real(world, config)  # what is missing is told before the long run
     episode = run(world, config)

@@ -56,7 +56,10 @@ def main(config: EvaluationConfig) -> dict[str, Any] | None:
     from benchmarks.evaluation_scores import load_networks, score
     from benchmarks.evaluation_table import comparison
     from benchmarks.report import write_report
+    from world_model.directories import check_directory
 
+    check_directory(config.out)
+    check_directory(config.truth or config.out, "--truth")
     state = PartialState(cpu=config.cpu, timeout=PATIENCE)
     assert state.device is not None, "accelerate gave no device"
     model, config = load_model(config, state.device)
@@ -97,11 +100,11 @@ def claim(config: EvaluationConfig, layout: "Layout") -> None:
     Raises:
         ValueError: The directory holds results of other settings.
     """
-    from training.episodes import write_json
+    from training.episodes import read_json, write_json
 
     content = json.loads(json.dumps(settings(config), default=str))
     if layout.settings.is_file():
-        before = json.loads(layout.settings.read_text())
+        before = read_json(layout.settings)
         changed = [
             f"{key} {before.get(key)!r}, now {value!r}"
             for key, value in content.items()

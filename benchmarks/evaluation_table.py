@@ -1,6 +1,5 @@
 """Tables of what `irasim evaluate short` and `long` measured, and `irasim evaluate table`."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -37,7 +36,9 @@ def cli(arguments: list[str]) -> None:
 
 def main(config: TableConfig) -> str:
     """Print the comparison of all reports found, and return it."""
-    text = comparison([json.loads(path.read_text()) for path in find_reports(config.results)])
+    from training.episodes import read_json
+
+    text = comparison([read_json(path) for path in find_reports(config.results)])
     print(text)
     return text
 

@@ -76,8 +76,10 @@ def main(config: PassesConfig) -> dict[str, Any]:
     from benchmarks.pass_scores import compare, score_line
     from benchmarks.quality import is_pusht
     from benchmarks.windows import count_by_policy
+    from world_model.directories import check_directory
 
     device = report.choose_device(config.device)
+    check_directory(config.out)
     worlds = load_worlds(config, device)
     windows, horizons = load_windows(config), tuple(sorted(config.horizons))
     poses = is_pusht(worlds[0][1])

@@ -61,8 +61,11 @@ def main(config: PlanningConfig) -> dict[str, Any]:
 
     from benchmarks import report
     from world_model import WorldModel
+    from world_model.directories import check_directory
 
     device = report.choose_device(config.device)
+    if config.out is not None:
+        check_directory(config.out)
     world = WorldModel.from_pretrained(config.world, device=device)
     threads = torch.get_num_threads()
     torch.set_num_threads(config.threads)

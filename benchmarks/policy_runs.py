@@ -96,7 +96,9 @@ class PolicyRuns:
         from benchmarks.policy_log import PolicyLog
         from irasim_env.snapshot import fingerprint
         from world_model import WorldModel
+        from world_model.directories import check_directory
 
+        check_directory(config.out)
         self.config = config
         self.device = report.choose_device(config.device)
         self.world: WorldModel = WorldModel.from_pretrained(config.world, device=self.device)

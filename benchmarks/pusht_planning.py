@@ -117,8 +117,10 @@ def main(config: PushTPlanningConfig) -> dict[str, Any]:
     """Run what is missing, print the table, write it, and return what it says."""
     from benchmarks import report
     from policies.pusht_proposals import SKILL
+    from world_model.directories import check_directory
 
     device = report.choose_device(config.device)
+    check_directory(config.out)
     config.out.mkdir(parents=True, exist_ok=True)
     _run_missing(config, device, SKILL)
     trials = _read_trials(config, SKILL)

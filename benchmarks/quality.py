@@ -81,8 +81,10 @@ def main(config: QualityConfig) -> dict[str, Any]:
     """Measure, print tables, write the report, and return it."""
     from benchmarks import report
     from world_model import WorldModel
+    from world_model.directories import check_directory
 
     device = report.choose_device(config.device)
+    check_directory(config.out)
     world = WorldModel.from_pretrained(config.world, device=device)
     results = {
         "command": "irasim bench quality",

@@ -116,7 +116,9 @@ def main(config: ReinforcementConfig) -> dict[str, Any]:
     from policies import rl, rl_run
     from policies.rl_checks import Act, greedy, returns, still, uniform
     from policies.rl_task import make_task
+    from world_model.directories import check_directory
 
+    check_directory(config.out)
     places: tuple[Place, ...] = ("real", "learned")
     first = run_config(config, "learned", config.seeds[0])
     world, test_world = rl.load_worlds(first)

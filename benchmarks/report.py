@@ -18,10 +18,16 @@ PACKAGES = ("irasim-env", "torch", "numpy", "gymnasium", "opencv-python", "gym-p
 
 
 def choose_device(device: str | None) -> str:
-    """The device asked for; None is the GPU where there is one, else the processor."""
+    """The device asked for; None is the GPU where there is one, else the processor.
+
+    Raises:
+        ValueError: There is no such device.
+    """
     import torch
 
-    return device or ("cuda" if torch.cuda.is_available() else "cpu")
+    from world_model.devices import find_device
+
+    return str(find_device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
 
 
 def hardware(device: str) -> str:

@@ -67,8 +67,11 @@ def main(config: SpeedConfig) -> dict[str, Any]:
 
     from benchmarks import report
     from world_model import WorldModel
+    from world_model.directories import check_directory
 
     device = report.choose_device(config.device)
+    if config.out is not None:
+        check_directory(config.out)
     world = WorldModel.from_pretrained(config.world, device=device)
     world.precision = config.precision
     threads = torch.get_num_threads()

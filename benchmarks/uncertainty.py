@@ -93,8 +93,10 @@ def main(config: UncertaintyConfig) -> dict[str, Any]:
 
     from benchmarks import report
     from world_model import WorldModel
+    from world_model.directories import check_directory
 
     device = report.choose_device(config.device)
+    check_directory(config.out)
     world = WorldModel.from_pretrained(config.world, device=device)
     clips = cut(config)
     measured = predict(world, clips, config)

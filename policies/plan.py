@@ -100,7 +100,10 @@ def main(config: PlanConfig) -> dict[str, Any]:
     from policies.planning.learned import set_precision
     from policies.planning.scene import simulator_settings
     from world_model import WorldModel
+    from world_model.directories import check_directory
 
+    if config.out is not None:
+        check_directory(config.out)
     device = config.device or ("cuda" if torch.cuda.is_available() else "cpu")
     world = WorldModel.from_pretrained(config.world, device=device)
     set_precision(world, config.precision)

@@ -100,7 +100,9 @@ def main(config: RLConfig) -> Result:
     from policies import rl_run
     from policies.rl_checks import Check, greedy, read_checks, returns, write_checks
     from policies.rl_task import make_task
+    from world_model.directories import check_directory
 
+    check_directory(config.out)
     world, test_world = load_worlds(config)
     rl_run.claim(config.out, _settings(config, world))
     envs = make_task(

@@ -25,12 +25,18 @@ def claim(directory: Path, settings: dict[str, Any]) -> None:
     """Make a directory a run's own, or find that it is already.
 
     Raises:
-        ValueError: it holds a run with other settings.
+        ValueError: it holds a run with other settings, or a damaged one.
     """
     settings = json.loads(json.dumps(settings, default=str))
     path = directory / CONFIG
     if path.is_file():
-        found = json.loads(path.read_text())["settings"]
+        try:
+            found = json.loads(path.read_text())["settings"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{path}: is damaged ({type(error).__name__}: {error}); restore it, or give "
+                "another --out"
+            ) from error
         differ = [name for name in settings if found.get(name) != settings[name]]
         if differ:
             name = differ[0]

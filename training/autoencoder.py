@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from safetensors import SafetensorError
 from torch import Tensor
 
 from world_model.frames import frames_to_pixels
@@ -17,7 +18,7 @@ def load_autoencoder(name: str) -> AutoencoderKL:
 
     Raises:
         ValueError: The directory holds none, the name is neither a directory nor a Hub id, or the
-            Hub does not give it.
+            Hub does not give it, or its files are damaged.
     """
     folder = Path(name)
     if not folder.is_dir():
@@ -29,7 +30,12 @@ def load_autoencoder(name: str) -> AutoencoderKL:
         folder = nested
     elif not (folder / "config.json").is_file():
         raise ValueError(f"{name}: holds no AutoencoderKL (config.json, or vae/config.json)")
-    return AutoencoderKL.from_pretrained(folder).requires_grad_(False).eval()
+    try:
+        return AutoencoderKL.from_pretrained(folder).requires_grad_(False).eval()
+    except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
+        raise ValueError(
+            f"{folder}: is no whole AutoencoderKL ({error}); fetch it again"
+        ) from error
 
 
 def _fetch(repo_id: str) -> Path:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from training.chunk_presets import ChunkTrainConfig
 from training.presets import seconds
 from training.run_directory import STATE, as_written, environment, make_accelerator, write_config
+from world_model.directories import check_directory
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -22,6 +23,7 @@ FREE |= {"sample_steps", "vae", "local_batch", "workers", "activation_checkpoint
 
 def main(config: ChunkTrainConfig) -> Path:
     """Train; returns the last checkpoint. A run that was stopped goes on where it was."""
+    check_directory(config.out)
     accelerator = make_accelerator(
         config.out, cpu=config.cpu, mixed_precision=config.mixed_precision
     )

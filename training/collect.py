@@ -6,20 +6,28 @@ workers give the same episodes. An episode is on disk whole or not at all.
 
 import json
 import os
-import platform
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 
-from training.episodes import Episode, list_episodes, read_annotation, write_episode, write_json
+from training.episodes import (
+    SPLITS,
+    Episode,
+    list_episodes,
+    read_annotation,
+    read_json,
+    write_episode,
+    write_json,
+)
 from training.record import load_policy, make_env, record_episode
+from training.run_directory import versions
+from world_model.directories import check_directory
 
 # Each split draws its seeds from a range of its own, as long as the distance between them.
 FIRST_SEED = {"train": 0, "val": 1_000_000, "test": 2_000_000}
@@ -87,7 +95,11 @@ class CollectConfig:
 
 
 def collect_episode(config: CollectConfig, index: int) -> str:
-    """Record episode `index` of the split, write it, and return its id."""
+    """Record episode `index` of the split, write it, and return its id.
+
+    Raises:
+        ValueError: The environment or the policy failed, or they do not go together.
+    """
     seed = FIRST_SEED[config.split] + index
     episode_id = f"{index:06d}"
     env = make_env(config.env_id, config.make_kwargs)
@@ -97,9 +109,11 @@ def collect_episode(config: CollectConfig, index: int) -> str:
         max_steps = min((limit for limit in limits if limit is not None), default=None)
         arrays = record_episode(env, policy, seed=seed, max_steps=max_steps, hidden=config.hidden)
         fps = float(env.metadata.get("render_fps", 10))
-    except Exception as error:
-        raise RuntimeError(
-            f"episode {episode_id} of {config.split} (seed {seed}) failed: {error}"
+    except Exception as error:  # of what the user has named
+        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+        raise ValueError(
+            f"episode {episode_id} of {config.split} (seed {seed}) failed: {kind}{error} "
+            f"(policy {config.policy}: a factory(env, seed) of policy(observation) -> action)"
         ) from error
     finally:
         env.close()
@@ -120,6 +134,7 @@ def main(config: CollectConfig) -> None:
     """Record what is missing of the split, then say what it holds."""
     from tqdm import tqdm
 
+    check_directory(config.out)
     load_policy(config.policy)  # A wrong path is told here, once, and not by every worker.
     make_env(config.env_id, config.make_kwargs).close()
     present = set(list_episodes(config.out, config.split))
@@ -171,7 +186,9 @@ def _worker_environment() -> Iterator[None]:
 def _note_run(config: CollectConfig, num_missing: int) -> None:
     """Add this run to collect.json: its config, its seeds, and the versions of what it used."""
     path = config.out / "collect.json"
-    runs = json.loads(path.read_text())["runs"] if path.exists() else []
+    runs = _earlier_runs(path)
+    if not any(list_episodes(config.out, split) for split in SPLITS):
+        runs = []  # they failed before their first episode
     for earlier in (run["config"] for run in runs):
         if list(earlier.get("hidden", [])) != list(config.hidden):
             raise ValueError(
@@ -187,20 +204,32 @@ def _note_run(config: CollectConfig, num_missing: int) -> None:
                 f"{config.out} holds episodes of {earlier['env_id']} {earlier['env_kwargs']}, "
                 f"asked for is {config.env_id} {config.env_kwargs}: choose another directory"
             )
-    versions = {"python": platform.python_version()}
-    for package in (*VERSIONS_NOTED, config.env_id.partition(":")[0].replace("_", "-")):
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
+    module = config.env_id.partition(":")[0].replace("_", "-")
     first = FIRST_SEED[config.split]
     run = {
         "config": {**asdict(config), "out": str(config.out)},
         "seeds": [first, first + config.episodes - 1],
         "new_episodes": num_missing,
-        "versions": versions,
+        "versions": versions(*VERSIONS_NOTED, module),
     }
     write_json(path, {"runs": [*runs, run]})
+
+
+def _earlier_runs(path: Path) -> list[dict[str, Any]]:
+    """What collect.json says of the runs before this one."""
+    if not path.exists():
+        return []
+    runs: Any = read_json(path).get("runs")
+    try:
+        for run in runs:
+            earlier = run["config"]
+            _ = earlier["env_id"], json.loads(earlier["env_kwargs"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path}: is not as irasim collect writes it ({type(error).__name__}: {error}); "
+            "restore it, or delete it"
+        ) from error
+    return runs
 
 
 def summary(root: Path, split: str) -> str:

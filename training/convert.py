@@ -4,7 +4,6 @@ What SOURCE is tells the direction. Frames are brought in exactly as their video
 that video is yuv420p (LeRobot's own always is), it had lost colour before it came here.
 """
 
-import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -19,14 +18,19 @@ from training.episodes import (
     Episode,
     list_episodes,
     read_episode,
+    read_json,
     write_episode,
     write_json,
 )
+from training.run_directory import as_written, versions
+from world_model.directories import check_directory
 
 if TYPE_CHECKING:
     from training.lerobot_read import LeRobotReader
 
 NOTE = "convert.json"
+# What a conversion may depend on.
+VERSIONS_NOTED = ("irasim-env", "numpy", "av", "pyarrow", "opencv-python")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +78,7 @@ class ConvertConfig:
 
 def main(config: ConvertConfig) -> None:
     """Convert in the direction that the source calls for."""
+    check_directory(config.out)
     source = _locate(config.source)
     if source.resolve() == config.out.resolve():
         raise ValueError(f"{config.out}: source and out are the same directory")
@@ -103,7 +108,8 @@ def bring_in(config: ConvertConfig, source: Path) -> None:
         for note, row in zip(notes, reader.episodes, strict=True)
     }
     settings = {**asdict(config), "out": str(config.out)}
-    write_json(config.out / NOTE, {"config": settings, "tasks": tasks})
+    content = {"config": settings, "versions": versions(*VERSIONS_NOTED), "tasks": tasks}
+    write_json(config.out / NOTE, content)
     present = {(split, name) for split in SPLITS for name in list_episodes(config.out, split)}
     for index, note in enumerate(tqdm(notes, "bringing in", unit="episode", disable=None)):
         if (note["split"], note["id"]) not in present:
@@ -137,7 +143,8 @@ def write_out(config: ConvertConfig, source: Path) -> None:
     how = LeRobotWriteConfig(
         lossless=config.lossless, task=config.task, episodes_per_file=config.episodes_per_file
     )
-    LeRobotWriter(part, how).write(episodes())
+    about = {"config": as_written(config), "versions": versions(*VERSIONS_NOTED)}
+    LeRobotWriter(part, how, about).write(episodes())
     reader = LeRobotReader(part)
     truth = read_episode(source, *names[0]).frames
     height, width = truth.shape[1:3]
@@ -210,16 +217,18 @@ def _splits(config: ConvertConfig, reader: "LeRobotReader") -> list[str]:
 def _check_out(config: ConvertConfig) -> None:
     """Refuse to mix two datasets, or two ways of bringing one in."""
     path = config.out / NOTE
-    if path.is_file():
-        before, now = json.loads(path.read_text())["config"], asdict(config)
+    if any(list_episodes(config.out, split) for split in SPLITS):
+        if not path.is_file():
+            raise ValueError(f"{config.out} holds other episodes: choose another directory")
+        before, now = read_json(path).get("config"), asdict(config)
+        if not isinstance(before, dict):
+            raise ValueError(f"{path}: lacks the key 'config'; restore it")
         keys = ("source", "camera", "action", "reward", "done", "height", "width", "val")
-        changed = [key for key in keys if before[key] != now[key]]
+        changed = [key for key in keys if before.get(key) != now[key]]
         if changed:
             raise ValueError(
                 f"{config.out} was made with another {', '.join(changed)}: choose another directory"
             )
-    elif any(list_episodes(config.out, split) for split in SPLITS):
-        raise ValueError(f"{config.out} holds other episodes: choose another directory")
     config.out.mkdir(parents=True, exist_ok=True)
 
 

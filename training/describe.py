@@ -138,7 +138,7 @@ def environment_bounds(env_id: str, kwargs: dict[str, Any]) -> dict[str, Bounds]
 
     try:
         env = gym.make(env_id, **kwargs)
-    except (gym.error.Error, ImportError) as error:
+    except (gym.error.Error, ImportError, TypeError, ValueError) as error:
         print(f"{env_id} cannot be made here ({error}): bounds are taken from the data")
         return {}
     spaces: dict[str, Any] = {"action": env.action_space}

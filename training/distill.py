@@ -19,6 +19,7 @@ from training.run_directory import (
     make_accelerator,
     write_config,
 )
+from world_model.directories import check_directory
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -105,6 +106,7 @@ def main(config: DistillConfig) -> Path:
     """Distil; returns the new world's directory. A run that was stopped goes on where it was."""
     from training.loop import train_until
 
+    check_directory(config.out)
     accelerator = make_accelerator(
         config.out, cpu=config.cpu, mixed_precision=config.mixed_precision
     )

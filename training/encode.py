@@ -5,7 +5,6 @@ training.published). A file of latents is whole or absent, and its annotation na
 there; so a run that stopped goes on where it was, in any number of processes.
 """
 
-import json
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ import tyro
 
 from training.episodes import read_json, write_json
 from training.published_annotation import cameras, content_path, with_latents
+from world_model.directories import check_directory
 
 if TYPE_CHECKING:
     import torch
@@ -95,11 +95,12 @@ def main(config: EncodeConfig) -> None:
             "annotation/SPLIT/ID.json"
         )
     _check_run(config)
+    check_directory(config.root / NOTE.parent, "ROOT")
+    vae = load_autoencoder(config.vae)
     state = PartialState(cpu=config.cpu)
     if state.is_main_process:
         _note_run(config)
     assert state.device is not None, "accelerate gives each process a device"
-    vae = load_autoencoder(config.vae)
     nn.Module.to(vae, state.device, _dtype(config.precision))
     mine = paths[state.process_index :: state.num_processes]
     problems: list[str] = []
@@ -192,7 +193,7 @@ def _check_run(config: EncodeConfig) -> None:
     path = config.root / NOTE
     if not path.exists():
         return
-    before, now = json.loads(path.read_text()), asdict(config)
+    before, now = read_json(path), asdict(config)
     changed = [
         f"{key} was {before.get(key)!r} and is now {now[key]!r}"
         for key in FIXED

@@ -8,7 +8,9 @@ Time contract: `frames[t]` is what is seen before `actions[t]`, which leads to `
 """
 
 import json
+import math
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,9 +24,10 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Episode:
-    """One recorded episode: N actions, N + 1 frames.
+    """One recorded episode: N actions, N + 1 frames; all numbers are finite.
 
     Attributes:
+        episode_id: name of its files, without a path.
         frames: uint8 (N + 1, H, W, 3), RGB.
         actions: float32 (N, A), in the environment's own units, as they were stepped.
         rewards: float64 (N,).
@@ -35,6 +38,9 @@ class Episode:
         env_id, env_kwargs: what `gymnasium.make` was given.
         policy: kind of the policy that acted.
         fps: frames a second.
+
+    Raises:
+        ValueError: An array or a label is of another form, or holds what is no finite number.
     """
 
     episode_id: str
@@ -51,14 +57,13 @@ class Episode:
     fps: float
 
     def __post_init__(self):
-        _check_lengths(
-            f"episode {self.episode_id}",
-            self.actions,
-            self.rewards,
-            self.terminated,
-            self.states | self.hidden,
-        )
-        _check_frames(f"episode {self.episode_id}", self.frames, self.actions)
+        name = f"episode {self.episode_id}"
+        if "/" in self.episode_id or self.episode_id.startswith(".") or not self.episode_id:
+            raise ValueError(f"episode_id is {self.episode_id!r}, expected a file's name")
+        _check_numbers(name, self.actions, self.rewards, self.terminated, self.states | self.hidden)
+        _check_frames(name, self.frames, self.actions)
+        for key, value in _labels(name, vars(self)).items():
+            object.__setattr__(self, key, value)
 
 
 def annotation_path(root: str | Path, split: str, episode_id: str) -> Path:
@@ -79,12 +84,17 @@ def list_episodes(root: str | Path, split: str) -> list[str]:
 
 
 def write_episode(root: str | Path, split: str, episode: Episode) -> None:
-    """Write an episode: the video first and the annotation last, each complete or absent."""
+    """Write an episode, in place of one of that id: all of it, or else what was there stays.
+
+    Both files are complete under temporary names before either takes its place. Then an annotation
+    that is there goes, the video comes, and the annotation comes last: killed in between, the
+    episode is absent; never are one episode's frames beside another's actions.
+
+    Raises:
+        ValueError: `env_kwargs` hold what JSON does not.
+    """
     annotation = annotation_path(root, split, episode.episode_id)
     video = video_path(root, split, episode.episode_id)
-    annotation.parent.mkdir(parents=True, exist_ok=True)
-    video.parent.mkdir(parents=True, exist_ok=True)
-    write_video(video, episode.frames, episode.fps)
     content = {
         "episode_id": episode.episode_id,
         "video_path": str(video.relative_to(root).as_posix()),
@@ -99,17 +109,45 @@ def write_episode(root: str | Path, split: str, episode: Episode) -> None:
         "states": {name: values.tolist() for name, values in episode.states.items()},
         "hidden": {name: values.tolist() for name, values in episode.hidden.items()},
     }
-    write_json(annotation, content)
+    text = _json_text(annotation, content)
+    annotation.parent.mkdir(parents=True, exist_ok=True)
+    video.parent.mkdir(parents=True, exist_ok=True)
+    new_annotation, new_video = _temporary(annotation), _temporary(video)
+    try:
+        new_annotation.write_text(text)
+        write_video(new_video, episode.frames, episode.fps)
+        annotation.unlink(missing_ok=True)
+        os.replace(new_video, video)
+        os.replace(new_annotation, annotation)
+    finally:
+        new_annotation.unlink(missing_ok=True)
+        new_video.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write JSON, all of it or none."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """Write JSON, all of it or none.
+
+    Raises:
+        ValueError: The content holds what JSON does not; names the file.
+    """
+    text, temporary = _json_text(path, content), _temporary(path)
     try:
-        temporary.write_text(json.dumps(content, allow_nan=False))
+        temporary.write_text(text)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _json_text(path: Path, content: dict[str, Any]) -> str:
+    try:
+        return json.dumps(content, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: cannot be written as JSON ({error})") from error
+
+
+def _temporary(path: Path) -> Path:
+    """A name beside `path`, hidden from listings."""
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -151,52 +189,52 @@ def read_episode(root: str | Path, split: str, episode_id: str) -> Episode:
 
     Raises:
         ValueError: Names the file: annotation missing or unreadable, video missing, unreadable, or
-            not of one frame more than there are actions, lists of wrong length.
+            not of one frame more than there are actions, lists of wrong length, or values that
+            are null, not finite or of another type than `Episode` says.
     """
     path = annotation_path(root, split, episode_id)
     content = read_annotation(root, split, episode_id)
-    video = Path(root) / content.get("video_path", video_path("", split, episode_id))
+    named = content.get("video_path", f"videos/{split}/{episode_id}.mp4")
+    if not isinstance(named, str):
+        raise ValueError(f"{path}: video_path is {named!r}, expected text")
+    video = Path(root) / named
     if not video.is_file():
         raise ValueError(f"{video}: missing, though {path} describes it; restore it or delete both")
     try:
-        actions = np.asarray(content["actions"], dtype=np.float32)
-        rewards = np.asarray(content["rewards"], dtype=np.float64)
-        terminated = np.asarray(content["terminated"], dtype=bool)
+        with np.errstate(over="ignore"):  # what overflows is not finite, which is checked
+            actions = np.asarray(content["actions"]).astype(np.float32, casting="same_kind")
+        rewards = np.asarray(content["rewards"])
+        terminated = np.asarray(content["terminated"])
         states, hidden = (
-            {
-                name: np.asarray(values, dtype=np.float64)
-                for name, values in content.get(kind, {}).items()
-            }
+            {name: np.asarray(values) for name, values in content.get(kind, {}).items()}
             for kind in ("states", "hidden")
         )
     except (TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"{path}: lists of uneven length or of no numbers ({error})") from error
-    _check_lengths(str(path), actions, rewards, terminated, states | hidden)
+    _check_numbers(str(path), actions, rewards, terminated, states | hidden)
+    labels = _labels(str(path), content)
     frames = read_video(video)
     _check_frames(str(video), frames, actions)
     return Episode(
         episode_id=episode_id,
         frames=frames,
         actions=actions,
-        rewards=rewards,
-        terminated=terminated,
-        states=states,
-        hidden=hidden,
-        seed=int(content["seed"]),
-        env_id=content["env_id"],
-        env_kwargs=content.get("env_kwargs", {}),
-        policy=content["policy"],
-        fps=float(content["fps"]),
+        rewards=rewards.astype(np.float64),
+        terminated=terminated.astype(bool),
+        states={name: values.astype(np.float64) for name, values in states.items()},
+        hidden={name: values.astype(np.float64) for name, values in hidden.items()},
+        **labels,
     )
 
 
-def _check_lengths(
+def _check_numbers(
     name: str,
     actions: np.ndarray,
     rewards: np.ndarray,
     terminated: np.ndarray,
     states: dict[str, np.ndarray],
 ) -> None:
+    """Shapes by the time contract; numbers, all of them finite."""
     if actions.ndim != 2 or not actions.size:
         raise ValueError(f"{name}: actions have shape {actions.shape}, expected (N, A)")
     count = len(actions)
@@ -208,10 +246,53 @@ def _check_lengths(
             raise ValueError(
                 f"{name}: states {key!r} have shape {values.shape}, expected ({count + 1}, n)"
             )
+    named = {"actions": actions, "rewards": rewards}
+    named |= {f"states {key!r}": values for key, values in states.items()}
+    for key, values in named.items():
+        if values.dtype.kind not in "biuf" or not np.isfinite(values).all():
+            cure = "; write 0 where a reward is unknown" if key == "rewards" else ""
+            raise ValueError(
+                f"{name}: {key} hold what is no finite number (null, NaN or text){cure}"
+            )
+    # bool, or 0 and 1
+    if terminated.dtype.kind not in "biuf" or not np.isin(terminated, (0, 1)).all():
+        raise ValueError(f"{name}: terminated holds something else than true and false")
+
+
+def _labels(name: str, content: Mapping[str, Any]) -> dict[str, Any]:
+    """Seed, environment, policy and rate of an episode, as Python's own types."""
+    seed, fps = content["seed"], content["fps"]
+    if (
+        not isinstance(seed, int | float | np.integer | np.floating)
+        or isinstance(seed, bool)
+        or seed % 1 != 0
+    ):
+        raise ValueError(f"{name}: seed is {seed!r}, expected a whole number")
+    if not isinstance(fps, int | float | np.integer | np.floating) or not (
+        fps > 0 and math.isfinite(fps)
+    ):
+        raise ValueError(f"{name}: fps is {fps!r}, expected a positive number")
+    for key in ("env_id", "policy"):
+        if not isinstance(content[key], str):
+            raise ValueError(f"{name}: {key} is {content[key]!r}, expected text")
+    env_kwargs = content.get("env_kwargs", {})
+    if not isinstance(env_kwargs, dict):
+        raise ValueError(f"{name}: env_kwargs are {env_kwargs!r}, expected arguments by name")
+    return {
+        "seed": int(seed),
+        "env_id": content["env_id"],
+        "env_kwargs": env_kwargs,
+        "policy": content["policy"],
+        "fps": float(fps),
+    }
 
 
 def _check_frames(name: str, frames: np.ndarray, actions: np.ndarray) -> None:
     if len(frames) != len(actions) + 1:
         raise ValueError(
             f"{name}: {len(frames)} frames for {len(actions)} actions, expected {len(actions) + 1}"
+        )
+    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3:
+        raise ValueError(
+            f"{name}: frames are {frames.dtype} {frames.shape}, expected uint8 (T, H, W, 3)"
         )

@@ -1,10 +1,15 @@
 """`irasim export`: a chunk world's model as a checkpoint that the IRASim reference runs."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import tyro
+
+from training.episodes import write_json
+from training.run_directory import as_written, versions
+from world_model.directories import check_directory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,7 +19,8 @@ class ExportConfig:
     world: Annotated[str, tyro.conf.Positional]
     """The world: a directory or a Hub id."""
     out: Path
-    """The .pt file to write. The reference finds the averaged weights under "ema"."""
+    """The .pt file to write. The reference finds the averaged weights under "ema". Beside it,
+    NAME.export.json says what it was made of."""
 
 
 def cli(arguments: list[str]) -> None:
@@ -31,14 +37,31 @@ def cli(arguments: list[str]) -> None:
 
 
 def main(config: ExportConfig) -> None:
-    """Export.
+    """Export: a whole file, or what was there stays.
 
     Raises:
-        ValueError: There is no such world, or the reference has no such model.
+        ValueError: There is no such world, the reference has no such model, or the file cannot be
+            written there.
     """
     from world_model import WorldModel
     from world_model.import_reference import export_world
 
+    check_directory(config.out.parent)
+    if config.out.is_dir():
+        raise ValueError(f"--out {config.out}: is a directory, expected a file; name one in it")
+    world = WorldModel.from_pretrained(config.world)
     config.out.parent.mkdir(parents=True, exist_ok=True)
-    export_world(WorldModel.from_pretrained(config.world), config.out)
+    temporary = config.out.with_name(f".{config.out.name}.{os.getpid()}.tmp")
+    try:
+        export_world(world, temporary)
+        os.replace(temporary, config.out)
+    finally:
+        temporary.unlink(missing_ok=True)
+    content = {
+        "command": "irasim export",
+        "config": as_written(config),
+        "world": world.config.name,
+        "versions": versions("irasim-env", "torch", "numpy"),
+    }
+    write_json(config.out.with_name(f"{config.out.stem}.export.json"), content)
     print(f"{config.out} written; irasim import reads it, and so does the reference")

@@ -11,6 +11,7 @@ from training.arm_actions import ARM_ACTION_SCALE
 from training.episodes import write_json
 from training.published import PLANE_SCALE, Split
 from training.run_directory import as_written
+from world_model.directories import check_directory
 
 if TYPE_CHECKING:
     from world_model.import_reference import Actions
@@ -156,6 +157,7 @@ def main(config: ImportConfig) -> Path:
     from world_model.config import KeysConfig
     from world_model.import_reference import import_denoiser
 
+    check_directory(config.out)
     sampler = ChunkSamplerConfig(
         name=config.sampler, num_steps=config.num_steps, guidance=config.guidance
     )

@@ -8,13 +8,13 @@ Episodes lie one after another in shared parquet and mp4 files: frame k of one i
 to `from_timestamp + k / fps` of its video.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from training.episodes import read_json
 from world_model.video import frames_from
 
 VERSION = "v3."
@@ -78,7 +78,7 @@ class LeRobotReader:
         self.episodes = self._read_episodes()
         note = root / NOTE
         self._table: tuple[Path | None, Any] = (None, None)
-        self.note: dict[str, Any] = json.loads(note.read_text()) if note.is_file() else {}
+        self.note: dict[str, Any] = read_json(note) if note.is_file() else {}
 
     @property
     def state_features(self) -> list[str]:
@@ -239,13 +239,16 @@ def _read_info(root: Path) -> dict[str, Any]:
     path = root / "meta" / "info.json"
     if not path.is_file():
         raise ValueError(f"{root}: is no LeRobot dataset (meta/info.json is missing)")
-    info = json.loads(path.read_text())
+    info = read_json(path)
     version = str(info.get("codebase_version"))
     if not version.startswith(VERSION):
         raise ValueError(
             f"{path}: codebase_version is {version}, expected v3.0; bring v2.1 up to date with "
             "`python -m lerobot.scripts.convert_dataset_v21_to_v30 --repo-id=OWNER/NAME`"
         )
+    missing = [key for key in ("fps", "features", "total_episodes") if key not in info]
+    if missing:
+        raise ValueError(f"{path}: lacks {', '.join(missing)}; download it again")
     return info
 
 

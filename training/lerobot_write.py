@@ -55,10 +55,11 @@ class LeRobotWriter:
     Args:
         root: Where to; made if absent.
         config: How.
+        about: What meta/irasim.json says besides, such as what it was written with.
     """
 
-    def __init__(self, root: Path, config: LeRobotWriteConfig):
-        self.root, self.config = root, config
+    def __init__(self, root: Path, config: LeRobotWriteConfig, about: dict[str, Any] | None = None):
+        self.root, self.config, self.about = root, config, about or {}
         self.tasks: dict[str, int] = {}
         self.rows: list[dict[str, Any]] = []  # of meta/episodes
         self.stats: list[dict[str, Stats]] = []  # of each episode
@@ -165,6 +166,7 @@ class LeRobotWriter:
         total = {name: combine([one[name] for one in self.stats]) for name in self.stats[0]}
         stats = {name: {k: v.tolist() for k, v in one.items()} for name, one in total.items()}
         note = {
+            **self.about,
             "states": {name: values.shape[1] for name, values in sorted(first.states.items())},
             "episodes": self.notes,
         }

@@ -5,7 +5,7 @@ Time contract: `frames[t]` is what is seen before `actions[t]`, which leads to `
 
 import importlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 
@@ -46,25 +46,35 @@ def load_policy(path: str) -> PolicyFactory:
     """The policy factory that an import path "module:factory" names."""
     module, _, name = path.partition(":")
     try:
-        return getattr(importlib.import_module(module), name)
+        factory = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(
             f"policy {path!r} cannot be imported ({error}); expected module:factory, as in "
             "policies.pusht:mixture"
         ) from error
+    if not callable(factory):
+        raise ValueError(
+            f"policy {path!r} is a {type(factory).__name__}, expected a factory(env, seed)"
+        )
+    return cast(PolicyFactory, factory)
 
 
 def make_env(env_id: str, env_kwargs: dict[str, Any]) -> "gym.Env":
     """An environment whose frames can be recorded: by its observations, else by rendering.
 
     Raises:
-        ValueError: It is not known or not installed, gives no pixels either way, or its actions are
-            no vector.
+        ValueError: It is not known or not installed, does not take these arguments, gives no pixels
+            either way, or its actions are no vector.
     """
     import gymnasium as gym
 
     try:
         env = gym.make(env_id, **env_kwargs)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{env_id}: cannot be made with the arguments {env_kwargs} ({error}); change "
+            "--env-kwargs"
+        ) from error
     except (ImportError, gym.error.Error) as error:
         raise ValueError(
             f"{env_id}: cannot be made ({error}); name it with the module that registers it, as in "

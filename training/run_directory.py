@@ -6,8 +6,11 @@ import os
 import platform
 import time
 from datetime import timedelta
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from training.episodes import read_json
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -45,7 +48,7 @@ def write_config(config: Any, out: Path, free: set[str]) -> None:
     path = out / CONFIG
     content = as_written(config)
     if path.exists() and any((out / name).exists() for name in (STATE, STATES, CODEC)):
-        before = without_directory(json.loads(path.read_text()))
+        before = without_directory(read_json(path))
         changed = [k for k in content if k not in free and before.get(k) != content[k]]
         if changed:
             raise SystemExit(
@@ -70,6 +73,17 @@ def without_directory(value: Any) -> Any:
     if isinstance(value, list):
         return [without_directory(content) for content in value]
     return value.removeprefix(f"{Path.cwd()}{os.sep}") if isinstance(value, str) else value
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Versions of Python and of packages, those of them that are installed."""
+    found = {"python": platform.python_version()}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except (PackageNotFoundError, ValueError):  # no such package, or none so named
+            continue
+    return found
 
 
 def environment(accelerator: "Accelerator") -> dict[str, Any]:

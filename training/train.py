@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from training.chunk_presets import CHUNK_PRESETS, ChunkTrainConfig
+from training.episodes import read_json
 from training.presets import PRESETS, TrainConfig
 from training.run_directory import (
     STATE,
@@ -21,6 +22,7 @@ from training.run_directory import (
     make_accelerator,
     write_config,
 )
+from world_model.directories import check_directory
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -72,6 +74,7 @@ def main(config: TrainConfig) -> Path:
     """Train; returns the world's directory. A run that was stopped goes on where it was."""
     from training.loop import train_until
 
+    check_directory(config.out)
     accelerator = make_accelerator(
         config.out, cpu=config.cpu, mixed_precision=config.mixed_precision
     )
@@ -264,7 +267,7 @@ def earlier_training(config: TrainConfig) -> list[dict[str, Any]]:
     path = find_world(config.init) / "train.json"
     if not path.is_file():
         return []
-    report = json.loads(path.read_text())
+    report = read_json(path)
     before = report.pop("before", [])
     return [*before, {key: value for key, value in report.items() if key != "config"}]
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from world_model.codec import make_codec
 from world_model.config import StreamingConfig, WorldConfig
+from world_model.devices import find_device
 from world_model.starts import Starts
 
 Precision = Literal["float32", "bf16"]
@@ -162,11 +163,12 @@ class WorldModel(nn.Module, ABC):
         """Load a shipped world by name, a world directory, or a repository on the Hub.
 
         Raises:
-            ValueError: No such world, or one of its files is damaged or unknown.
+            ValueError: No such world, one of its files is damaged or unknown, or no such device.
         """
         from world_model.checkpoint import load_world
 
-        return load_world(name_or_path).to(device).eval()
+        place = find_device(device)
+        return load_world(name_or_path).to(place).eval()
 
     def save_pretrained(self, directory: str | Path) -> None:
         """Write `config.json`, `model.safetensors` and `starts.safetensors`."""

@@ -117,8 +117,11 @@ def test_hidden_states_are_recorded_from_the_info_beside_every_frame(tmp_path: P
     ],
 )
 def test_what_the_info_does_not_hold_cannot_be_recorded(tmp_path: Path, name: str, message: str):
-    with pytest.raises(RuntimeError, match=message):
+    with pytest.raises(ValueError, match=message):
         main(config(tmp_path, hidden=(name,)))
+    main(config(tmp_path, hidden=("mass",)))  # no episode of other hidden states is there
+    with pytest.raises(ValueError, match="holds episodes recorded with hidden mass"):
+        main(config(tmp_path, hidden=("place",)))
 
 
 def test_stopped_run_goes_on_where_it_was(tmp_path: Path):
@@ -167,7 +170,7 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
 
 def test_failure_names_episode_and_seed(tmp_path: Path):
     with pytest.raises(
-        RuntimeError, match=r"episode 000000 of val \(seed 1000000\) failed: the Push-T policies"
+        ValueError, match=r"episode 000000 of val \(seed 1000000\) failed: the Push-T policies"
     ):
         main(config(tmp_path, split="val", policy="policies.pusht:expert"))
     assert list_episodes(tmp_path, "val") == []
@@ -183,6 +186,56 @@ def test_another_environment_in_the_same_directory_is_refused(tmp_path: Path):
 def test_wrong_policy_path_is_named(tmp_path: Path, policy: str):
     with pytest.raises(ValueError, match="expected module:factory"):
         main(config(tmp_path, policy=policy))
+
+
+def of_no_arguments():
+    """A policy factory of another signature."""
+
+
+def of_blind_policies(env: gym.Env, seed: int):
+    return lambda: np.zeros(2)
+
+
+def of_words(env: gym.Env, seed: int):
+    return lambda obs: "left"
+
+
+number = 3
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("of_no_arguments", r"000000 of train .*TypeError.*factory\(env, seed\)"),
+        ("of_blind_policies", r"000000 of train .*TypeError.*policy\(observation\)"),
+        ("of_words", "000000 of train .*could not convert"),
+        ("number", r"is a int, expected a factory\(env, seed\)"),
+    ],
+)
+def test_policy_of_another_form_is_the_users_mistake(tmp_path: Path, name: str, message: str):
+    with pytest.raises(ValueError, match=message):
+        main(config(tmp_path, policy=f"{__name__}:{name}"))
+
+
+@pytest.mark.parametrize("kwargs", ['{"foo": 1}', '{"obs_type": "x"}'])
+def test_arguments_that_the_environment_does_not_take_are_named(tmp_path: Path, kwargs: str):
+    with pytest.raises(ValueError, match=r"PushT-v0: cannot be made with .*change --env-kwargs"):
+        main(config(tmp_path, env_id=PUSHT, env_kwargs=kwargs))
+
+
+def test_out_that_is_a_file_is_named_and_kept(tmp_path: Path):
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(ValueError, match="--out .*file is a file, expected a directory"):
+        main(config(tmp_path / "file"))
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+@pytest.mark.parametrize("text", ["\n{oops", "[]", "{}", '{"runs": [1]}', '{"runs": 1}'])
+def test_damaged_collect_json_is_named_and_kept(tmp_path: Path, text: str):
+    (tmp_path / "collect.json").write_text(text)
+    with pytest.raises(ValueError, match=r"collect\.json: "):
+        main(config(tmp_path))
+    assert (tmp_path / "collect.json").read_text() == text
 
 
 @pytest.mark.parametrize(

@@ -182,6 +182,10 @@ def test_bringing_in_goes_on_where_it_stopped(tmp_path: Path, foreign: Path):
     assert kept.stat().st_mtime_ns == before and gone.read_text() == content
     with pytest.raises(ValueError, match="made with another val"):
         main(replace(config, val=1))
+    (tmp_path / "back/convert.json").write_text("{oops")
+    with pytest.raises(ValueError, match=r"convert\.json: is not readable as JSON"):
+        main(config)
+    assert (tmp_path / "back/convert.json").read_text() == "{oops"
 
 
 def test_pictures_in_parquet_are_read(tmp_path: Path, ours: Path, foreign: Path):
@@ -351,3 +355,27 @@ def test_command_line(tmp_path: Path, ours: Path):
     cli([str(ours), "--out", str(tmp_path / "lerobot"), "--task", "push the block"])
     tasks = pq.read_table(tmp_path / "lerobot/meta/tasks.parquet").to_pylist()
     assert tasks == [{"task_index": 0, "task": "push the block"}]
+
+
+def test_both_directions_say_what_they_were_made_with(tmp_path: Path, ours: Path):
+    there, back = tmp_path / "lerobot", tmp_path / "back"
+    main(ConvertConfig(source=str(ours), out=there, lossless=True))
+    main(ConvertConfig(source=str(there), out=back, val=0))
+    written = json.loads((there / "meta/irasim.json").read_text())
+    brought = json.loads((back / "convert.json").read_text())
+    assert written["config"]["lossless"] and written["config"]["source"] == str(ours)
+    assert brought["config"]["source"] == str(there)
+    for note in (written, brought):
+        assert note["versions"]["pyarrow"] == pa.__version__
+
+
+def test_note_of_a_run_without_episodes_is_in_nobodys_way(tmp_path: Path, foreign: Path):
+    video = next(foreign.glob("videos/*/*/*.mp4"))
+    whole = video.read_bytes()
+    video.write_bytes(whole[:1000])
+    config = ConvertConfig(source=str(foreign), out=tmp_path / "back", val=1)
+    with pytest.raises(ValueError, match=r"mp4: cannot be decoded"):
+        main(config)
+    video.write_bytes(whole)
+    main(replace(config, val=2))
+    assert len(list_episodes(tmp_path / "back", "val")) == 2

@@ -136,3 +136,101 @@ def test_record_keeps_the_time_contract():
     episode = make_episode()
     with pytest.raises(ValueError, match="5 frames for 5 actions, expected 6"):
         replace(episode, frames=episode.frames[1:])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rewards": np.array([0, np.nan, 0, 0, 0])}, "rewards hold .*write 0 where"),
+        ({"actions": np.full((5, 2), np.inf, np.float32)}, "actions hold what is no finite number"),
+        ({"states": {"pos": np.full((6, 2), np.nan)}}, "states 'pos' hold what is no finite"),
+        ({"terminated": np.arange(5)}, "terminated holds something else"),
+        ({"frames": np.zeros((6, 16, 16, 3))}, r"frames are float64 .*expected uint8"),
+        ({"seed": 1.7}, "seed is 1.7, expected a whole number"),
+        ({"fps": 0.0}, "fps is 0.0, expected a positive number"),
+        ({"policy": None}, "policy is None, expected text"),
+        ({"episode_id": "../000003"}, "expected a file's name"),
+    ],
+)
+def test_record_of_other_values_is_refused(changes: dict[str, Any], message: str):
+    with pytest.raises(ValueError, match=message):
+        replace(make_episode(), **changes)
+
+
+def test_numbers_of_numpy_are_labels_too(tmp_path: Path):
+    episode = replace(make_episode(), seed=np.int64(3), fps=np.float32(10))
+    write_episode(tmp_path, "val", episode)
+    read = read_episode(tmp_path, "val", "000003")
+    assert (read.seed, read.fps) == (3, 10.0)
+
+
+def fail(*_: Any) -> None:
+    raise OSError("the disk is full")
+
+
+@pytest.mark.parametrize("failing", ["annotation", "video"])
+def test_failed_writing_leaves_what_was_there(
+    root: Path, failing: str, monkeypatch: pytest.MonkeyPatch
+):
+    before = {path: path.read_bytes() for path in root.rglob("*.*")}
+    other = replace(make_episode(), frames=make_episode().frames[::-1])
+    if failing == "annotation":
+        other = replace(other, env_kwargs={"size": np.int64(3)})
+        with pytest.raises(ValueError, match=r"000003\.json: cannot be written as JSON"):
+            write_episode(root, "val", other)
+    else:
+        monkeypatch.setattr("training.episodes.write_video", fail)
+        with pytest.raises(OSError, match="disk is full"):
+            write_episode(root, "val", other)
+    assert {path: path.read_bytes() for path in root.rglob("*.*")} == before
+
+
+def test_failed_writing_leaves_no_video_without_annotation(tmp_path: Path):
+    with pytest.raises(ValueError, match="cannot be written as JSON"):
+        write_episode(tmp_path, "val", replace(make_episode(), env_kwargs={"size": np.int64(3)}))
+    assert not list(tmp_path.rglob("*.*"))
+
+
+def test_killed_writing_never_mixes_two_episodes(root: Path, monkeypatch: pytest.MonkeyPatch):
+    def die(source: Path, target: Path) -> None:
+        if target.suffix == ".json":
+            raise KeyboardInterrupt
+        source.rename(target)
+
+    monkeypatch.setattr("training.episodes.os.replace", die)
+    with pytest.raises(KeyboardInterrupt):
+        write_episode(root, "val", replace(make_episode(), frames=make_episode().frames[::-1]))
+    assert list_episodes(root, "val") == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("actions", [[float("nan"), 0.0]] * 5, "actions hold what is no finite number"),
+        ("actions", [[1e300, 0.0]] * 5, "actions hold what is no finite number"),
+        ("actions", [["1", "2"]] * 5, "of no numbers"),
+        ("actions", [[None, 0.0]] * 5, "of no numbers"),
+        ("rewards", [None, 0.0, 0.0, 0.0, 0.0], "rewards hold .*write 0 where"),
+        ("terminated", [False, None, False, False, True], "terminated holds something else"),
+        ("terminated", ["false"] * 5, "terminated holds something else"),
+        ("states", {"agent_pos": [[None, 0.0]] * 6}, "states 'agent_pos' hold"),
+        ("seed", 1.7, "seed is 1.7, expected a whole number"),
+        ("seed", None, "seed is None, expected a whole number"),
+        ("fps", "fast", "fps is 'fast', expected a positive number"),
+        ("env_id", None, "env_id is None, expected text"),
+        ("env_kwargs", [1], "env_kwargs are"),
+        ("video_path", 3, "video_path is 3, expected text"),
+    ],
+)
+def test_annotation_of_other_values_is_named(root: Path, key: str, value: Any, message: str):
+    change_annotation(root, lambda content: content.update({key: value}))
+    with pytest.raises(ValueError, match=rf"000003\.json: .*{message}"):
+        read_episode(root, "val", "000003")
+
+
+def test_ends_written_as_0_and_1_and_whole_rewards_are_read(root: Path):
+    changes = {"terminated": [0, 0, 0, 0, 1], "rewards": [0, 0, 0, 0, 1]}
+    change_annotation(root, lambda content: content.update(changes))
+    episode = read_episode(root, "val", "000003")
+    assert episode.terminated.dtype == bool and episode.rewards.dtype == np.float64
+    assert episode.terminated[-1] and episode.rewards[-1] == 1.0

@@ -76,6 +76,24 @@ def test_export_gives_the_checkpoint_back(checkpoint, vae, tmp_path):
     again = load_reference_checkpoint(tmp_path / "deep" / "again.pt")
     for name, tensor in load_reference_checkpoint(checkpoint).state_dict().items():
         assert torch.equal(tensor, again.state_dict()[name]), name
+    kept = json.loads((tmp_path / "deep" / "again.export.json").read_text())
+    assert kept["config"]["world"] == str(out)
+    assert kept["versions"]["torch"] == torch.__version__
+
+
+def test_failed_export_leaves_what_was_there(checkpoint, vae, tmp_path, monkeypatch):
+    out = main(ImportConfig(checkpoint=checkpoint, vae=vae, out=tmp_path / "w", **FAST))
+    (tmp_path / "x.pt").write_text("kept")
+
+    def fail(world, path):
+        path.write_text("half")
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr("world_model.import_reference.export_world", fail)
+    with pytest.raises(OSError, match="disk is full"):
+        export_world.main(export_world.ExportConfig(world=str(out), out=tmp_path / "x.pt"))
+    assert (tmp_path / "x.pt").read_text() == "kept"
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_a_streaming_world_is_not_exported(tiny_world, tmp_path):
