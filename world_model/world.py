@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -21,6 +21,9 @@ from torch import Tensor, nn
 from world_model.codec import make_codec
 from world_model.config import StreamingConfig, WorldConfig
 from world_model.starts import Starts
+
+if TYPE_CHECKING:
+    from world_model.checkpoint import Card
 
 Precision = Literal["float32", "bf16"]
 
@@ -141,6 +144,8 @@ class WorldModel(nn.Module, ABC):
     graph: bool | None = None
     """Whether steps are captured CUDA graphs; None: on a GPU they are. False is eager, which runs
     the same kernels one by one. May be changed between steps."""
+    card: "Card | None" = None
+    """The card that the world was loaded with."""
     precision: Precision = "float32"
     """float32, or bf16 for speed where the engine gains by it; see there. May be changed between
     steps."""
@@ -169,7 +174,9 @@ class WorldModel(nn.Module, ABC):
         return load_world(name_or_path).to(device).eval()
 
     def save_pretrained(self, directory: str | Path) -> None:
-        """Write `config.json`, `model.safetensors` and `starts.safetensors`."""
+        """Write `config.json`, `model.safetensors`, `starts.safetensors`, and where there is none a
+        `README.md`: the card that the world was loaded with, or one that says what it is.
+        """
         from world_model.checkpoint import save_world
 
         save_world(self, Path(directory))
