@@ -18,10 +18,18 @@ PACKAGES = ("irasim-env", "torch", "numpy", "gymnasium", "opencv-python", "gym-p
 
 
 def choose_device(device: str | None) -> str:
-    """The device asked for; None is the GPU where there is one, else the processor."""
+    """The device asked for; None is the GPU where there is one, else the processor.
+
+    Raises:
+        ValueError: there is no such device here.
+    """
     import torch
 
-    return device or ("cuda" if torch.cuda.is_available() else "cpu")
+    from world_model.inputs import find_device
+
+    if device is not None:
+        return str(find_device(device))
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def hardware(device: str) -> str:
