@@ -21,13 +21,15 @@ def choose_device(device: str | None) -> str:
     """The device asked for; None is the GPU where there is one, else the processor.
 
     Raises:
-        ValueError: There is no such device.
+        ValueError: there is no such device here.
     """
     import torch
 
-    from world_model.devices import find_device
+    from world_model.inputs import find_device
 
-    return str(find_device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
+    if device is not None:
+        return str(find_device(device))
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def hardware(device: str) -> str:

@@ -334,19 +334,20 @@ class WorldTask:
         return info
 
 
-def load_world(world: str | Path | WorldModel, device: str | None) -> WorldModel:
+def load_world(world: str | Path | WorldModel, device: str | torch.device | None) -> WorldModel:
     """Load a world by name, directory or Hub id, or take a loaded one.
 
     Raises:
-        ValueError: no such world, or a loaded one is on another device than asked for.
+        ValueError: no such world or device, or a loaded world is on another device than asked for.
     """
     if not isinstance(world, WorldModel):
-        return WorldModel.from_pretrained(cast(str, world), device=device or "cpu")
+        device = "cpu" if device is None else device
+        return WorldModel.from_pretrained(cast(str, world), device=device)
     # "cuda" is any CUDA device, as in torch.
-    if device is not None and device not in (str(world.device), world.device.type):
+    if device is not None and str(device) not in (str(world.device), world.device.type):
         raise ValueError(
-            f"device is {device!r}, but the given WorldModel is on {str(world.device)!r}; leave "
-            "device out, or load the world on that device"
+            f"device is {str(device)!r}, but the given WorldModel is on {str(world.device)!r}; "
+            "leave device out, or load the world on that device"
         )
     return world
 

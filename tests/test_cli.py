@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -127,10 +128,10 @@ def help_of(command: str) -> str:
     return text
 
 
-def irasim(*arguments: str) -> "subprocess.CompletedProcess[str]":
+def irasim(*arguments: str, cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":
     """Run `irasim ...` as a shell does."""
     command = [sys.executable, "-m", "irasim_env.console", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
 
 
 @pytest.mark.parametrize("command", ["", *GROUPS])
@@ -174,3 +175,20 @@ def test_unknown_flag_is_refused():
     done = irasim("collect", "--env-di", "x", "--out", "y")
     assert done.returncode
     assert "--env-di" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("play", "--steps", "1"),
+        ("plan", "--out", "out"),
+        ("bench", "speed"),
+        ("bench", "quality", "--data", "data"),
+    ],
+)
+def test_unknown_device_is_refused_with_those_there(command, tmp_path, tiny_world):
+    done = irasim(*command, "--world", str(tiny_world), "--device", "banana", cwd=tmp_path)
+    assert done.returncode
+    assert "device is 'banana', expected one that is here: cpu" in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())

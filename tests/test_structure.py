@@ -166,6 +166,22 @@ print(json.dumps([name for name in before if before[name] != after[name]]))
 """
 
 
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_public_names_are_no_modules(package):
+    """A module of the same name takes the name's place as soon as it is loaded."""
+    modules = {path.stem for path in (ROOT / package).glob("*.py")}
+    assert not public_names(package) & modules
+
+
+@pytest.mark.parametrize("first", ["", "import training.arm; ", "from training import Episode; "])
+def test_arm_actions_is_the_function(first):
+    code = (
+        f"{first}from training import arm_actions; print(len(arm_actions([[0] * 6] * 3, [0] * 3)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "2", done.stderr
+
+
 def test_imports_have_no_side_effects(tmp_path):
     ours = [
         ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from training.arm_actions import ARM_ACTION_SCALE
+from training.arm import ARM_ACTION_SCALE
 from training.episodes import write_json
 from training.published import PLANE_SCALE, Split
 from training.run_directory import as_written

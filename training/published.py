@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from training.arm_actions import ARM_ACTION_SCALE
+from training.arm import ARM_ACTION_SCALE
 
 Split = Literal["train", "val", "test"]
 PLANE_SCALE = (20.0, 20.0)

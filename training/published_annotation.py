@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from training.arm_actions import arm_actions
+from training.arm import arm_actions
 from training.published import DataConfig
 
 # An annotation's keys for a single camera and for several, and the entry's key in the latter.

@@ -10,6 +10,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from world_model.card import write_card
 from world_model.config import WorldConfig
 from world_model.starts import Starts
 
@@ -32,6 +34,16 @@ CONFIG, WEIGHTS, STARTS, CARD = (
 )
 
 
+@dataclass(frozen=True)
+class Card:
+    """The card that a world was loaded with, and what of the world it is true of."""
+
+    config: WorldConfig
+    weights: str
+    """Checksum of their file."""
+    content: bytes
+
+
 def shipped_worlds() -> list[str]:
     """Names of the worlds inside the package."""
     return sorted(path.parent.name for path in SHIPPED.glob(f"*/{CONFIG}"))
@@ -43,6 +55,11 @@ def find_world(name_or_path: str | Path) -> Path:
     Raises:
         ValueError: There is no such world.
     """
+    if not isinstance(name_or_path, str | os.PathLike) or not str(name_or_path):
+        raise ValueError(
+            f"no world {name_or_path!r}: expected a directory, a Hub id (owner/name), or a shipped "
+            f"world's name ({', '.join(shipped_worlds()) or 'none are'})"
+        )
     path = Path(name_or_path).expanduser()
     if (path / CONFIG).is_file():
         return path
@@ -84,6 +101,7 @@ def load_world(name_or_path: str | Path) -> "WorldModel":
     from world_model.world import engine
 
     directory = find_world(name_or_path)
+    card = directory / CARD
     config, checksums = read_config(directory)
     for name in (WEIGHTS, STARTS):
         _check_file(directory / name, checksums.get(name))
@@ -100,24 +118,43 @@ def load_world(name_or_path: str | Path) -> "WorldModel":
         world.load_state_dict(floats, strict=True, assign=True)
     except RuntimeError as error:
         raise ValueError(f"{directory / WEIGHTS} does not fit {CONFIG}: {error}") from error
+    if card.is_file():
+        world.card = Card(config, checksums[WEIGHTS], card.read_bytes())
     return world
 
 
 def read_config(directory: Path) -> tuple[WorldConfig, dict[str, str]]:
-    """A world's config, and the checksums of its files."""
+    """A world's config, and the checksums of its files.
+
+    Raises:
+        ValueError: The file is no JSON in UTF-8, or a key or its value is wrong.
+    """
     path = directory / CONFIG
     try:
-        data = json.loads(path.read_text())
+        data = json.loads(path.read_text(encoding="utf-8"))
         checksums = data.pop("sha256")
-    except json.JSONDecodeError as error:
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not text in UTF-8 ({error}); restore the file") from error
+    except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON ({error}); restore the file") from error
     except (KeyError, AttributeError, TypeError) as error:
         raise ValueError(f"{path} lacks the key 'sha256' with its files' checksums") from error
+    if not isinstance(checksums, dict) or not all(
+        isinstance(checksums.get(name), str) for name in (WEIGHTS, STARTS)
+    ):
+        raise ValueError(
+            f"{path}: sha256: expected an object with the checksums of {WEIGHTS} and {STARTS}, got "
+            f"{checksums!r}; restore the file"
+        )
     return WorldConfig.from_json(json.dumps(data), str(path)), checksums
 
 
 def save_world(world: "WorldModel", directory: Path) -> None:
-    """Write a world directory; each file appears whole or not at all, the config last."""
+    """Write a world directory; each file appears whole or not at all, the config last.
+
+    A card that is there stays. Else the world gets the one that it was loaded with, if it is still
+    the same world, or one that says that nothing was measured.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     weights = {
         k: v.detach().to("cpu", world.stored_dtype).contiguous()
@@ -128,9 +165,15 @@ def save_world(world: "WorldModel", directory: Path) -> None:
     with _whole(directory / STARTS) as path:
         world.starts.save(path)
     checksums = {name: _checksum(directory / name) for name in (WEIGHTS, STARTS)}
+    if not (directory / CARD).exists():
+        card = world.card
+        same = card and (card.config, card.weights) == (world.config, checksums[WEIGHTS])
+        content = card.content if card and same else write_card(world.config).encode()
+        with _whole(directory / CARD) as path:
+            path.write_bytes(content)
     data = json.loads(world.config.to_json()) | {"sha256": checksums}
     with _whole(directory / CONFIG) as path:
-        path.write_text(json.dumps(data, indent=2) + "\n")
+        path.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
 
 
 @contextmanager

@@ -1,9 +1,10 @@
 """Config of a chunk world: a reference model, how it is sampled, how actions reach it."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from world_model.chunk_sampling import Sampler, network_evaluations
+from world_model.chunk_sampling import Sampler, check_guidance, network_evaluations
 from world_model.config import WorldConfig
 from world_model.irasim import IRASimConfig
 from world_model.unet3d import UNet3DConfig
@@ -20,6 +21,7 @@ class ChunkSamplerConfig:
 
     def __post_init__(self) -> None:
         network_evaluations(self.name, self.num_steps)  # refuses what the sampler does not take
+        check_guidance(self.guidance)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +51,8 @@ class ChunkConfig(WorldConfig):
             raise ValueError(
                 f"{len(self.action_scale)} action_scale for {self.action_dim} action components"
             )
+        if not all(math.isfinite(scale) for scale in self.action_scale):
+            raise ValueError(f"action_scale is {self.action_scale}, expected finite numbers")
         if self.denoiser.action_dim != self.action_dim:
             raise ValueError(
                 f"the denoiser takes actions of {self.denoiser.action_dim} components, the "

@@ -52,14 +52,20 @@ def noise_prediction_loss(
 
     Returns:
         (B,) losses.
+
+    Raises:
+        ValueError: A shape or type is wrong, or a time is out of range. Times on a CUDA device are
+            not looked at, which would wait for it.
     """
     if noise.shape != latents[:, 1:].shape:
         raise ValueError(
             f"noise has shape {tuple(noise.shape)}, expected that of the frames after the first, "
             f"{tuple(latents[:, 1:].shape)}"
         )
-    if t.is_floating_point() or t.shape != latents.shape[:1]:
+    if t.dtype not in (torch.int64, torch.int32) or t.shape != latents.shape[:1]:
         raise ValueError(f"t is {t.dtype} {tuple(t.shape)}, expected integers ({len(latents)},)")
+    if t.device.type == "cpu" and not ((t >= 0) & (t < NUM_TRAIN_STEPS)).all():
+        raise ValueError(f"t is {t.tolist()}, expected times from 0 to {NUM_TRAIN_STEPS - 1}")
     clean, channels = latents[:, 1:], latents.shape[2]
     noisy = _at(t, clean, _schedule().signal) * clean + _at(t, clean, _schedule().sigma) * noise
     dropout = {} if generator is None else {"generator": generator}

@@ -5,14 +5,17 @@ Frame 0 of a chunk is given and stays clean. Schedulers are diffusers'.
 B batch, T frames a chunk, A action, C channels, h w latent size (or pixels, for VDM).
 """
 
+import math
 import warnings
 from collections.abc import Callable, Iterator
+from numbers import Integral, Real
 from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from world_model.chunk_diffusion import BETA_END, BETA_START, NUM_TRAIN_STEPS, Denoiser
+from world_model.inputs import check_finite
 
 Sampler = Literal["pndm", "ddpm", "ddim", "dpm-solver++"]
 
@@ -52,7 +55,12 @@ def sample_chunk(
 
     Returns:
         (B, K + 1, C, h, w), the given frame first.
+
+    Raises:
+        ValueError: The denoiser is in training mode, a shape or setting is wrong, or a number is
+            not finite. Tensors on a CUDA device are not looked at, which would wait for it.
     """
+    check_guidance(guidance)
     check_chunk(denoiser, first, actions, noise)
     padded = pad_actions(actions, noise.shape[1] - 1)
 
@@ -181,8 +189,11 @@ def network_evaluations(sampler: Sampler, num_steps: int) -> int:
     if sampler not in get_args(Sampler):
         raise ValueError(f"no sampler {sampler!r}, expected one of {', '.join(get_args(Sampler))}")
     fewest = 4 if sampler == "pndm" else 1  # PNDM is of order 4
-    if not fewest <= num_steps <= NUM_TRAIN_STEPS:
-        raise ValueError(f"num_steps is {num_steps}, {sampler} takes {fewest} to {NUM_TRAIN_STEPS}")
+    whole = isinstance(num_steps, Integral) and not isinstance(num_steps, bool)
+    if not whole or not fewest <= num_steps <= NUM_TRAIN_STEPS:
+        raise ValueError(
+            f"num_steps is {num_steps!r}, {sampler} takes {fewest} to {NUM_TRAIN_STEPS}"
+        )
     # The first three steps of PNDM are Runge-Kutta's, of four evaluations.
     return num_steps + 9 if sampler == "pndm" else num_steps
 
@@ -244,14 +255,27 @@ def _ddpm_step(
     return stepped.transpose(1, 2)
 
 
+def check_guidance(guidance: float) -> None:
+    """Raise ValueError unless guidance is a finite number."""
+    number = isinstance(guidance, Real) and not isinstance(guidance, bool)
+    if not number or not math.isfinite(guidance):
+        raise ValueError(
+            f"guidance is {guidance!r}, expected a finite number; 1 is the conditional prediction "
+            "alone"
+        )
+
+
 def check_chunk(denoiser: Denoiser, first: Tensor, actions: Tensor, noise: Tensor) -> None:
     """Refuses what does not fit together; see `sample_chunk`.
 
     Raises:
-        ValueError: The denoiser is in training mode, or a shape is wrong.
+        ValueError: The denoiser is in training mode, a shape is wrong, or a number in host memory
+            is not finite.
     """
     if isinstance(denoiser, nn.Module) and denoiser.training:
         raise ValueError("the denoiser is in training mode, which drops actions: call eval() first")
+    if noise.ndim != 5:
+        raise ValueError(f"noise has shape {tuple(noise.shape)}, expected (B, T, C, h, w)")
     batch, frames, *frame_shape = noise.shape
     if first.shape != (batch, 1, *frame_shape):
         raise ValueError(
@@ -263,3 +287,7 @@ def check_chunk(denoiser: Denoiser, first: Tensor, actions: Tensor, noise: Tenso
             f"actions have shape {tuple(actions.shape)}, expected (B, K, A) with B = {batch} and "
             f"1 <= K <= T - 1 = {frames - 1}; sample_video takes any number"
         )
+    cure = "expected finite numbers"
+    check_finite("first", first, f"{cure}; look at what encoded the frame")
+    check_finite("actions", actions, f"{cure}; look for a division by zero in what chose them")
+    check_finite("noise", noise[:, 1:], f"{cure}, standard normal")

@@ -17,7 +17,7 @@ from world_model.chunk_config import ChunkConfig
 from world_model.chunk_sampler import ChunkSampler
 from world_model.frames import frames_to_pixels, pixels_to_frames
 from world_model.irasim import IRASim, IRASimConfig
-from world_model.noise import counted_index, counted_noise
+from world_model.noise import candidate_seeds, counted_index, counted_noise
 from world_model.starts import Starts
 from world_model.unet3d import UNet3D
 from world_model.world import (
@@ -107,7 +107,12 @@ class ChunkWorld(WorldModel):
 
     @torch.no_grad()
     def rollout(
-        self, state: WorldState, actions: np.ndarray | Tensor, *, return_frames: bool = False
+        self,
+        state: WorldState,
+        actions: np.ndarray | Tensor,
+        *,
+        return_frames: bool = False,
+        share_noise: bool = True,
     ) -> RolloutOutput:
         """See `WorldModel.rollout`; predicted chunk by chunk.
 
@@ -115,7 +120,12 @@ class ChunkWorld(WorldModel):
         """
         rows, actions, shape = self._check_candidates(state, actions)
         nothing = torch.zeros(*shape, actions.shape[1], device=self.device)
-        frames = self.step_chunk_(state.select(rows), actions).frames if return_frames else None
+        frames = None
+        if return_frames:
+            seeds, state = state.seeds, state.select(rows)
+            if not share_noise:
+                state.seeds = candidate_seeds(seeds, shape[1])
+            frames = self.step_chunk_(state, actions).frames
         return RolloutOutput(
             reward=nothing,
             terminated=nothing.bool(),

@@ -26,6 +26,10 @@ class CodecConfig:
     scaling_factor: float = 1.0
     """Latents are multiplied by this after encoding."""
 
+    def __post_init__(self) -> None:
+        check_counts(self, "latent_channels", "downscale")
+        check_positive("scaling_factor", self.scaling_factor)
+
 
 @dataclass(frozen=True, kw_only=True)
 class DenoiserConfig:
@@ -54,6 +58,8 @@ class DenoiserConfig:
     rollout the states are those that were predicted."""
 
     def __post_init__(self) -> None:
+        sizes = ("patch", "width", "depth", "num_heads", "condition_width", "head_width")
+        check_counts(self, *sizes, "foresight_width")
         if self.width % self.num_heads:
             raise ValueError(f"width {self.width} is not divisible by num_heads {self.num_heads}")
         if self.context < 1:
@@ -78,9 +84,8 @@ class SamplerConfig:
     def __post_init__(self) -> None:
         if self.num_steps < 1:
             raise ValueError(f"num_steps is {self.num_steps}, expected at least 1 pass")
-        if self.noise_scale <= 0:
-            raise ValueError(f"noise_scale is {self.noise_scale}, expected a deviation > 0")
-        if self.dead_zone < 0:
+        check_positive("noise_scale", self.noise_scale)
+        if not 0 <= self.dead_zone < math.inf:
             raise ValueError(f"dead_zone is {self.dead_zone}, expected a threshold >= 0")
 
 
@@ -168,8 +173,8 @@ class KeysConfig:
     def __post_init__(self) -> None:
         if len(self.directions) != 2:
             raise ValueError(f"keys have {len(self.directions)} directions, expected two")
-        if self.velocity is not None and not self.velocity > 0:
-            raise ValueError(f"velocity of keys is {self.velocity}, expected a positive number")
+        if self.velocity is not None:
+            check_positive("velocity of keys", self.velocity)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,7 +212,17 @@ class WorldConfig(ABC):
     codec: CodecConfig = field(default_factory=CodecConfig)
 
     def __post_init__(self) -> None:
+        check_counts(self, "height", "width")
+        check_positive("fps", self.fps)
         check_bounds("action", self.action_low, self.action_high)
+        check_bounds("reward", (self.reward_low,), (self.reward_high,))
+        if not 0 <= self.termination_threshold <= 1:
+            raise ValueError(
+                f"termination_threshold is {self.termination_threshold}, expected a probability "
+                "from 0 to 1"
+            )
+        if self.max_episode_steps is not None:
+            check_counts(self, "max_episode_steps")
         if self.action_names and len(self.action_names) != self.action_dim:
             raise ValueError(
                 f"{len(self.action_names)} action_names for {self.action_dim} action components"
@@ -336,6 +351,24 @@ class StreamingConfig(WorldConfig):
         return 1
 
 
+def check_count(what: str, value: Any) -> None:
+    """Raise ValueError unless a value is a whole number of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{what} is {value!r}, expected a whole number of at least 1")
+
+
+def check_counts(config: Any, *names: str) -> None:
+    """Raise ValueError unless these fields are whole numbers of at least 1."""
+    for name in names:
+        check_count(name, getattr(config, name))
+
+
+def check_positive(what: str, value: float) -> None:
+    """Raise ValueError unless a value is a finite number over 0."""
+    if not 0 < value < math.inf:
+        raise ValueError(f"{what} is {value}, expected a finite number over 0")
+
+
 def check_bounds(what: str, low: tuple[float, ...], high: tuple[float, ...]) -> None:
     """Raise ValueError unless low < high, component by component."""
     if len(low) != len(high) or not low:
@@ -360,7 +393,7 @@ def read_dataclass(kind: type, data: Any, where: str) -> Any:
     values = {k: _read_value(hints[k], v, f"{where}: {k}") for k, v in data.items()}
     try:
         return kind(**values)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(f"{where}: {error}") from error
 
 
@@ -371,7 +404,8 @@ def _read_value(hint: Any, value: Any, where: str) -> Any:
     if origin is Literal:
         ok, result = value in arguments, value
     elif origin is tuple:
-        ok = isinstance(value, list)
+        any_length = arguments[-1] is ...
+        ok = isinstance(value, list) and (any_length or len(value) == len(arguments))
         result = tuple(_read_value(arguments[0], v, where) for v in value) if ok else value
     elif origin is dict:
         ok = isinstance(value, dict)

@@ -15,6 +15,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from world_model.config import check_count, check_counts
 from world_model.layers import (
     Mlp,
     add_gated,
@@ -57,6 +58,14 @@ class IRASimConfig:
     """Share of training items whose actions are replaced by the null embedding."""
 
     def __post_init__(self):
+        sizes = ("hidden_size", "depth", "num_heads", "action_dim", "patch_size", "in_channels")
+        check_counts(self, *sizes, "num_frames")
+        for side in self.latent_size:
+            check_count("a side of latent_size", side)
+        if not 0 <= self.condition_dropout <= 1:
+            raise ValueError(
+                f"condition_dropout is {self.condition_dropout}, expected a share from 0 to 1"
+            )
         if self.depth % 2:
             raise ValueError(f"depth is {self.depth}: blocks come in pairs, so it must be even")
         if self.hidden_size % self.num_heads:

@@ -13,6 +13,8 @@ _GOLDEN = -7046029254386353131
 _MIX_1 = -4658895280553007687
 _MIX_2 = -7723592293110705685
 _STREAM = 7157611295795176473  # any odd number
+# Stream that candidates' seeds are hashed with; noise has small numbers from 0 on.
+_CANDIDATES = 2**32
 
 
 def _signed(number: int) -> int:
@@ -63,6 +65,23 @@ def counted_uniform(
 def counted_index(seeds: Tensor, steps: Tensor, bound: int, *, stream: int = 0) -> Tensor:
     """One integer in [0, bound) each, keyed as `counted_noise`'s; int64 (B,)."""
     return (_counted_bits(seeds, steps, 1, stream)[:, 0] >> 1 & (1 << 62) - 1) % bound
+
+
+def candidate_seeds(seeds: Tensor, num_candidates: int) -> Tensor:
+    """A seed for each candidate of each environment, those of one environment together.
+
+    Candidate 0 has its environment's own; the others' are hashed from it and their number.
+
+    Args:
+        seeds: int64 (B,).
+        num_candidates: K, at least 1.
+
+    Returns:
+        int64 (B * K,).
+    """
+    numbers = torch.arange(num_candidates, device=seeds.device).repeat(len(seeds))
+    own = seeds.repeat_interleave(num_candidates)
+    return torch.where(numbers == 0, own, _counted_bits(own, numbers, 1, _CANDIDATES)[:, 0])
 
 
 def _counted_bits(seeds: Tensor, steps: Tensor, size: int, stream: int) -> Tensor:

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from world_model.config import check_count
 from world_model.irasim import IRASim
 from world_model.reference_architecture import (
     irasim_args,
@@ -37,9 +38,11 @@ def load_reference_checkpoint(path: str | Path, num_heads: int | None = None) ->
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file is unreadable or would run code, lacks or adds weights, or does not
-            say what the model is.
+        ValueError: `num_heads` is no positive integer; the file is unreadable or would run code,
+            lacks or adds weights, or does not say what the model is.
     """
+    if num_heads is not None:
+        check_count("num_heads", num_heads)
     content = read_reference_file(path)
     try:
         weights, args = _ema_weights(content), content.get("args") or {}

@@ -21,7 +21,7 @@ from world_model.conditioning import coordinates, join_controls
 from world_model.config import StreamingConfig
 from world_model.frames import frames_to_pixels, pixels_to_frames
 from world_model.head import Head
-from world_model.noise import counted_noise
+from world_model.noise import candidate_seeds, counted_noise
 from world_model.plane import Plane
 from world_model.reader import Reader
 from world_model.ring import Ring
@@ -120,11 +120,18 @@ class StreamingWorld(WorldModel):
 
     @torch.no_grad()
     def rollout(
-        self, state: StreamingState, actions: np.ndarray | Tensor, *, return_frames: bool = False
+        self,
+        state: StreamingState,
+        actions: np.ndarray | Tensor,
+        *,
+        return_frames: bool = False,
+        share_noise: bool = True,
     ) -> RolloutOutput:
-        """See `WorldModel.rollout`."""
+        """See `WorldModel.rollout`; a world of one denoising pass takes no noise, shared or not."""
         rows, actions, shape = self._check_candidates(state, actions)
-        state = state.select(rows)
+        seeds, state = state.seeds, state.select(rows)
+        if not share_noise:
+            state.seeds = candidate_seeds(seeds, shape[1])
         made = [
             self._run(state, actions[:, h], frames=return_frames) for h in range(actions.shape[1])
         ]
@@ -145,7 +152,7 @@ class StreamingWorld(WorldModel):
 
         Args:
             state: B environments; it is not changed.
-            actions: (B, K, H, A), in the environment's own units.
+            actions: (B, K, H, A), in the environment's own units, K and H at least 1.
 
         Raises:
             ValueError: The world does not predict states and judge by them, or actions do not fit.

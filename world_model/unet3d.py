@@ -15,6 +15,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from world_model.config import check_count, check_counts
 from world_model.layers import Mlp, drop_condition
 from world_model.unet3d_layers import (
     Downsample,
@@ -53,6 +54,14 @@ class UNet3DConfig:
     """Share of training items whose actions are replaced by the null embedding."""
 
     def __post_init__(self):
+        sizes = ("channels", "dim", "action_dim", "action_width", "num_frames", "num_heads")
+        check_counts(self, *sizes, "num_time_buckets")
+        for mult in self.dim_mults:
+            check_count("a level of dim_mults", mult)
+        if not 0 <= self.condition_dropout <= 1:
+            raise ValueError(
+                f"condition_dropout is {self.condition_dropout}, expected a share from 0 to 1"
+            )
         if self.dim % 8:
             raise ValueError(f"dim is {self.dim}: group norm needs a multiple of 8")
         if self.num_frames < 2:

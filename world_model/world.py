@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -20,8 +20,11 @@ from torch import Tensor, nn
 
 from world_model.codec import make_codec
 from world_model.config import StreamingConfig, WorldConfig
-from world_model.devices import find_device
+from world_model.inputs import as_numbers, as_seeds, as_tensor, check_finite, find_device
 from world_model.starts import Starts
+
+if TYPE_CHECKING:
+    from world_model.checkpoint import Card
 
 Precision = Literal["float32", "bf16"]
 
@@ -142,6 +145,8 @@ class WorldModel(nn.Module, ABC):
     graph: bool | None = None
     """Whether steps are captured CUDA graphs; None: on a GPU they are. False is eager, which runs
     the same kernels one by one. May be changed between steps."""
+    card: "Card | None" = None
+    """The card that the world was loaded with."""
     precision: Precision = "float32"
     """float32, or bf16 for speed where the engine gains by it; see there. May be changed between
     steps."""
@@ -159,11 +164,13 @@ class WorldModel(nn.Module, ABC):
         return kind(config, starts).eval()
 
     @classmethod
-    def from_pretrained(cls, name_or_path: str | Path, device: str = "cpu") -> "WorldModel":
+    def from_pretrained(
+        cls, name_or_path: str | Path, device: str | torch.device = "cpu"
+    ) -> "WorldModel":
         """Load a shipped world by name, a world directory, or a repository on the Hub.
 
         Raises:
-            ValueError: No such world, one of its files is damaged or unknown, or no such device.
+            ValueError: No such world or device, or one of the world's files is damaged or unknown.
         """
         from world_model.checkpoint import load_world
 
@@ -171,7 +178,9 @@ class WorldModel(nn.Module, ABC):
         return load_world(name_or_path).to(place).eval()
 
     def save_pretrained(self, directory: str | Path) -> None:
-        """Write `config.json`, `model.safetensors` and `starts.safetensors`."""
+        """Write `config.json`, `model.safetensors`, `starts.safetensors`, and where there is none a
+        `README.md`: the card that the world was loaded with, or one that says what it is.
+        """
         from world_model.checkpoint import save_world
 
         save_world(self, Path(directory))
@@ -205,19 +214,26 @@ class WorldModel(nn.Module, ABC):
         """Take in recorded clips.
 
         Args:
-            frames: uint8 (B, T, H, W, 3), T at least 1.
+            frames: uint8 (B, T, H, W, 3), B and T at least 1.
             actions: float (B, T - 1, A), in the environment's own units; action t leads from
-                frame t to frame t + 1.
-            seeds: ints (B,): each environment's stream of noise.
+                frame t to frame t + 1. Here as in steps and rollouts, actions that already lie on
+                a CUDA device are not looked at for NaN and infinity, which would wait for it.
+            seeds: 64-bit ints (B,): each environment's stream of noise.
 
         Returns:
             A state at the last frame, its `output` what the world reads there.
+
+        Raises:
+            ValueError: A shape or type is wrong, a number is not finite, or a seed no integer.
         """
 
     def step(self, state: WorldState, action: np.ndarray | Tensor) -> tuple[WorldState, StepOutput]:
         """Predict the frame after `action` (B, A), in the environment's own units.
 
         The given state stays as it was, to step again from; `step_` saves the copy.
+
+        Raises:
+            ValueError: The action has a wrong shape or type, or is not finite (see `start`).
         """
         state = state.clone()
         return state, self.step_(state, action)
@@ -242,12 +258,25 @@ class WorldModel(nn.Module, ABC):
 
     @abstractmethod
     def rollout(
-        self, state: WorldState, actions: np.ndarray | Tensor, *, return_frames: bool = False
+        self,
+        state: WorldState,
+        actions: np.ndarray | Tensor,
+        *,
+        return_frames: bool = False,
+        share_noise: bool = True,
     ) -> RolloutOutput:
-        """Try K sequences of H actions from each environment: actions (B, K, H, A).
+        """Try K sequences of H actions from each environment.
 
-        The state stays as it was. Candidates of one environment share its noise, so that they
-        differ by their actions alone. Frames are decoded only where asked for.
+        Args:
+            state: B environments; it stays as it was.
+            actions: (B, K, H, A), in the environment's own units, K and H at least 1.
+            return_frames: Decode the frames too.
+            share_noise: Candidates of one environment share its noise, so that they differ by
+                their actions alone. False: each has noise of its own, a function of the
+                environment's seed and the candidate's number; candidate 0 keeps the seed's.
+
+        Raises:
+            ValueError: Actions have a wrong shape or type, or are not finite (see `start`).
         """
 
     def doubt_(self, state: WorldState) -> None:
@@ -258,11 +287,16 @@ class WorldModel(nn.Module, ABC):
         self, state: WorldState, actions: np.ndarray | Tensor
     ) -> tuple[Tensor, Tensor, tuple[int, int]]:
         """For a rollout of B * K rows: environment of each, actions (B * K, H, A), and (B, K)."""
-        actions = torch.as_tensor(actions)
-        if actions.ndim != 4:
-            raise ValueError(f"actions have shape {tuple(actions.shape)}, expected (B, K, H, A)")
-        num_envs, num_candidates, horizon, _ = actions.shape
-        actions = self._check_actions(actions, (len(state), num_candidates, horizon))
+        num_envs = len(state)
+        expected = f"(B, K, H, A) = ({num_envs}, K, H, {self.config.action_dim})"
+        actions = as_numbers("actions", actions, expected)
+        if actions.ndim != 4 or 0 in actions.shape[1:3]:
+            raise ValueError(
+                f"actions have shape {tuple(actions.shape)}, expected {expected} with at least one "
+                "candidate (K) of at least one step (H)"
+            )
+        num_candidates, horizon = actions.shape[1:3]
+        actions = self._check_actions(actions, (num_envs, num_candidates, horizon))
         rows = torch.arange(num_envs).repeat_interleave(num_candidates)
         return rows, actions.flatten(0, 1), (num_envs, num_candidates)
 
@@ -273,47 +307,52 @@ class WorldModel(nn.Module, ABC):
         seeds: Sequence[int] | np.ndarray | Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         config = self.config
-        frames = torch.as_tensor(frames)
+        expected = f"uint8 (B, T, {config.height}, {config.width}, 3) with B and T at least 1"
+        frames = as_tensor("frames", frames, expected)
         if (
             frames.ndim != 5
             or frames.dtype != torch.uint8
             or tuple(frames.shape[2:]) != (config.height, config.width, 3)
-            or frames.shape[1] < 1
+            or 0 in frames.shape[:2]
         ):
             raise ValueError(
-                f"frames are {frames.dtype} {tuple(frames.shape)}, expected uint8 "
-                f"(B, T, {config.height}, {config.width}, 3) with T at least 1"
+                f"frames are {frames.dtype} {tuple(frames.shape)}, expected {expected}"
             )
         num_envs, num_frames = frames.shape[:2]
-        seeds = torch.as_tensor(seeds, dtype=torch.int64, device=self.device).reshape(-1)
-        if len(seeds) != num_envs:
-            raise ValueError(f"{len(seeds)} seeds for {num_envs} clips; give one a clip")
-        actions = torch.as_tensor(actions)
+        seeds = as_seeds(seeds, num_envs)
+        expected = (num_envs, num_frames - 1, config.action_dim)
+        actions = as_numbers("actions", actions, f"float32 {expected}: those between the frames")
         if num_frames == 1 and actions.numel() == 0:
-            actions = torch.zeros(num_envs, 0, config.action_dim)
+            actions = torch.zeros(expected)
         return (
             frames.to(self.device),
-            self._check_actions(actions, (num_envs, num_frames - 1)),
-            seeds,
+            self._check_actions(actions, expected[:2]),
+            seeds.to(self.device),
         )
 
     def _check_actions(self, actions: np.ndarray | Tensor, leading: tuple[int, ...]) -> Tensor:
-        expected = (*leading, self.config.action_dim)
-        actions = torch.as_tensor(actions)
+        config = self.config
+        expected = (*leading, config.action_dim)
+        actions = as_numbers("actions", actions, str(expected))
         if tuple(actions.shape) != expected:
-            names = ": " + " ".join(self.config.action_names) if self.config.action_names else ""
+            names = ": " + " ".join(config.action_names) if config.action_names else ""
             raise ValueError(
                 f"actions have shape {tuple(actions.shape)}, expected {expected}{names}"
             )
-        return actions.to(self.device, torch.float32)
+        actions = actions.to(torch.float32)
+        check_finite(
+            "actions",
+            actions,
+            f"expected numbers within {list(config.action_low)} and {list(config.action_high)}; "
+            "look for a division by zero in what chose them",
+        )
+        return actions.to(self.device)
 
     def _check_chunk(self, state: WorldState, actions: np.ndarray | Tensor) -> Tensor:
-        actions = torch.as_tensor(actions)
+        expected = f"(B, k, A) = ({len(state)}, k, {self.config.action_dim}) with k at least 1"
+        actions = as_numbers("actions", actions, expected)
         if actions.ndim != 3 or not actions.shape[1]:
-            raise ValueError(
-                f"actions have shape {tuple(actions.shape)}, expected (B, k, A) = "
-                f"({len(state)}, k, {self.config.action_dim}) with k at least 1"
-            )
+            raise ValueError(f"actions have shape {tuple(actions.shape)}, expected {expected}")
         return self._check_actions(actions, (len(state), actions.shape[1]))
 
 

@@ -4,6 +4,7 @@ import gymnasium as gym
 import numpy as np
 import pygame
 import pytest
+import torch
 from gymnasium.error import InvalidAction, ResetNeeded, UnsupportedMode
 
 import irasim_env  # noqa: F401 (registers the ids)
@@ -220,6 +221,15 @@ def test_wrong_arguments_are_refused(make, tiny_world):
     world = WorldModel.from_pretrained(tiny_world)
     with pytest.raises(ValueError, match="device is 'cuda', but the given WorldModel is on 'cpu'"):
         make("IRASim/World-v0", world=world, device="cuda")
+    for device in ("banana", "cuda:77", "", torch.device("meta")):
+        with pytest.raises(ValueError, match="device is .*, expected one that is here: cpu"):
+            make("IRASim/World-v0", world=tiny_world, device=device)
+
+
+def test_a_device_may_be_torchs_own(tiny_world):
+    world, device = WorldModel.from_pretrained(tiny_world), torch.device("cpu")
+    gym.make("IRASim/World-v0", world=world, device=device).close()
+    gym.make("IRASim/World-v0", world=tiny_world, device=device).close()
 
 
 def test_unknown_render_mode_is_refused(tiny_world):

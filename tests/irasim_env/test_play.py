@@ -15,7 +15,7 @@ from world_model import Starts, WorldModel
 @pytest.fixture(scope="module")
 def ending_world(tmp_path_factory):
     """A tiny world whose episodes end at the first step."""
-    config = dataclasses.replace(TINY_CONFIG, termination_threshold=-1.0)
+    config = dataclasses.replace(TINY_CONFIG, termination_threshold=0.0)
     path = tmp_path_factory.mktemp("worlds") / "ending"
     randomized(WorldModel.create(config, make_starts(config))).save_pretrained(path)
     return str(path)

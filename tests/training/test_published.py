@@ -20,7 +20,7 @@ from tests.training.published_data import (
     write_plane,
 )
 from training import published_index
-from training.arm_actions import arm_actions
+from training.arm import arm_actions
 from training.episodes import Episode, write_episode
 from training.published import PRESETS, DataConfig, bridge, languagetable
 from training.windows import WindowDataset

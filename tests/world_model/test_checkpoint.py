@@ -1,5 +1,6 @@
 """World directories: round trip, and what is wrong with a damaged one."""
 
+import dataclasses
 import json
 import shutil
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.chunk_worlds import table_world
 from world_model import WorldModel
 from world_model.checkpoint import load_world
 
@@ -57,14 +59,79 @@ def test_unknown_config_key(copy):
         ("height", 95, "do not divide into tokens"),
         ("engine", "magic", "engine: expected"),
         ("action_low", [0.0, 600.0], "finite with low < high"),
+        ("height", 0, "height is 0, expected a whole number of at least 1"),
+        ("fps", -1, "fps is -1.0, expected a finite number over 0"),
+        ("fps", float("nan"), "fps is nan"),
+        ("reward_low", 2, "reward bounds must be finite with low < high"),
+        ("termination_threshold", 2, "termination_threshold is 2.0, expected a probability"),
+        ("termination_threshold", float("nan"), "termination_threshold is nan"),
+        ("max_episode_steps", 0, "max_episode_steps is 0"),
+        ("codec", {"downscale": 0}, "codec: downscale is 0"),
+        ("denoiser", {"num_heads": 0}, "denoiser: num_heads is 0"),
+        ("sampler", {"noise_scale": float("inf")}, "sampler: noise_scale is inf"),
+        ("sha256", [], "sha256: expected an object with the checksums of model.safetensors"),
+        ("sha256", None, "sha256: expected an object"),
+        ("sha256", {"model.safetensors": 3}, "sha256: expected an object"),
     ],
 )
 def test_wrong_config_values(copy, key, value, message):
     data = json.loads((copy / "config.json").read_text())
     data[key] = value
     (copy / "config.json").write_text(json.dumps(data))
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=rf"config\.json: .*{message}"):
         load_world(copy)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\xff\xfe{}", "is not text in UTF-8"),
+        (b"{", "is not JSON"),
+        (b"[" * 100_000, "is not JSON"),
+        (b"[]", "lacks the key 'sha256'"),
+    ],
+)
+def test_config_that_is_no_json(copy, content, message):
+    (copy / "config.json").write_bytes(content)
+    with pytest.raises(ValueError, match=rf"config\.json {message}"):
+        load_world(copy)
+
+
+def test_a_saved_world_has_a_card(copy, tmp_path):
+    """One that claims nothing, and stays where `irasim bench card` has written another."""
+    card = (copy / "README.md").read_text()
+    for part in (
+        "# tiny",
+        "streaming, one frame a step",
+        "uint8 (96, 96, 3); `agent_pos` (2,), [0.0, 0.0] to [512.0, 512.0]",
+        "(2,), [0.0, 0.0] to [512.0, 512.0]: x, y; 10 a second",
+        'gym.make("IRASim/World-v0", world="path/of/this/directory")',
+        "Not measured yet: `irasim bench quality`",
+    ):
+        assert part in card
+    (copy / "README.md").write_text("measured")
+    WorldModel.from_pretrained(copy).save_pretrained(copy)
+    assert (copy / "README.md").read_text() == "measured"
+    world = table_world()
+    world.save_pretrained(tmp_path / "chunk")
+    assert "chunk, up to 3 frames at once" in (tmp_path / "chunk/README.md").read_text()
+
+
+def test_a_loaded_worlds_card_goes_with_it_while_it_is_true(copy, tmp_path):
+    (copy / "README.md").write_bytes(b"measured \xff")  # whatever is in it
+    world = WorldModel.from_pretrained(copy)
+    world.save_pretrained(tmp_path / "same")
+    assert (tmp_path / "same/README.md").read_bytes() == b"measured \xff"
+    other = WorldModel.from_pretrained(copy)
+    other.config = dataclasses.replace(other.config, termination_threshold=0.9)
+    other.save_pretrained(tmp_path / "config")
+    assert "Not measured yet" in (tmp_path / "config/README.md").read_text()
+    with torch.no_grad():
+        next(iter(world.parameters())).add_(1)
+    world.save_pretrained(tmp_path / "weights")
+    assert "Not measured yet" in (tmp_path / "weights/README.md").read_text()
+    (copy / "README.md").unlink()
+    assert WorldModel.from_pretrained(copy).card is None
 
 
 def test_missing_config_key(copy):

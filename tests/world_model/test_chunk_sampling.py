@@ -248,6 +248,14 @@ def test_wrong_requests_are_refused(inputs):
 
     refused("no sampler 'euler'.*pndm", sampler="euler")
     refused("num_steps is 3, pndm takes 4", num_steps=3)
+    refused("num_steps is 4.5, pndm takes 4", num_steps=4.5)
+    for guidance in (math.nan, math.inf, "a", True, None):
+        refused("guidance is .*expected a finite number", guidance=guidance)
+    for wrong in (math.nan, math.inf):
+        refused("first are .*not finite", first=torch.full_like(first, wrong))
+        refused("actions are .*not finite", actions=torch.full_like(actions, wrong))
+        refused("noise are .*not finite", noise=torch.full_like(noise, wrong))
+    refused("noise has shape", noise=noise[0])
     refused("num_steps is 0", num_steps=0, sampler="ddim")
     refused("first has shape", first=first[:, :, :3])
     refused("first has shape", first=noise)
@@ -354,3 +362,17 @@ class TestLoss:
             noise_prediction_loss(
                 tiny_irasim(), latents, torch.tensor([0.1, 2]), noise[:, 1:], actions
             )
+
+    @pytest.mark.parametrize("wrong", [-1, 1000])
+    def test_refuses_times_out_of_range(self, inputs, wrong):
+        first, actions, noise = inputs
+        latents = torch.cat([first, noise[:, :3]], dim=1)
+        with pytest.raises(ValueError, match=r"t is \[1, -?1.*\], expected times from 0 to 999"):
+            noise_prediction_loss(
+                tiny_irasim(), latents, torch.tensor([1, wrong]), noise[:, 1:], actions
+            )
+        for dtype in (torch.bool, torch.uint8):  # torch would take them as masks
+            with pytest.raises(ValueError, match="expected integers"):
+                noise_prediction_loss(
+                    tiny_irasim(), latents, torch.ones(2, dtype=dtype), noise[:, 1:], actions
+                )

@@ -95,6 +95,18 @@ def test_plain_state_dict_loads_with_num_heads(saved):
         load_reference_checkpoint(saved.path)
 
 
+@pytest.mark.parametrize("num_heads", [-1, 0, 1.5, 4.0, True, "a", [4]])
+def test_numbers_of_heads_that_are_none_are_refused(saved, num_heads):
+    for content in (saved.content, {"ema": saved.content["ema"]}):
+        torch.save(content, saved.path)
+        with pytest.raises(ValueError, match="num_heads is .*whole number of at least 1"):
+            load_reference_checkpoint(saved.path, num_heads=num_heads)
+    with pytest.raises(ValueError, match="num_heads is .*whole number of at least 1"):
+        tiny_irasim(num_heads=num_heads)
+    with pytest.raises(ValueError, match="num_heads is .*whole number of at least 1"):
+        tiny_unet(num_heads=num_heads)
+
+
 def test_half_precision_weights_become_float32_and_constants_exact(saved):
     half = {name: value.half() for name, value in saved.content["ema"].items()}
     loaded = load_reference_checkpoint(saved.save(ema=half))

@@ -29,9 +29,9 @@ def arm_actions(states: ArrayLike, gripper: ArrayLike, accumulate: bool = False)
         states[t] to states[t + 1].
 
     Raises:
-        ValueError: The shapes do not fit.
+        ValueError: The shapes do not fit, or something is no finite number.
     """
-    states, gripper = np.asarray(states, np.float64), np.asarray(gripper, np.float64)
+    states, gripper = _numbers("states", states), _numbers("gripper", gripper)
     if states.ndim != 2 or states.shape[1] < 6 or len(states) < 2:
         raise ValueError(f"states have shape {states.shape}, expected (T, 6 or more), T at least 2")
     if gripper.shape != (len(states),):
@@ -50,6 +50,26 @@ def arm_actions(states: ArrayLike, gripper: ArrayLike, accumulate: bool = False)
 def scale_arm_actions(actions: ArrayLike) -> Array:
     """Scales arm actions (..., 7) as the published models see them."""
     return np.asarray(actions, np.float64) * ARM_ACTION_SCALE
+
+
+def _numbers(what: str, values: ArrayLike) -> Array:
+    """Values as float64.
+
+    Raises:
+        ValueError: One is no finite real number.
+    """
+    expected = "expected finite numbers; leave out the steps that were not recorded"
+    try:
+        array = np.asarray(values)
+        if array.dtype.kind not in "iuf":
+            raise TypeError(f"type {array.dtype}")
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{what} are no array of numbers ({error}), {expected}") from error
+    wrong = ~np.isfinite(array)
+    if wrong.any():
+        row = int(wrong.reshape(len(array), -1).any(1).argmax()) if array.ndim else 0
+        raise ValueError(f"{what} have NaN or infinite numbers, first at step {row}: {expected}")
+    return array.astype(np.float64)
 
 
 def _rotations(angles: Array) -> Array:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.arm_actions import arm_actions, scale_arm_actions
+from training.arm import arm_actions, scale_arm_actions
 
 GOLDEN = Path(__file__).parents[2].parent / "shared" / "golden"
 
@@ -91,3 +91,21 @@ def test_gimbal_lock_gives_the_same_rotation_with_no_yaw():
 def test_wrong_shapes_are_refused(states, gripper, message):
     with pytest.raises(ValueError, match=message):
         arm_actions(states, gripper)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_numbers_that_are_not_finite_are_refused(wrong):
+    states, gripper = np.zeros((3, 6)), np.zeros(3)
+    states[1, 4] = wrong
+    with pytest.raises(ValueError, match="states have NaN or infinite.*step 1"):
+        arm_actions(states, gripper)
+    gripper[2] = wrong
+    with pytest.raises(ValueError, match="gripper.*NaN or infinite.*step 2"):
+        arm_actions(np.zeros((3, 6)), gripper)
+
+
+def test_what_is_no_number_is_refused():
+    with pytest.raises(ValueError, match="states are no array of numbers"):
+        arm_actions([["a"] * 6] * 2, [0, 0])
+    with pytest.raises(ValueError, match="states are no array of numbers"):
+        arm_actions([[0] * 6, [0] * 5], [0, 0])
