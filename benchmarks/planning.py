@@ -94,6 +94,7 @@ def measure(config: PlanningConfig, world: "WorldModel", device: str) -> list[di
     from tqdm import tqdm
 
     from benchmarks.ceilings import large_matmul_ceiling, synchroniser
+    from benchmarks.stepping import eagerly
     from benchmarks.work import count_work
     from policies.planning import CEM, CEMConfig, LearnedRollout
     from policies.planning.learned import set_precision
@@ -128,8 +129,11 @@ def measure(config: PlanningConfig, world: "WorldModel", device: str) -> list[di
         rollout = LearnedRollout(world=world, max_rows=max_rows, imagine=config.imagine)
         part = min(max(max_rows // config.envs, 1), config.candidates)
         some = one_action.expand(-1, part, -1, -1)
-        # A decision is made of such steps, so its products are these; it also warms up.
-        work = count_work(functools.partial(rollout, state, some))
+        # A decision is made of such steps, so its products are these. A graph would show none.
+        with eagerly(world):
+            work = count_work(functools.partial(rollout, state, some))
+        # Warms up, and captures where graphs run: all sizes of parts that a decision has.
+        rollout(state, one_action.expand(-1, config.candidates, -1, -1))
         seconds, processor = [], []
         for _ in range(config.repeats):
             finish()

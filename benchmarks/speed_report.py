@@ -74,12 +74,14 @@ def _ceilings(results: dict[str, Any]) -> str:
 
 
 def _age(age: dict[str, Any]) -> str:
+    on_gpu = age.get("grown_cuda_mib")  # older reports have none
     return (
         f"An episode {age['age']} steps old against a fresh one, {age['turns']} steps each, turn "
         f"about: {number(age['old_ms'])} against {number(age['fresh_ms'])} ms (medians), ratio "
         f"{number(age['ratio'], 3)} {interval(age['ratio_interval'], 3)}; state of "
         f"{age['old_state_bytes']} against {age['fresh_state_bytes']} bytes; the process grew by "
-        f"{number(age['grown_mib'])} MiB from step 100 to {age['age']}."
+        f"{number(age['grown_mib'])} MiB from step 100 to {age['age']}"
+        + (f", tensors on the GPU by {number(on_gpu)} MiB." if on_gpu is not None else ".")
     )
 
 

@@ -71,19 +71,19 @@ def time_age(world: WorldModel, age: int, turns: int, seed: int) -> dict[str, An
     """An episode `age` steps old and one from its start on, stepped turn about in one process.
 
     The old one is stepped `age` times through the world itself (no environment, nothing copied to
-    the host), its memory read after a hundred steps and at the end.
+    the host), memory of the process, and of the GPU where it runs on one, read after a hundred
+    steps and at the end.
     """
     old = _begin(world, 1, seed)
     finish = measured_ceilings.synchroniser(world.device)
-    process = psutil.Process()
-    settled = process.memory_info().rss
+    settled = _held(world.device)
     for step in trange(age, desc="ageing", unit="step"):
         world.step_(old, _draw_action(world, 1, seed + step))
         if step == min(100, age - 1):
             finish()
-            settled = process.memory_info().rss
+            settled = _held(world.device)
     finish()
-    grown = process.memory_info().rss - settled
+    grown = _held(world.device) - settled
     fresh = _begin(world, 1, seed + 1)
     seconds = time_in_turns([_stepping(world, old, seed), _stepping(world, fresh, seed)], turns)
     return {
@@ -94,7 +94,8 @@ def time_age(world: WorldModel, age: int, turns: int, seed: int) -> dict[str, An
         **ratio(seconds[:, 0], seconds[:, 1], seed),
         "old_state_bytes": state_bytes(old),
         "fresh_state_bytes": state_bytes(fresh),
-        "grown_mib": grown / 2**20,
+        "grown_mib": grown[0] / 2**20,
+        "grown_cuda_mib": grown[1] / 2**20 if world.device.type == "cuda" else None,
     }
 
 
@@ -182,6 +183,12 @@ def peak_rss_mib() -> float:
     # Linux counts in KiB, macOS in bytes.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+def _held(device: torch.device) -> np.ndarray:
+    """Bytes that this process holds now, in memory and in tensors on a GPU, int64 (2,)."""
+    on_gpu = torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
+    return np.array([psutil.Process().memory_info().rss, on_gpu])
 
 
 def _time_env(world: WorldModel, size: int, seed: int, steps: int, repeats: int) -> dict[str, Any]:

@@ -22,6 +22,12 @@ from world_model import (
 )
 from world_model.config import DenoiserConfig, GroundTruthConfig, ObservationConfig, PlaneConfig
 
+NEEDS_GPU = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+DEVICES = ["cpu", pytest.param("cuda", marks=NEEDS_GPU)]
+
 TINY_CONFIG = StreamingConfig(
     name="tiny",
     height=96,

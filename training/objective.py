@@ -192,8 +192,8 @@ def make_batch(
     acted[:, 0] = False
     actions = torch.where(acted[..., None], world.scale_actions(clips.actions), 0.0)
     supervised = clips.valid & acted
-    states = scaled_states(world.config, clips.states)
-    before_clip = scaled_states(world.config, clips.states_before)
+    states = scaled_states(world, clips.states)
+    before_clip = scaled_states(world, clips.states_before)
     state = torch.cat(
         [
             torch.cat((before_clip[name][:, None], states[name]), dim=1)
@@ -231,11 +231,14 @@ def make_batch(
     )
 
 
-def scaled_states(config: StreamingConfig, states: dict[str, Tensor]) -> dict[str, Tensor]:
+def scaled_states(world: StreamingWorld, states: dict[str, Tensor]) -> dict[str, Tensor]:
     """Tracked states (..., n), their bounds made -1 and 1."""
+    sizes = list(world.head.sizes.values())
+    # The world's own bounds: to make tensors of numbers would wait for the device, each batch.
+    parts = zip(world.state_low.split(sizes), world.state_high.split(sizes), strict=True)
     scaled = {}
-    for name, bounds in config.tracked.items():
-        low, high = states[name].new_tensor(bounds.low), states[name].new_tensor(bounds.high)
+    for name, (low, high) in zip(world.head.sizes, parts, strict=True):
+        low, high = low.to(states[name]), high.to(states[name])
         scaled[name] = 2 * (states[name] - low) / (high - low) - 1
     return scaled
 

@@ -52,7 +52,7 @@ class OwnPast:
         """
         self.world, self.store, self.seed, self.total = world, store, seed, total
         self.autocast = autocast
-        scaled = scaled_states(world.config, store.states)
+        scaled = scaled_states(world, store.states)
         parts = [scaled[name] for name in world.config.tracked]
         self.states = torch.cat(parts or [store.actions[:, :0]], dim=-1)  # (F, S)
         self.sees_states = world.config.denoiser.sees_states

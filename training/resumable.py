@@ -163,5 +163,4 @@ class ResumableTrainer:
     def _update_average(self) -> None:
         # A young average follows quickly: its decay rises with the step.
         decay = min(self.ema, (1 + self.progress.step) / (10 + self.progress.step))
-        for average, parameter in zip(self.average, self.parameters, strict=True):
-            average.lerp_(parameter, 1 - decay)
+        torch._foreach_lerp_(self.average, self.parameters, 1 - decay)  # pyright: ignore

@@ -79,7 +79,7 @@ def train_states(
     world: StreamingWorld, store: ClipStore, config: TrainConfig, accelerator: Accelerator
 ) -> None:
     """Train in place: a share of the budget, or `max_steps` steps where steps are counted."""
-    scaled = scaled_states(world.config, store.states)
+    scaled = scaled_states(world, store.states)
     states = torch.cat([scaled[name] for name in world.config.tracked], dim=-1)  # (F, S)
     actions = world.scale_actions(store.actions)
     modules = world.state_modules().values()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from world_model.arithmetic import in_own_precision
 from world_model.chunk_sampling import (
     check_chunk,
     guide,
@@ -36,9 +37,9 @@ class ChunkSampler:
     Args:
         denoiser: In eval mode.
         config: Sampler, steps and guidance.
-        precision: float32 is the reference's. bf16: matrix products, attention and activations in
-            bfloat16; the noise schedule, the latents between steps, embeddings, adaLN parameters
-            and a transformer's last layer in float32.
+        precision: float32 is the reference's, strict in convolutions too (no TF32). bf16: matrix
+            products, attention and activations in bfloat16; the noise schedule, the latents
+            between steps, embeddings, adaLN parameters and a transformer's last layer in float32.
         graph: All steps as one CUDA graph, captured when a number of chunks comes first. Eager is
             the same function, kernel by kernel.
         tabulate: Compute a transformer's adaLN parameters of all steps in one go. Equal up to
@@ -69,7 +70,7 @@ class ChunkSampler:
                 f"tabulate is True for a {type(denoiser).__name__}, which has no adaLN parameters; "
                 "only IRASim's transformer has"
             )
-        self.config = config
+        self.config, self.precision = config, precision
         self._given = denoiser
         in_bf16 = precision == "bf16"
         self._autocast = in_bf16 and isinstance(denoiser, UNet3D)
@@ -83,12 +84,17 @@ class ChunkSampler:
             self._times = torch.tensor(times, device=denoiser.null_action.device)
         self._captured = None
         if graph:
-            from world_model.graph import CapturedFunctions
+            from world_model.graph import CapturedFunctions, weakly
 
             # One call makes many passes through the network: it has met all kernels.
-            self._captured = CapturedFunctions(self._sample, warm_up=1, name="the chunk sampler")
+            sample = weakly(self._sample)
+            self._captured = CapturedFunctions(sample, warm_up=1, name="the chunk sampler")
 
-    @torch.no_grad()
+    @property
+    def device(self) -> torch.device:
+        return self._given.null_action.device
+
+    @in_own_precision
     def __call__(
         self,
         first: Tensor,

@@ -7,12 +7,14 @@ Dimensions: B environments, K candidates, H horizon, k actions, T frames a chunk
 C channels, h w latent cells.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from world_model.arithmetic import in_own_precision
 from world_model.chunk_config import ChunkConfig
 from world_model.chunk_sampler import ChunkSampler
 from world_model.frames import frames_to_pixels, pixels_to_frames
@@ -46,8 +48,9 @@ class ChunkWorld(WorldModel):
     stored_dtype = torch.float32  # an imported model gives the reference's figures
     built_on = "meta"  # no gigabytes of random numbers, to be thrown away
     precision: Precision = "float32"
-    """float32: the reference's figures. bf16: the quick one, which also computes a transformer's
-    adaLN parameters of all steps at once. May be changed between steps."""
+    """float32: the reference's figures, strict in convolutions too, which cuDNN would make in TF32.
+    bf16: the quick one, which also computes a transformer's adaLN parameters of all steps at once.
+    May be changed between steps."""
     decode_frames: int | None = None
     """Frames that the codec decodes at once: a decoder takes far more memory than its pictures.
     None: 8 on a GPU, 1 elsewhere, where more gain little."""
@@ -68,13 +71,14 @@ class ChunkWorld(WorldModel):
             )
         assert denoiser.config == config.denoiser, "the denoiser is another than the config's"
         self.denoiser = denoiser
-        self._samplers: dict[object, ChunkSampler] = {}
+        self._forget()
 
     @property
     def device(self) -> torch.device:
         return self.denoiser.null_action.device
 
-    @torch.no_grad()
+    @torch.inference_mode(False)  # a state can be reset outside of a caller's inference mode
+    @in_own_precision
     def start(
         self,
         frames: np.ndarray | Tensor,
@@ -96,7 +100,7 @@ class ChunkWorld(WorldModel):
         self.step_chunk_(state, self._check_actions(action, (len(state),))[:, None])
         return state.output
 
-    @torch.no_grad()
+    @in_own_precision
     def step_chunk_(self, state: WorldState, actions: np.ndarray | Tensor) -> ChunkOutput:
         """See `WorldModel.step_chunk_`; more than T - 1 actions are predicted chunk by chunk."""
         actions = self._check_chunk(state, actions)
@@ -171,10 +175,13 @@ class ChunkWorld(WorldModel):
             )
         return self._samplers[key]
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "ChunkWorld":
-        """torch's own way to move or convert a module: samplers hold what lay where it was."""
-        self._samplers.clear()
-        return super()._apply(fn, recurse)
+    def _forget(self) -> None:
+        """See `WorldModel._forget`."""
+        self._samplers: dict[object, ChunkSampler] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Of pickles and copies, which cannot hold graphs."""
+        return self.__dict__ | {"_samplers": {}}
 
     def _decode(self, latents: Tensor) -> Tensor:
         """Latents (B, k, C, h, w) as frames uint8 (B, k, H, W, 3)."""

@@ -8,13 +8,21 @@ it but its result. Eager execution is the same function, called as it is.
 Imported only where something is captured: `graph=False` and the processor never come here.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any
+import functools
+import gc
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 Outputs = Tensor | tuple[Tensor, ...] | dict[str, Tensor]
+Result = TypeVar("Result")
+
+_CAPTURING = threading.Lock()
 
 
 class CapturedFunction:
@@ -53,11 +61,12 @@ class CapturedFunction:
         residents = dict(residents or {})
         self.name = name
         self.device = _cuda_device(name, {**inputs, **residents})
-        self.inputs = {key: tensor.clone() for key, tensor in inputs.items()}
         self._graph = torch.cuda.CUDAGraph()
-        self._call = lambda: function(**self.inputs, **residents)
-        before = {key: tensor.clone() for key, tensor in residents.items()}
-        with torch.cuda.device(self.device), torch.no_grad():
+        # Buffers made in inference mode could not be filled outside of it.
+        with torch.cuda.device(self.device), torch.inference_mode(False), torch.no_grad():
+            self.inputs = {key: tensor.clone() for key, tensor in inputs.items()}
+            self._call = functools.partial(function, **self.inputs, **residents)
+            before = {key: tensor.clone() for key, tensor in residents.items()}
             try:
                 self._outputs = self._capture(pool, warm_up)
             finally:
@@ -90,27 +99,28 @@ class CapturedFunction:
             return _copies(self._outputs) if copy else self._outputs
 
     def _capture(self, pool: Any, warm_up: int) -> Outputs:
-        # Libraries keep a workspace for each stream, so that the warm-up must use the capture's.
-        stream = torch.cuda.Stream(self.device)
+        stream = _capture_stream(self.device)
         stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
+        # `torch.cuda.graph` sets the stream too, but does not leave it when a capture is refused.
+        with _CAPTURING, no_collection(), torch.cuda.stream(stream):
             for _ in range(warm_up):
                 self._call()
+            try:
+                # Other threads (a loader's pinned memory) may go on using CUDA meanwhile.
+                with torch.cuda.graph(
+                    self._graph, pool=pool, stream=stream, capture_error_mode="thread_local"
+                ):
+                    outputs = self._call()
+            except RuntimeError as error:
+                # Leaving a broken capture raises another error, which hides what broke it.
+                reason = error.__context__ or error
+                raise RuntimeError(
+                    f"{self.name} could not be captured as a CUDA graph: {reason}\n"
+                    "It must neither wait for the device nor branch on a tensor's value; "
+                    "graph=False runs it uncaptured"
+                ) from error
         torch.cuda.current_stream().wait_stream(stream)
-        try:
-            # Other threads (a loader's pinned memory) may go on using CUDA meanwhile.
-            with torch.cuda.graph(
-                self._graph, pool=pool, stream=stream, capture_error_mode="thread_local"
-            ):
-                return self._call()
-        except RuntimeError as error:
-            # Leaving a broken capture raises another error, which hides what broke it.
-            reason = error.__context__ or error
-            raise RuntimeError(
-                f"{self.name} could not be captured as a CUDA graph: {reason}\n"
-                "It must neither wait for the device nor branch on a tensor's value; graph=False "
-                "runs it uncaptured"
-            ) from error
+        return outputs
 
 
 class CapturedFunctions:
@@ -146,6 +156,48 @@ class CapturedFunctions:
     def clear(self) -> None:
         """Forgets all graphs, as must be done when weights move."""
         self._captured.clear()
+
+
+def weakly(method: Callable[..., Result]) -> Callable[..., Result]:
+    """A bound method that does not keep its owner alive.
+
+    An owner that holds its graphs, which hold the function that they run, would be freed by the
+    cyclic collector only, and the graphs' memory with it.
+    """
+    return functools.partial(_call, weakref.WeakMethod(method))
+
+
+def _call(method: weakref.WeakMethod, /, *args: Any, **kwargs: Any) -> Any:
+    alive = method()
+    assert alive is not None, "the owner of a captured method is gone"
+    return alive(*args, **kwargs)
+
+
+@contextmanager
+def no_collection() -> Iterator[None]:
+    """Collect garbage now, and none for a while.
+
+    A graph that the cyclic collector frees while another one is captured breaks that capture
+    (pytorch issue 161037), and `torch.cuda.graph` does not always collect first.
+    """
+    enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@functools.cache
+def _capture_stream(device: torch.device) -> torch.cuda.Stream:
+    """The stream that all of a device's graphs are captured on, and warmed up on.
+
+    Memory of a pool is used again on the stream that it was first used on only, and libraries keep
+    a workspace for each stream.
+    """
+    return torch.cuda.Stream(device)
 
 
 def check_inputs(name: str, expected: Mapping[str, Tensor], got: Mapping[str, Tensor]) -> None:

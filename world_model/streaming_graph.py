@@ -7,13 +7,15 @@ without a new capture. When another state of that size is stepped, the first get
 as tensors of its own and the other moves in.
 """
 
+import functools
 import weakref
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from world_model.graph import CapturedFunction
+from world_model.graph import CapturedFunction, weakly
 from world_model.streaming_state import REMEMBERED, StreamingState
 
 NAMES = ("latents", "seeds", "steps", *REMEMBERED)
@@ -27,16 +29,21 @@ class CapturedSteps:
     Graphs share one pool of memory, and must not run at the same time.
 
     Args:
-        predict: Steps a state in place; see `StreamingWorld.predict`.
+        predict: Steps a state in place; see `StreamingWorld.predict`. A method, whose owner this
+            does not keep alive.
         capture: Makes a graph of a function, as `CapturedFunction` does.
     """
 
     def __init__(self, predict: Predict, capture: Callable[..., Any] = CapturedFunction):
-        self._predict = predict
+        self._predict = weakly(predict)
         self._capture = capture
         self._graphs: dict[Any, Any] = {}
         self._lodgings: dict[int, _Lodging] = {}
 
+    # Made in a caller's inference mode, the buffers, and what a state takes along when it leaves
+    # them, could not be changed outside of it.
+    @torch.inference_mode(False)
+    @torch.no_grad()
     def __call__(
         self, state: StreamingState, action: Tensor, *, frames: bool, setting: Any
     ) -> dict[str, Tensor]:
@@ -62,13 +69,19 @@ class CapturedSteps:
         key = (size, frames, setting)
         if key not in self._graphs:
             self._graphs[key] = self._capture(
-                lambda action, **_: self._predict(buffers, action, frames=frames),
+                functools.partial(_step, self._predict, buffers, frames),
                 {"action": action},
                 residents=state_tensors(buffers),
                 pool=next((graph.pool for graph in self._graphs.values()), None),
                 name=f"the step of {size} environments",
             )
         return self._graphs[key](action=action)
+
+
+def _step(
+    predict: Predict, state: StreamingState, frames: bool, action: Tensor, **_: Tensor
+) -> dict[str, Tensor]:
+    return predict(state, action, frames=frames)
 
 
 class _Lodging:

@@ -18,7 +18,12 @@ REMEMBERED = ("before", "controls", "acted", "past")
 
 @dataclass(eq=False)
 class StreamingState(WorldState):
-    """A state with the keys and values of its past frames."""
+    """A state with the keys and values of its past frames.
+
+    Where steps are captured graphs, the tensors of a state that is stepped are the graph's buffers.
+    Copy it with `clone` or `select`: a shallow copy (`dataclasses.replace`, `copy.copy`) shares the
+    buffers, and is lost when another state moves in, which only the stepped one is saved from.
+    """
 
     ring: Ring
     before: Tensor

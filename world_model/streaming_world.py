@@ -10,12 +10,13 @@ components of all states: low-dimensional observations and hidden ones.
 """
 
 from collections.abc import Callable, Sequence
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from world_model.arithmetic import in_own_precision
 from world_model.codec import encode_clip
 from world_model.conditioning import coordinates, join_controls
 from world_model.config import StreamingConfig
@@ -43,7 +44,9 @@ class StreamingWorld(WorldModel):
     config: StreamingConfig
     stored_dtype = torch.float16
     precision: Precision = "float32"
-    """bf16: large matrix products and convolutions in bfloat16, all else in float32. May be changed
+    """float32: strict, convolutions too, which cuDNN would make in TF32; matrix products as
+    `torch.set_float32_matmul_precision` has them, which is strict unless somebody asked for less.
+    bf16: large matrix products and convolutions in bfloat16, all else in float32. May be changed
     between steps."""
     action_middle: Tensor
     action_half: Tensor
@@ -67,13 +70,13 @@ class StreamingWorld(WorldModel):
         self.plane = Plane(config)
         self.register_buffer("cells", coordinates(*config.latent_shape[1:]), persistent=False)
         self._forget()
-        self.register_load_state_dict_post_hook(_forget_after_loading)
 
     @property
     def device(self) -> torch.device:
         return self.denoiser.position.device
 
-    @torch.no_grad()
+    @torch.inference_mode(False)  # a state can be reset outside of a caller's inference mode
+    @in_own_precision
     def start(
         self,
         frames: np.ndarray | Tensor,
@@ -142,7 +145,7 @@ class StreamingWorld(WorldModel):
         """Whether it predicts states and judges by them, as `foresee` needs."""
         return self.reader is not None and self.config.reward_head
 
-    @torch.no_grad()
+    @in_own_precision
     def foresee(self, state: StreamingState, actions: np.ndarray | Tensor) -> RolloutOutput:
         """A rollout in states alone: the foresight guesses them, the judge says their worth.
 
@@ -304,6 +307,7 @@ class StreamingWorld(WorldModel):
         }
         return modules | ({"judge": self.head.judge} if self.config.reward_head else {})
 
+    @in_own_precision
     def _run(self, state: StreamingState, action: Tensor, *, frames: bool) -> dict[str, Tensor]:
         """`predict`, through a graph where the world captures; tensors of their own."""
         if not self.captures:
@@ -328,14 +332,13 @@ class StreamingWorld(WorldModel):
         return self._narrow[0]
 
     def _forget(self) -> None:
-        """Drop what was made from the weights."""
+        """See `WorldModel._forget`."""
         self._narrow: tuple[StreamingDenoiser] | None = None
         self._graphs: Callable[..., dict[str, Tensor]] | None = None
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "StreamingWorld":
-        """torch's own way to move or convert a module."""
-        self._forget()
-        return super()._apply(fn, recurse)
+    def __getstate__(self) -> dict[str, Any]:
+        """Of pickles and copies, which cannot hold graphs."""
+        return self.__dict__ | {"_narrow": None, "_graphs": None}
 
     def _pass(self, past: Tensor, read: dict[str, Tensor]) -> Tensor:
         """States of the last two frames (B, 2, S), one frame on."""
@@ -399,8 +402,3 @@ class StreamingWorld(WorldModel):
         sizes = self.head.sizes
         parts = shown["states"].split(list(sizes.values()), dim=-1) if sizes else ()
         return dict(zip(sizes, parts, strict=True))
-
-
-def _forget_after_loading(world: StreamingWorld, _: object) -> None:
-    """`StreamingWorld._forget` as a hook: a function of the module, as pickled worlds need."""
-    world._forget()

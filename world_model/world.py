@@ -9,10 +9,10 @@ h w latent cells.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -156,6 +156,7 @@ class WorldModel(nn.Module, ABC):
         self.config = config
         self.starts = starts if starts is not None else Starts()
         self.codec = make_codec(config.codec)
+        self.register_load_state_dict_post_hook(_forget)
 
     @classmethod
     def create(cls, config: WorldConfig, starts: Starts | None = None) -> "WorldModel":
@@ -283,6 +284,14 @@ class WorldModel(nn.Module, ABC):
         """Change in place what a state says without being sure of it, by noise of its seeds and
         steps: nothing, but in engines that know how sure they are."""
 
+    def _forget(self) -> None:
+        """Drop what was made from the weights: graphs, copies in another precision."""
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """torch's own way to move or convert a module."""
+        self._forget()
+        return super()._apply(fn, recurse)
+
     def _check_candidates(
         self, state: WorldState, actions: np.ndarray | Tensor
     ) -> tuple[Tensor, Tensor, tuple[int, int]]:
@@ -354,6 +363,11 @@ class WorldModel(nn.Module, ABC):
         if actions.ndim != 3 or not actions.shape[1]:
             raise ValueError(f"actions have shape {tuple(actions.shape)}, expected {expected}")
         return self._check_actions(actions, (len(state), actions.shape[1]))
+
+
+def _forget(world: WorldModel, _: object) -> None:
+    # A function of the module, so that worlds can be pickled.
+    world._forget()
 
 
 def engine(config: WorldConfig) -> type[WorldModel]:

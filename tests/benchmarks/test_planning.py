@@ -11,6 +11,7 @@ import torch
 from benchmarks import planning, pusht_planning
 from benchmarks.pusht_nearness import GOAL, LearnedNearness
 from benchmarks.pusht_planning import PushTPlanningConfig, summarise
+from benchmarks.work import count_work
 from policies import pusht_proposals
 from policies.pusht_geometry import Pose
 from policies.pusht_nearness import nearness, simulator_nearness
@@ -32,6 +33,35 @@ def test_a_decision_is_timed_and_held_against_the_ceiling(tiny_world, tmp_path, 
             flops / row["decision_seconds"] / row["products_ceiling"]
         )
     assert "one large product" in capsys.readouterr().out
+
+
+def test_work_is_counted_where_it_shows(tiny_world, monkeypatch):
+    """Not in a graph: its replay shows nothing, its capture everything several times."""
+    world = WorldModel.from_pretrained(tiny_world)
+    monkeypatch.setattr(type(world), "captures", property(lambda self: self.graph is not False))
+    captures = []
+
+    def replay(world, state, action, *, frames):
+        captures.append(world.captures)
+        return world.predict(state, action, frames=frames)
+
+    monkeypatch.setattr(type(world), "_run", replay)
+    counted = []
+
+    def count(call):
+        before = len(captures)
+        work = count_work(call)
+        counted.extend(captures[before:])
+        return work
+
+    monkeypatch.setattr("benchmarks.work.count_work", count)
+    config = planning.PlanningConfig(
+        candidates=4, horizon=2, max_rows=(2, 4), precisions=("float32",), repeats=1
+    )
+    rows = planning.measure(config, world, "cpu")
+    assert len(rows) == 2
+    assert counted == [False] * 2  # one step a setting
+    assert any(captures)
 
 
 def run(tiny_world: Path, out: Path, trials: int) -> dict:

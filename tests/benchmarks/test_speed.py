@@ -134,6 +134,7 @@ def test_an_old_episode_holds_no_more_than_a_fresh_one(tiny_world):
     world = WorldModel.from_pretrained(tiny_world)
     told = time_age(world, age=20, turns=3, seed=0)
     assert told["old_state_bytes"] == told["fresh_state_bytes"] > 0
+    assert told["grown_cuda_mib"] is None  # a processor has no such memory
     low, high = told["ratio_interval"]
     assert low <= told["ratio"] <= high
 

@@ -6,14 +6,15 @@ import pytest
 import torch
 
 import irasim_env  # noqa: F401  registers the ids
+from tests.conftest import DEVICES
 from world_model import WorldModel
 
 ID = "IRASim/World-v0"
 
 
-@pytest.fixture(scope="module")
-def world(tiny_world):
-    return WorldModel.from_pretrained(tiny_world)
+@pytest.fixture(scope="module", params=DEVICES)
+def world(tiny_world, request):
+    return WorldModel.from_pretrained(tiny_world, device=request.param)
 
 
 def _leaves(observation) -> list:
@@ -39,13 +40,13 @@ def test_tensors_hold_what_arrays_hold(world, mode):
         for a, t in zip(_leaves(told), _leaves(got), strict=True):
             assert isinstance(t, torch.Tensor)
             assert t.device == world.device
-            np.testing.assert_array_equal(t.numpy(), a.astype(t.numpy().dtype))
+            np.testing.assert_array_equal(t.cpu().numpy(), a.astype(t.cpu().numpy().dtype))
         action = rng.uniform(0, 512, (3, 2)).astype(np.float32)
         told, *numbers, info = arrays.step(action)
         got, *others, other_info = tensors.step(torch.from_numpy(action))
         for a, t in zip(numbers, others, strict=True):
             assert isinstance(t, torch.Tensor)
-            np.testing.assert_array_equal(t.numpy(), a.astype(t.numpy().dtype))
+            np.testing.assert_array_equal(t.cpu().numpy(), a.astype(t.cpu().numpy().dtype))
         assert info.keys() == other_info.keys()
         over = numbers[1] | numbers[2]
         if mode == "Disabled" and over.any():
@@ -88,17 +89,17 @@ def test_a_single_environment_gives_tensors_too(world, chunk):
     tensors = gym.make(ID, world=world, chunk=chunk, output="torch", disable_env_checker=True)
     told, _ = arrays.reset(seed=2)
     got, _ = tensors.reset(seed=2)
-    np.testing.assert_array_equal(got.numpy(), told)
+    np.testing.assert_array_equal(got.cpu().numpy(), told)
     action = np.full(arrays.action_space.shape, 200.0, np.float32)
     told, reward, terminated, _, info = arrays.step(action)
     got, other, ended, truncated, tensor_info = tensors.step(torch.from_numpy(action))
-    np.testing.assert_array_equal(got.numpy(), told)
+    np.testing.assert_array_equal(got.cpu().numpy(), told)
     assert other.shape == ended.shape == truncated.shape == ()
     assert float(other) == np.float32(reward)
     assert bool(ended) is terminated
     assert not truncated
     if chunk:
-        np.testing.assert_array_equal(tensor_info["frames"].numpy(), info["frames"])
+        np.testing.assert_array_equal(tensor_info["frames"].cpu().numpy(), info["frames"])
 
 
 def test_a_time_limit_truncates_with_a_bool_as_documented(world):
@@ -119,7 +120,7 @@ def test_rendering_and_snapshots_work_as_with_arrays(world):
     first, *_ = env.step(torch.tensor([10.0, 20.0]))
     shown = env.render()
     assert isinstance(shown, np.ndarray)
-    np.testing.assert_array_equal(shown, first.numpy())
+    np.testing.assert_array_equal(shown, first.cpu().numpy())
     env.unwrapped.restore(snapshot)
     again, *_ = env.step(torch.tensor([10.0, 20.0]))
     assert torch.equal(first, again)

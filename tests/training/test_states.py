@@ -72,7 +72,7 @@ def test_states_are_foreseen_read_and_judged_after_the_phase(data, tmp_path):
     _, world, _ = prepare(config, accelerator)
     store = ClipStore(data, "val", **KIND)
     begins = torch.arange(1, 8)
-    truth = scaled_states(world.config, store.states)
+    truth = scaled_states(world, store.states)
     truth = torch.cat([truth[name] for name in world.config.tracked], dim=-1)
     actions = world.scale_actions(store.actions)
 

@@ -322,7 +322,7 @@ def test_a_control_holds_the_states_before_its_frame(data, tmp_path, accelerator
     begins = torch.tensor([0, 2])  # an episode's first frame, and one inside it
     clips = store.clips(begins, 4)
     batch = make_batch(world, clips, 0, torch.arange(2), 0)
-    state = scaled_states(world.config, store.states)["place"]
+    state = scaled_states(world, store.states)["place"]
     exact = dataclasses.replace(batch, state=state[begins[:, None] + torch.arange(4)])
     controls = trainer.objective.controls(exact)
     actions, last, change, last_actions = controls.split(2, dim=-1)
@@ -345,7 +345,7 @@ def test_frames_are_drawn_around_recorded_states(data, tmp_path, accelerator):
     samples = torch.arange(4)
     clips = trainer.store.sample(0, samples, 7)
     batch = make_batch(world, clips, 0, samples, 2)
-    assert torch.equal(batch.told, scaled_states(world.config, clips.states)["place"])
+    assert torch.equal(batch.told, scaled_states(world, clips.states)["place"])
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for module in (world.denoiser.to_change, world.denoiser.control_at_place.out):

@@ -1,12 +1,16 @@
 """ChunkSampler: the same as sample_chunk, in other precisions, and fit for a CUDA graph."""
 
 import copy
+import gc
+import pickle
+import weakref
 
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.chunk_worlds import FAST, pixel_world, table_world
+from tests.conftest import NEEDS_GPU
 from tests.world_model.chunk_denoisers import chunk_inputs, tiny_irasim, tiny_unet
 from world_model import ChunkSamplerConfig, sample_chunk
 from world_model.chunk_sampler import ChunkSampler, half_precision
@@ -213,6 +217,17 @@ def test_a_graph_needs_a_gpu():
         ChunkSampler(denoiser, settings(), graph=True)(*chunk(denoiser))
 
 
+def test_a_sampler_with_a_graph_is_freed_without_the_collector():
+    sampler = ChunkSampler(tiny_irasim(), settings(), graph=True)
+    gone = weakref.ref(sampler)
+    gc.disable()
+    try:
+        del sampler
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
 class TestWorld:
     @staticmethod
     def started(world, batch=2):
@@ -245,6 +260,25 @@ class TestWorld:
         after = world.step(self.started(world, 1), action)[0].latents
         assert not torch.equal(before, after)
 
+    def test_loading_weights_forgets_samplers_made_before(self):
+        world = table_world()
+        world.precision = "bf16"
+        action = 0.05 * torch.ones(1, 2)
+        weights = {name: tensor.clone() for name, tensor in world.state_dict().items()}
+        weights["denoiser.blocks.0.attn.qkv.weight"] += 1
+        before = world.step(self.started(world, 1), action)[0].latents
+        world.load_state_dict(weights)
+        after = world.step(self.started(world, 1), action)[0].latents
+        assert not torch.equal(before, after)
+
+    def test_a_pickled_world_steps_alike(self):
+        world = table_world()
+        action = 0.05 * torch.ones(1, 2)
+        expected = world.step(self.started(world, 1), action)[0].latents
+        other = pickle.loads(pickle.dumps(world))
+        assert not other._samplers
+        assert torch.equal(other.step(self.started(other, 1), action)[0].latents, expected)
+
     @pytest.mark.parametrize("at_once", [2, 4, 100])
     def test_decoding_many_frames_at_once_is_decoding_one_by_one(self, at_once):
         world = table_world()
@@ -271,9 +305,9 @@ class TestWorld:
             assert world.step_(self.started(world), torch.zeros(2, 2)).frame.shape[0] == 2
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 class TestOnGpu:
+    pytestmark = NEEDS_GPU
+
     @pytest.mark.parametrize("tabulate", [False, True])
     @pytest.mark.parametrize("precision", ["float32", "bf16"])
     @pytest.mark.parametrize("name", CAPTURED_SAMPLERS)

@@ -1,17 +1,16 @@
 """CUDA graphs of functions: what is refused anywhere, and replays against eager on a GPU."""
 
+import gc
 import subprocess
 import sys
+import textwrap
+from typing import Any
 
 import pytest
 import torch
 
-from world_model.graph import CapturedFunction, CapturedFunctions, check_inputs
-
-needs_gpu = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
-]
+from tests.conftest import NEEDS_GPU
+from world_model.graph import CapturedFunction, CapturedFunctions, check_inputs, no_collection
 
 
 def test_tensors_that_are_not_on_one_cuda_device_are_refused():
@@ -37,6 +36,25 @@ def test_inputs_of_another_form_are_refused(got, message):
     check_inputs("f", {"x": torch.zeros(2, 3)}, {"x": torch.ones(2, 3)})
 
 
+@pytest.mark.parametrize("enabled", [True, False])
+def test_garbage_is_collected_before_and_not_during_a_capture(enabled):
+    collected: list[str] = []
+    hear = lambda phase, info: collected.append(phase)  # noqa: E731
+    (gc.enable if enabled else gc.disable)()
+    gc.callbacks.append(hear)
+    try:
+        with no_collection():
+            assert "stop" in collected
+            assert not gc.isenabled()
+        assert gc.isenabled() is enabled
+        with pytest.raises(RuntimeError), no_collection():
+            raise RuntimeError
+        assert gc.isenabled() is enabled
+    finally:
+        gc.callbacks.remove(hear)
+        gc.enable()
+
+
 def test_stepping_a_world_on_the_processor_does_not_load_it():
     code = (
         "import sys, numpy; from world_model import WorldModel;"
@@ -48,8 +66,15 @@ def test_stepping_a_world_on_the_processor_does_not_load_it():
     assert done.stdout.strip() == "False"
 
 
+def run_alone(code: str) -> None:
+    """Run in a process of its own: a refused capture may leave torch's allocator unusable."""
+    code = textwrap.dedent(code)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 class TestOnGpu:
-    pytestmark = needs_gpu
+    pytestmark = NEEDS_GPU
 
     @staticmethod
     def function(x, weight):
@@ -101,10 +126,45 @@ class TestOnGpu:
         assert torch.equal(counter, torch.full_like(by, 3.0))
 
     def test_a_function_that_waits_for_the_device_is_refused_with_the_reason(self):
-        def waits(x):
-            return x * x.sum().item()
+        run_alone("""
+            import re, torch
+            from world_model.graph import CapturedFunction
+            def waits(x):
+                return x * x.sum().item()
+            try:
+                CapturedFunction(waits, {"x": torch.ones(3, device="cuda")}, name="waits")
+            except RuntimeError as error:
+                message = str(error)
+            assert re.search(r"waits could not be captured.*\\n.*graph=False", message), message
+            assert torch.cuda.current_stream() == torch.cuda.default_stream()
+            assert torch.ones(3, device="cuda").sum().item() == 3  # CUDA goes on
+            captured = CapturedFunction(lambda x: x + 1, {"x": torch.ones(3, device="cuda")})
+            assert captured(x=torch.zeros(3, device="cuda")).sum().item() == 3
+        """)
 
-        with pytest.raises(RuntimeError, match=r"waits could not be captured.*\n.*graph=False"):
-            CapturedFunction(waits, {"x": torch.ones(3, device="cuda")}, name="waits")
-        captured = CapturedFunction(lambda x: x + 1, {"x": torch.ones(3, device="cuda")})
-        assert captured(x=torch.zeros(3, device="cuda")).sum().item() == 3  # CUDA goes on
+    def test_captured_in_inference_mode_it_runs_outside_of_it(self):
+        with torch.inference_mode():
+            captured = CapturedFunction(self.function, self.inputs())
+            captured(**self.inputs(seed=1))
+        made = captured(**self.inputs(seed=2))
+        expected = self.function(**self.inputs(seed=2))
+        assert all(torch.equal(made[key], expected[key]) for key in expected)
+
+    def test_a_graph_in_a_cycle_is_not_collected_while_another_is_captured(self):
+        class Holder:
+            pass
+
+        holder: Any = Holder()
+        holder.itself, holder.graph = holder, CapturedFunction(self.function, self.inputs())
+        del holder
+
+        def littering(x):
+            for _ in range(2 * gc.get_threshold()[0]):
+                cycle: list[Any] = []
+                cycle.append(cycle)
+            return x + 1
+
+        x = torch.ones(3, device="cuda")
+        captured = CapturedFunction(littering, {"x": x})
+        assert captured(x=x).sum().item() == 6
+        assert gc.isenabled()
