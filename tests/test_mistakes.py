@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from accelerate.state import AcceleratorState
 
 from irasim_env import console
 from training.episodes import Episode, write_episode
@@ -38,6 +39,13 @@ WRITING = [
     "rl --world WORLD --out OUT",
     "plan --world WORLD --out OUT",
 ]
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept():
+    """accelerate keeps the first precision of a process: not for the tests that come after."""
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.fixture
