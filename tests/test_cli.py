@@ -48,7 +48,8 @@ FLAGS = {
     "train": """
         preset data more-data init out name budget max-steps seed
         codec codec-share codec-width patch width depth num-heads context
-        sees-states no-sees-states hidden poses points plane reach action-names reader-looks states-share
+        sees-states no-sees-states hidden poses points plane reach action-names
+        reader-looks states-share
         own-past-from absolute-weight clip-frames num-steps
         noise-scale dead-zone
         batch-clips accumulation mixed-precision rate edge-weight ema clip-norm warmup
