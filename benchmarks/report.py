@@ -4,11 +4,12 @@ import math
 import os
 import platform
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from world_model.versions import versions as installed
 
 if TYPE_CHECKING:
     from world_model import WorldModel
@@ -45,13 +46,7 @@ def hardware(device: str) -> str:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that figures may depend on."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+    return installed(*PACKAGES)
 
 
 def describe_world(world: "WorldModel", name_or_path: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
-from irasim_env.versions import versions
+from world_model.versions import versions
 
 if TYPE_CHECKING:
     from irasim_env.controls import KeyControls
@@ -260,7 +260,7 @@ def about(
             **resolved,
         },
         "world": {"name": world.config.name, "loaded_from": settings["world"]},
-        "versions": versions(VERSIONS_NOTED),
+        "versions": versions(*VERSIONS_NOTED),
     }
 
 

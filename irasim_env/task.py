@@ -4,8 +4,8 @@ Dimensions: B environments, T frames of a clip, H W pixels, A action components,
 chunk, n components of a low-dimensional observation.
 """
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
@@ -17,13 +17,13 @@ from torch import Tensor
 
 from irasim_env.actions import action_shape, action_space, check_chunk
 from irasim_env.beginning import Beginning
+from irasim_env.reward_fn import RewardFn, check_judged, check_reward_fn
 from irasim_env.uncertainty import check_samples, disagreement, draw_others
 from world_model import StepOutput, WorldModel, WorldState
 
 Array = np.ndarray | Tensor
 Observation = Array | dict[str, Array]
 Output = Literal["numpy", "torch"]
-RewardFn = Callable[[np.ndarray, np.ndarray], tuple[float, bool]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,11 +100,6 @@ class WorldTask:
         uncertainty_samples: int | None = None,
         output: Output = "numpy",
     ):
-        if reward_fn is not None and not callable(reward_fn):
-            raise ValueError(
-                f"reward_fn is {reward_fn!r}, expected a function (frames, action) -> (reward, "
-                "terminated), or None for what the world's head predicts"
-            )
         self.output = check_output(output, reward_fn)
         self.chunk = check_chunk(chunk)
         self.samples = check_samples(uncertainty_samples)
@@ -117,7 +112,7 @@ class WorldTask:
                 f"obs_type is {obs_type!r}, world {config.name!r} offers {' and '.join(choices)}"
             )
         self.names: tuple[str, ...] = choices[obs_type]
-        self.reward_fn = reward_fn
+        self.reward_fn = check_reward_fn(reward_fn)
         self.reward_available = config.reward_head or reward_fn is not None
         self.action_shape = action_shape(config, self.chunk)
         self.action_space = action_space(config, self.chunk)
@@ -191,49 +186,44 @@ class WorldTask:
         Raises:
             ValueError: `reward_fn` returned something else than a reward and whether it ends.
         """
-        if self.reward_fn is None:
-            return self._step(state, actions, before, rows)
-        kept = state.clone()
-        try:
-            return self._step(state, actions, before, rows)
-        except BaseException:
-            state.put(range(len(state)), kept)
-            raise
+        with self._undone_on_failure(state):
+            others = None
+            if self.samples is not None:  # drawn first, as the step changes the state
+                others = draw_others(self.world, state, actions, self.samples)
+            if self.chunk is None:
+                output = self.world.step_(state, actions)
+                outcome = self._read(output, others)
+                self._judge(before, actions, outcome, rows)
+                return outcome
+            made = self.world.step_chunk_(state, actions)
+            outcome = before
+            total: Any = before.reward * 0
+            running = np.isin(range(len(actions)), range(len(actions)) if rows is None else rows)
+            for j in range(len(made)):
+                after = self._read(made.at(j))
+                still, over = np.flatnonzero(running).tolist(), np.flatnonzero(~running).tolist()
+                self._judge(outcome, actions[:, j], after, still)
+                total[still] += after.reward[still]
+                after.put(over, outcome.select(over))
+                running &= ~after.ended()
+                outcome = after
+            return replace(
+                outcome,
+                reward=total,
+                chunk_frames=self._take(made.frames, np.uint8),
+                uncertainty=self._uncertainty(others, made.frames),
+            )
 
-    def _step(
-        self,
-        state: WorldState,
-        actions: np.ndarray,
-        before: Outcome,
-        rows: Sequence[int] | None,
-    ) -> Outcome:
-        """As `step`, but that a failure leaves `state` changed."""
-        others = None
-        if self.samples is not None:  # drawn first, as the step changes the state
-            others = draw_others(self.world, state, actions, self.samples)
-        if self.chunk is None:
-            output = self.world.step_(state, actions)
-            outcome = self._read(output, others)
-            self._judge(before, actions, outcome, rows)
-            return outcome
-        made = self.world.step_chunk_(state, actions)
-        outcome = before
-        total: Any = before.reward * 0
-        running = np.isin(range(len(actions)), range(len(actions)) if rows is None else rows)
-        for j in range(len(made)):
-            after = self._read(made.at(j))
-            still, over = np.flatnonzero(running).tolist(), np.flatnonzero(~running).tolist()
-            self._judge(outcome, actions[:, j], after, still)
-            total[still] += after.reward[still]
-            after.put(over, outcome.select(over))
-            running &= ~after.ended()
-            outcome = after
-        return replace(
-            outcome,
-            reward=total,
-            chunk_frames=self._take(made.frames, np.uint8),
-            uncertainty=self._uncertainty(others, made.frames),
-        )
+    @contextmanager
+    def _undone_on_failure(self, state: WorldState) -> Iterator[None]:
+        """Put a state back where a `reward_fn` fails; without one nothing is copied."""
+        kept = None if self.reward_fn is None else state.clone()
+        try:
+            yield
+        except BaseException:
+            if kept is not None:
+                state.put(range(len(state)), kept)
+            raise
 
     def _judge(
         self,
@@ -366,36 +356,6 @@ def check_output(output: str, reward_fn: RewardFn | None) -> Output:
             '"numpy", or judge the tensors that step returns'
         )
     return cast(Output, output)
-
-
-def check_judged(judged: Any) -> tuple[float, bool]:
-    """What a `reward_fn` returned, as a float and a bool.
-
-    Raises:
-        ValueError: no tuple of two, a reward that is no number or NaN, or an end that is no bool.
-    """
-    if not isinstance(judged, tuple) or len(judged) != 2:
-        raise ValueError(
-            f"reward_fn returned {judged!r}, expected a tuple (reward, terminated), such as "
-            "(0.0, False)"
-        )
-    reward, terminated = judged
-    try:
-        number = float("nan" if isinstance(reward, str | bytes) else reward)
-    except (TypeError, ValueError):
-        number = math.nan
-    if math.isnan(number):
-        raise ValueError(
-            f"reward_fn returned the reward {reward!r}, expected a number other than NaN; look for "
-            "a division by zero in it"
-        )
-    flag = np.asarray(terminated.cpu() if isinstance(terminated, Tensor) else terminated)
-    if flag.shape or flag.dtype != np.bool_:
-        raise ValueError(
-            f"reward_fn returned {terminated!r} for whether the episode ends, expected True or "
-            "False; make a number a comparison, or bool(...)"
-        )
-    return number, bool(flag)
 
 
 def copy_of(array: Any) -> Any:

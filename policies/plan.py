@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from irasim_env.versions import versions
+from world_model.versions import versions
 
 if TYPE_CHECKING:
     from policies.planning import Planner, Rollout
@@ -146,7 +146,7 @@ def main(config: PlanConfig) -> dict[str, Any]:
         "device": device,
         "hardware": f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} "
         "threads" + (f", {torch.cuda.get_device_name()}" if device.startswith("cuda") else ""),
-        "versions": versions(VERSIONS_NOTED),
+        "versions": versions(*VERSIONS_NOTED),
         "success_rule": "as the place where plans are carried out ends an episode; gym-pusht: "
         "coverage over .95",
         **summary(episodes, config.seed),

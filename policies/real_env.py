@@ -12,7 +12,8 @@ import numpy as np
 from irasim_env.actions import check_actions
 from irasim_env.beginning import check_options, draw_beginning
 from irasim_env.ground_truth import GroundTruth
-from irasim_env.task import Observation, RewardFn, WorldTask
+from irasim_env.reward_fn import RewardFn
+from irasim_env.task import Observation, WorldTask
 from world_model import WorldModel
 
 

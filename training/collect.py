@@ -26,8 +26,8 @@ from training.episodes import (
     write_json,
 )
 from training.record import load_policy, make_env, record_episode
-from training.run_directory import versions
 from world_model.directories import check_directory
+from world_model.versions import versions
 
 # Each split draws its seeds from a range of its own, as long as the distance between them.
 FIRST_SEED = {"train": 0, "val": 1_000_000, "test": 2_000_000}

@@ -22,8 +22,9 @@ from training.episodes import (
     write_episode,
     write_json,
 )
-from training.run_directory import as_written, versions
+from training.run_directory import as_written
 from world_model.directories import check_directory
+from world_model.versions import versions
 
 if TYPE_CHECKING:
     from training.lerobot_read import LeRobotReader

@@ -8,8 +8,9 @@ from typing import Annotated
 import tyro
 
 from training.episodes import write_json
-from training.run_directory import as_written, versions
+from training.run_directory import as_written
 from world_model.directories import check_directory
+from world_model.versions import versions
 
 
 @dataclass(frozen=True, kw_only=True)

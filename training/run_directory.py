@@ -6,7 +6,6 @@ import os
 import platform
 import time
 from datetime import timedelta
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,17 +72,6 @@ def without_directory(value: Any) -> Any:
     if isinstance(value, list):
         return [without_directory(content) for content in value]
     return value.removeprefix(f"{Path.cwd()}{os.sep}") if isinstance(value, str) else value
-
-
-def versions(*packages: str) -> dict[str, str]:
-    """Versions of Python and of packages, those of them that are installed."""
-    found = {"python": platform.python_version()}
-    for package in packages:
-        try:
-            found[package] = version(package)
-        except (PackageNotFoundError, ValueError):  # no such package, or none so named
-            continue
-    return found
 
 
 def environment(accelerator: "Accelerator") -> dict[str, Any]:

@@ -15,7 +15,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from world_model.config import check_count, check_counts
+from world_model.config_fields import check_count, check_counts
 from world_model.layers import (
     Mlp,
     add_gated,

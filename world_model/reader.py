@@ -37,8 +37,8 @@ class Reader(nn.Module):
         self.out = nn.Linear(256, config.state_dim)
         places = coordinates(height // cell, width // cell)
         self.register_buffer("places", places, persistent=False)
-        self.num_looks = config.denoiser.reader_looks
-        parts = [*self.plane.points, *self.plane.poses] if self.num_looks else []
+        parts = [*self.plane.points, *self.plane.poses] if config.denoiser.reader_looks else []
+        self.num_looks = config.denoiser.reader_looks if parts else 0
         self.looks = nn.ModuleList(Look(channels, self.plane, part) for part in parts)
 
     def forward(self, latents: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from world_model.config import check_count
+from world_model.config_fields import check_count
 from world_model.irasim import IRASim
 from world_model.reference_architecture import (
     irasim_args,
