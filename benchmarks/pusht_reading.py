@@ -122,7 +122,8 @@ def _each(frames: np.ndarray, read: Callable[[np.ndarray], np.ndarray]) -> np.nd
             "Push-T's world is square, read frames as the simulator observes them"
         )
     results = [read(frame) for frame in frames.reshape(-1, height, width, 3)]
-    return np.array(results).reshape(*frames.shape[:-3], *np.shape(results[0]))
+    shape = np.shape(results[0] if results else read(np.full((height, width, 3), 255, np.uint8)))
+    return np.array(results).reshape(*frames.shape[:-3], *shape)
 
 
 def _read_disc(frame: np.ndarray) -> np.ndarray:

@@ -155,3 +155,10 @@ def test_wrong_frames_are_refused(frames, cure):
 def test_frames_of_different_shapes_are_refused(scenes):
     with pytest.raises(ValueError, match="compare like with like"):
         t_iou(scenes.frames[:2], scenes.frames[:3])
+
+
+def test_no_frames_have_no_readings():
+    none = np.empty((0, 96, 96, 3), np.uint8)
+    assert read_disc(none).shape == (0, 2)
+    assert read_t(none).shape == (0, 3)
+    assert t_iou(none, none).shape == (0,)

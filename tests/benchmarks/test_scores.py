@@ -75,6 +75,14 @@ def test_readings_of_perfect_and_of_empty_frames(windows):
     assert np.isnan(at[8]["disc"]["median_px"])
 
 
+def test_readings_of_windows_where_nothing_can_be_read_are_counted(windows):
+    blank = [replace(w, frames=np.full_like(w.frames, 255)) for w in windows]
+    at = score_readings(blank, [_perfect(w) for w in blank], (8,), seed=0)
+    assert at[8]["disc"]["truth_unreadable"] == at[8]["t"]["truth_unreadable"] == at[8]["frames"]
+    assert np.isnan(at[8]["t"]["iou"])
+    assert np.isnan(at[8]["disc"]["median_px"])
+
+
 def test_rewards_beside_the_best_constant(windows):
     predictions = [_perfect(window) for window in windows]
     scores = score_rewards(windows, predictions)
