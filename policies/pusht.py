@@ -217,12 +217,15 @@ class Play:
 class Walls(Play):
     """Presses the block into walls and corners, at all speeds; rams; targets that are held.
 
-    The simulator's walls give way to a disc that is pressed on, and long episodes get there.
+    The simulator's walls give way to a disc that is pressed on, and long episodes get there. They
+    do not hold the disc: it also goes along the border, half out of the picture, as under a key
+    that stays down.
     """
 
     kind = "walls"
-    # Shares of pushes to a wall, rams, targets held, pushes, ways through the block and rests.
-    SHARES = (0.25, 0.2, 0.25, 0.15, 0.1, 0.05)
+    # Shares of pushes to a wall, rams, targets held, pushes, ways through the block, rests and ways
+    # along the border.
+    SHARES = (0.2, 0.15, 0.2, 0.1, 0.1, 0.05, 0.2)
 
     def __init__(self, env: gym.Env, seed: int):
         super().__init__(env, seed)
@@ -234,6 +237,7 @@ class Walls(Play):
             self._push,
             self._through,
             self._rest,
+            self._border,
         )
         self.max_steps = 300
 
@@ -257,6 +261,20 @@ class Walls(Play):
 
     def _held(self, at: np.ndarray, block: Pose) -> list[np.ndarray]:
         return [self._rng.uniform(0, 512, 2)] * int(self._rng.integers(1, 12))
+
+    def _border(self, at: np.ndarray, block: Pose) -> list[np.ndarray]:
+        speed = self._rng.uniform(4, 50)
+        axis = int(self._rng.integers(2))  # of the coordinate that is at its bound
+        end = at.copy()
+        end[axis] = self._rng.choice((0, 512))
+        targets = walk(at, end, speed)
+        for _ in range(self._rng.integers(1, 4)):
+            at, end = end, end.copy()
+            end[1 - axis] = self._rng.choice((0, 512, self._rng.uniform(0, 512)))
+            targets += walk(at, end, speed) + [end] * int(self._rng.integers(4))
+            if end[1 - axis] in (0, 512):  # a corner
+                axis = 1 - axis
+        return targets
 
 
 class Uniform:

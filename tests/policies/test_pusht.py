@@ -116,3 +116,20 @@ def test_walls_presses_the_block_into_walls():
 
     shares = [[share_pressed(f, s) for s in range(8)] for f in (pusht.walls, pusht.play)]
     assert np.mean(shares[0]) > 2 * np.mean(shares[1])
+
+
+def test_walls_goes_along_the_border():
+    """Where a key that stays down takes the disc; other kinds are seldom there."""
+
+    def share_there(factory) -> float:
+        env = gym.make("gym_pusht:gym_pusht/PushT-v0")
+        there = []
+        for seed in range(4):
+            observation, _ = env.reset(seed=seed)
+            policy = factory(env, seed)
+            targets = np.array([policy(observation) for _ in range(300)])  # the block lies still
+            there.append(((targets < 1) | (targets > 511)).any(1).mean())
+        env.close()
+        return float(np.mean(there))
+
+    assert share_there(pusht.walls) > 0.1 > 3 * share_there(pusht.uniform)
