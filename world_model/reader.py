@@ -99,7 +99,8 @@ class Look(nn.Module):
         self.plane, self.part = plane, part
         self.first = nn.Conv2d(channels, 32, 4, stride=4)
         self.second = nn.Conv2d(32, 64, 3, stride=2, padding=1)
-        self.hidden = nn.Linear(64 * (self.cells // 8) ** 2, 128)
+        self.squeeze = nn.Linear(64 * (self.cells // 8) ** 2, 48, bias=False)  # all that counts
+        self.hidden = nn.Linear(48, 128)
         self.out = nn.Linear(128, 3)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
@@ -112,7 +113,7 @@ class Look(nn.Module):
             pose = self._pose(states.float())
             seen = self._seen(latents.float(), pose)
             seen = F.relu(self.second(F.relu(self.first(seen)))).flatten(1)
-            said = self.largest * self.out(F.relu(self.hidden(seen)))
+            said = self.largest * self.out(F.relu(self.hidden(self.squeeze(seen))))
             said = said.reshape(*states.shape[:-1], 3)
             moved = self.plane.moved(pose, said[..., :2], said[..., 2])
             size = self.part.stop - self.part.start
