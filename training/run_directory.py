@@ -25,7 +25,7 @@ def make_accelerator(out: Path, *, cpu: bool, mixed_precision: str) -> "Accelera
     from accelerate import Accelerator
     from accelerate.utils import InitProcessGroupKwargs, ProjectConfiguration
 
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+    if os.environ.get("WORLD_SIZE", "1") not in ("", "1"):
         # Models of several processes import it. After the group is made that keeps the group for
         # ever, whose threads then run on as the process ends, and now and then abort it.
         import torch._dynamo  # noqa: F401

@@ -99,7 +99,8 @@ class Look(nn.Module):
         self.plane, self.part = plane, part
         self.first = nn.Conv2d(channels, 32, 4, stride=4)
         self.second = nn.Conv2d(32, 64, 3, stride=2, padding=1)
-        self.squeeze = nn.Linear(64 * (self.cells // 8) ** 2, 48, bias=False)  # all that counts
+        # Of 128 x 2,304 weights 48 directions carry what comes out (docs/pusht.md).
+        self.squeeze = nn.Linear(64 * (self.cells // 8) ** 2, 48, bias=False)
         self.hidden = nn.Linear(48, 128)
         self.out = nn.Linear(128, 3)
         nn.init.zeros_(self.out.weight)
