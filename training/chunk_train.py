@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from training.chunk_presets import ChunkTrainConfig
 from training.presets import seconds
-from training.run_directory import STATE, as_written, environment, make_accelerator, write_config
-from world_model.directories import check_directory
+from training.run_directory import STATE, as_written, environment, run_training
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -23,18 +22,13 @@ FREE |= {"sample_steps", "vae", "local_batch", "workers", "activation_checkpoint
 
 def main(config: ChunkTrainConfig) -> Path:
     """Train; returns the last checkpoint. A run that was stopped goes on where it was."""
-    check_directory(config.out)
-    accelerator = make_accelerator(
-        config.out, cpu=config.cpu, mixed_precision=config.mixed_precision
-    )
-    if accelerator.is_main_process:
-        config.out.mkdir(parents=True, exist_ok=True)
-        write_config(config, config.out, FREE)
-    accelerator.wait_for_everyone()
-    accelerator.init_trackers("tensorboard")
+    return run_training(train, config, FREE)
+
+
+def train(config: ChunkTrainConfig, accelerator: "Accelerator") -> Path:
+    """The whole run."""
     trainer = prepare(config, accelerator)
     run(trainer, config)
-    accelerator.end_training()
     return checkpoint_path(config, trainer.progress.step)
 
 
@@ -111,7 +105,6 @@ def run(trainer: "ChunkTrainer", config: ChunkTrainConfig) -> None:
             saved = progress.elapsed
             trainer.save_state(config.out / STATE)
     bar.close()
-    accelerator.wait_for_everyone()
 
 
 def validate(trainer: "ChunkTrainer", config: ChunkTrainConfig, vae: Any) -> None:

@@ -12,14 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from training.presets import seconds
-from training.run_directory import (
-    STATE,
-    as_written,
-    environment,
-    make_accelerator,
-    write_config,
-)
-from world_model.directories import check_directory
+from training.run_directory import STATE, as_written, environment, run_training
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -104,17 +97,13 @@ class DistillConfig:
 
 def main(config: DistillConfig) -> Path:
     """Distil; returns the new world's directory. A run that was stopped goes on where it was."""
+    return run_training(distill, config, FREE)
+
+
+def distill(config: DistillConfig, accelerator: "Accelerator") -> Path:
+    """The whole run."""
     from training.loop import train_until
 
-    check_directory(config.out)
-    accelerator = make_accelerator(
-        config.out, cpu=config.cpu, mixed_precision=config.mixed_precision
-    )
-    if accelerator.is_main_process:
-        config.out.mkdir(parents=True, exist_ok=True)
-        write_config(config, config.out, FREE)
-    accelerator.wait_for_everyone()
-    accelerator.init_trackers("tensorboard")
     trainer, student, teacher = prepare(config, accelerator)
     directory = config.out / "world"
     validation = None
@@ -131,8 +120,6 @@ def main(config: DistillConfig) -> Path:
     trainer.swap_average()
     if validation is not None:
         finish(trainer, student, teacher, validation, config, directory)
-    accelerator.wait_for_everyone()
-    accelerator.end_training()
     return directory
 
 

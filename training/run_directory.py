@@ -5,11 +5,13 @@ import json
 import os
 import platform
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from training.episodes import read_json
+from world_model.directories import check_directory
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -18,6 +20,52 @@ STATE = "state.pt"
 # What phases before the main one have made: the codec, and what predicts states.
 CODEC, STATES = "codec.safetensors", "states.safetensors"
 CONFIG = "train_config.json"
+
+
+class RunConfig(Protocol):
+    """What every kind of run is given."""
+
+    @property
+    def out(self) -> Path: ...
+
+    @property
+    def cpu(self) -> bool: ...
+
+    @property
+    def mixed_precision(self) -> str: ...
+
+
+Config = TypeVar("Config", bound=RunConfig)
+
+
+def run_training(
+    train: Callable[[Config, "Accelerator"], Path], config: Config, free: set[str]
+) -> Path:
+    """Train, in each process of a run.
+
+    The group of the processes ends when the models are gone, which `train` alone may hold. A model
+    that outlived it would end it, and wait for its threads with Python's lock, for which they may
+    wait in turn.
+
+    Args:
+        train: Takes the config and processes and devices; returns where the result is.
+        config: Of the run.
+        free: See `write_config`.
+    """
+    check_directory(config.out)
+    accelerator = make_accelerator(
+        config.out, cpu=config.cpu, mixed_precision=config.mixed_precision
+    )
+    if accelerator.is_main_process:
+        config.out.mkdir(parents=True, exist_ok=True)
+        write_config(config, config.out, free)
+    accelerator.wait_for_everyone()
+    accelerator.init_trackers("tensorboard")
+    result = train(config, accelerator)
+    accelerator.wait_for_everyone()
+    accelerator.free_memory()  # what it holds itself
+    accelerator.end_training()
+    return result
 
 
 def make_accelerator(out: Path, *, cpu: bool, mixed_precision: str) -> "Accelerator":

@@ -15,14 +15,7 @@ import tyro
 from training.chunk_presets import CHUNK_PRESETS, ChunkTrainConfig
 from training.episodes import read_json
 from training.presets import PRESETS, TrainConfig
-from training.run_directory import (
-    STATE,
-    as_written,
-    environment,
-    make_accelerator,
-    write_config,
-)
-from world_model.directories import check_directory
+from training.run_directory import STATE, as_written, environment, run_training
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -72,18 +65,16 @@ def parse(arguments: list[str]) -> TrainConfig | ChunkTrainConfig:
 
 def main(config: TrainConfig) -> Path:
     """Train; returns the world's directory. A run that was stopped goes on where it was."""
+    return run_training(train, config, FREE)
+
+
+def train(config: TrainConfig, accelerator: "Accelerator") -> Path:
+    """All phases of a run."""
     from training.loop import train_until
 
-    check_directory(config.out)
-    accelerator = make_accelerator(
-        config.out, cpu=config.cpu, mixed_precision=config.mixed_precision
-    )
     if accelerator.is_main_process:
-        config.out.mkdir(parents=True, exist_ok=True)
-        write_config(config, config.out, FREE)
         collect_missing(config)
     accelerator.wait_for_everyone()
-    accelerator.init_trackers("tensorboard")
     trainer, world, validation = prepare(config, accelerator)
     train_until(
         config.heads_from,
@@ -98,8 +89,6 @@ def main(config: TrainConfig) -> Path:
     directory = config.out / "world"
     if accelerator.is_main_process:
         finish(trainer, world, validation, head_loss, config, directory)
-    accelerator.wait_for_everyone()
-    accelerator.end_training()
     return directory
 
 
