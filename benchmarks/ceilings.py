@@ -4,6 +4,7 @@ A ceiling is measured, never read off a data sheet, and in the run whose figures
 it: clocks, neighbours and libraries differ from one run to the next.
 """
 
+import functools
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 Shape = tuple[int, int, int]
 """(m, n, k): a product of (m, k) with (k, n), 2 m n k floating-point operations."""
+Product = tuple[Shape, "torch.dtype"]
 
 LARGE_MATMUL = {"cpu": 1536, "cuda": 8192}  # side of the matrices
 LARGE_COPY = {"cpu": 2**27, "cuda": 2**30}  # bytes, well past any cache
@@ -23,41 +25,62 @@ MIN_ROUNDS = 5
 def matmul_ceiling(
     shapes: Sequence[Shape], dtype: "torch.dtype", device: "torch.device | str"
 ) -> float:
-    """FLOP/s of matrix products of these shapes and nothing else, one after the other.
+    """FLOP/s of matrix products of these shapes and nothing else: see `products_alone`."""
+    products = [(shape, dtype) for shape in shapes]
+    return product_flops(products) / seconds_of(products_alone(products, device), device)
+
+
+def product_flops(products: "Sequence[Product]") -> int:
+    """Floating-point operations of matrix products."""
+    return sum(2 * m * n * k for (m, n, k), _ in products)
+
+
+def products_alone(
+    products: "Sequence[Product]", device: "torch.device | str"
+) -> Callable[[], object]:
+    """Matrix products and nothing else, one after the other, all at each call.
 
     Each product has operands of its own, the second laid out as a linear layer keeps its weights
     (n, k), so that weights come from as far away in memory as they do in a model whose layers
-    these are: give a shape once for each layer that has it.
+    these are: give a shape once for each layer that has it. On a GPU they are captured as one
+    graph, as a world's steps are.
 
     Args:
-        shapes: (m, n, k) of each product, in the order of the model.
-        dtype: Of operands and results.
+        products: (m, n, k) of each, and the type of operands and results, in the order of the
+            model.
         device: Where they are.
 
     Returns:
-        Floating-point operations a second: all of a round's by the median round's time.
+        A function, done when the device is (`synchroniser`).
 
     Raises:
-        ValueError: No shapes, or one with a side under 1.
+        ValueError: No products, or one with a side under 1.
     """
     import torch
 
-    if not shapes or any(side < 1 for shape in shapes for side in shape):
-        raise ValueError(f"shapes are {list(shapes)}, expected (m, n, k) of at least 1 each")
+    if not products or any(side < 1 for shape, _ in products for side in shape):
+        raise ValueError(f"products are {list(products)}, expected (m, n, k) of at least 1 each")
     operands = [
         (
             torch.randn(m, k, dtype=dtype, device=device),
             torch.randn(n, k, dtype=dtype, device=device).t(),
             torch.empty(m, n, dtype=dtype, device=device),
         )
-        for m, n, k in shapes
+        for (m, n, k), dtype in products
     ]
 
-    def products() -> None:
+    def multiply(**_: torch.Tensor) -> torch.Tensor:
         for left, right, out in operands:
             torch.mm(left, right, out=out)
+        return operands[-1][-1]
 
-    return sum(2 * m * n * k for m, n, k in shapes) / seconds_of(products, device)
+    if torch.device(device).type != "cuda":
+        return multiply
+    from world_model.graph import CapturedFunction
+
+    results = {f"result_{i}": out for i, (_, _, out) in enumerate(operands)}
+    captured = CapturedFunction(multiply, {}, residents=results, name="matrix products")
+    return functools.partial(captured, copy=False)
 
 
 def large_matmul_ceiling(dtype: "torch.dtype", device: "torch.device | str") -> float:

@@ -58,19 +58,24 @@ def _ceilings(results: dict[str, Any]) -> str:
             number(at["gflop_per_call"]),
             number(at["gflops"], 1),
             number(at["gflops_ceiling"], 1),
-            f"{at['gflops'] / at['gflops_ceiling']:.0%}",
+            _share(at),
             number(at["gbytes_per_second"], 1),
         )
         for at in results["batches"]
     ]
     title = (
-        "Of the ceiling, all in this run: matrix products, convolutions and attention by the "
-        "median latency of a call, against the same products alone (the model's own layer "
-        "shapes); operands are what unfused operations read and write. A large matrix product in "
+        "Of the ceiling: matrix products, convolutions and attention of a call, against the same "
+        "products alone (the model's own layer shapes), turn about, medians over turns; operands "
+        "are what unfused operations read and write. In this run a large matrix product in "
         f"{ceilings['dtype']} makes {number(ceilings['gflops'], 1)} GFLOP/s, a large copy "
         f"{number(ceilings['copy_gbytes_per_second'], 1)} GB/s."
     )
     return f"{title}\n\n{table(header, rows)}"
+
+
+def _share(at: dict[str, Any]) -> str:
+    low, high = at["share_interval"]
+    return f"{at['share']:.0%} [{low:.0%}, {high:.0%}]"
 
 
 def _age(age: dict[str, Any]) -> str:

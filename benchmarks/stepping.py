@@ -20,6 +20,7 @@ from benchmarks.work import Work, count_work
 from world_model import StreamingConfig, WorldModel, WorldState
 
 WARM_UP = 5  # steps before timing begins
+Env = gym.Env | gym.vector.VectorEnv
 
 
 def time_batch(
@@ -34,8 +35,6 @@ def time_batch(
     if on_gpu:
         with eagerly(world):
             eager = _time_env(world, size, seed, steps, repeats)
-    work = step_work(world, size, seed)
-    seconds = timed["latency_ms_p50"] / 1000
     return {
         "batch": size,
         "through": "gymnasium.make" if size == 1 else "gymnasium.make_vec",
@@ -43,10 +42,26 @@ def time_batch(
         "peak_rss_mib": peak_rss_mib(),
         "peak_cuda_mib": torch.cuda.max_memory_allocated(world.device) / 2**20 if on_gpu else None,
         "eager": eager,
+        **time_products(world, size, turns=steps, seed=seed),
+    }
+
+
+def time_products(world: WorldModel, size: int, *, turns: int, seed: int) -> dict[str, Any]:
+    """A step and its matrix products alone, turn about: how near it comes to their ceiling."""
+    work = step_work(world, size, seed)
+    finish = measured_ceilings.synchroniser(world.device)
+    alone = measured_ceilings.products_alone(work.products, world.device)
+    with _env_step(world, size, seed) as step:
+        seconds = time_in_turns([step, lambda: (alone(), finish())], turns)
+    rates = np.array([work.flops, measured_ceilings.product_flops(work.products)]) / seconds
+    told = ratio(rates[:, 0], rates[:, 1], seed)
+    return {
         "gflop_per_call": work.flops / 1e9,
-        "gflops": work.flops / seconds / 1e9,
-        "gflops_ceiling": work.products_ceiling(world.device) / 1e9,
-        "gbytes_per_second": work.num_bytes / seconds / 1e9,
+        "gflops": float(np.median(rates[:, 0])) / 1e9,
+        "gflops_ceiling": float(np.median(rates[:, 1])) / 1e9,
+        "share": told["ratio"],
+        "share_interval": told["ratio_interval"],
+        "gbytes_per_second": work.num_bytes / float(np.median(seconds[:, 0])) / 1e9,
     }
 
 
@@ -133,20 +148,8 @@ def time_against(
     world: WorldModel, command: str, turns: int, seed: int, threads: int
 ) -> dict[str, Any]:
     """One environment's step and another program's, turn about; see turns.py."""
-    env = gym.make("IRASim/World-v0", world=world, max_episode_steps=-1)
-    env.action_space.seed(seed)
-    env.reset(seed=seed)
-
-    def ours() -> None:
-        _, _, terminated, truncated, _ = env.step(env.action_space.sample())
-        if terminated or truncated:
-            env.reset()
-
-    try:
-        with program(command, threads) as theirs:
-            seconds = time_in_turns([ours, theirs], turns)
-    finally:
-        env.close()
+    with _env_step(world, 1, seed) as ours, program(command, threads) as theirs:
+        seconds = time_in_turns([ours, theirs], turns)
     return {
         "command": command,
         "turns": turns,
@@ -192,17 +195,11 @@ def _held(device: torch.device) -> np.ndarray:
 
 
 def _time_env(world: WorldModel, size: int, seed: int, steps: int, repeats: int) -> dict[str, Any]:
-    if size == 1:
-        env = gym.make("IRASim/World-v0", world=world, max_episode_steps=-1)
-    else:
-        env = gym.make_vec("IRASim/World-v0", num_envs=size, world=world, autoreset_mode="Disabled")
-    try:
+    with _env(world, size) as env:
         seconds = [
-            _time_steps(env, seed + repeat, steps, size > 1)
+            _time_steps(env, seed + repeat, steps)
             for repeat in trange(repeats, desc=f"batch {size}", unit="repeat")
         ]
-    finally:
-        env.close()
     latencies = 1000 * np.concatenate(seconds)
     rates = np.array([size * steps / times.sum() for times in seconds])
     return {
@@ -213,23 +210,45 @@ def _time_env(world: WorldModel, size: int, seed: int, steps: int, repeats: int)
     }
 
 
-def _time_steps(
-    env: gym.Env | gym.vector.VectorEnv, seed: int, num_steps: int, vector: bool
-) -> np.ndarray:
+@contextmanager
+def _env(world: WorldModel, size: int) -> Iterator[Env]:
+    if size == 1:
+        env = gym.make("IRASim/World-v0", world=world, max_episode_steps=-1)
+    else:
+        env = gym.make_vec("IRASim/World-v0", num_envs=size, world=world, autoreset_mode="Disabled")
+    try:
+        yield env
+    finally:
+        env.close()
+
+
+@contextmanager
+def _env_step(world: WorldModel, size: int, seed: int) -> Iterator[Callable[[], object]]:
+    """A function that steps environments by random actions."""
+    with _env(world, size) as env:
+        env.reset(seed=seed)
+        env.action_space.seed(seed)
+        yield lambda: _step(env, env.action_space.sample())
+
+
+def _step(env: Env, action: Any) -> float:
+    """Seconds of a step; environments whose episode it has ended begin another afterwards."""
+    begin = time.perf_counter()
+    _, _, terminated, truncated, _ = env.step(action)
+    seconds = time.perf_counter() - begin
+    over = np.logical_or(terminated, truncated)
+    if over.any():
+        vector = isinstance(env, gym.vector.VectorEnv)
+        env.reset(options={"reset_mask": over} if vector else None)
+    return seconds
+
+
+def _time_steps(env: Env, seed: int, num_steps: int) -> np.ndarray:
     """Seconds of each of `num_steps` calls of step under random actions, float64 (num_steps,)."""
     env.reset(seed=seed)
     env.action_space.seed(seed)
-    seconds = []
-    for step in range(-WARM_UP, num_steps):
-        action = env.action_space.sample()
-        begin = time.perf_counter()
-        _, _, terminated, truncated, _ = env.step(action)
-        if step >= 0:
-            seconds.append(time.perf_counter() - begin)
-        over = np.logical_or(terminated, truncated)
-        if over.any():
-            env.reset(options={"reset_mask": over} if vector else None)
-    return np.array(seconds)
+    steps = range(WARM_UP + num_steps)
+    return np.array([_step(env, env.action_space.sample()) for _ in steps][WARM_UP:])
 
 
 def _begin(world: WorldModel, size: int, seed: int) -> WorldState:

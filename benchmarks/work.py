@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-from benchmarks.ceilings import Shape, matmul_ceiling
+from benchmarks.ceilings import Product, Shape, product_flops, products_alone, seconds_of
 
 aten = torch.ops.aten
 
@@ -25,19 +25,14 @@ class Work:
     num_bytes: int
     """Sizes of what each operation takes and gives, summed: what moves if nothing is fused and
     nothing stays in a cache."""
-    products: tuple[tuple[Shape, torch.dtype], ...]
+    products: tuple[Product, ...]
     """(m, n, k) and type of each matrix product and convolution, in order, those of attention
     aside. A convolution is the product of its patches with its kernels."""
 
     def products_ceiling(self, device: torch.device | str) -> float:
         """FLOP/s of these products alone on a device, each in its own type."""
-        seconds, flops = 0.0, 0
-        for dtype in dict.fromkeys(dtype for _, dtype in self.products):
-            shapes = [shape for shape, its in self.products if its == dtype]
-            total = sum(2 * math.prod(shape) for shape in shapes)
-            seconds += total / matmul_ceiling(shapes, dtype, device)
-            flops += total
-        return flops / seconds
+        call = products_alone(self.products, device)
+        return product_flops(self.products) / seconds_of(call, device)
 
     def main_dtype(self) -> torch.dtype:
         """The type that most operations of the products are in."""
