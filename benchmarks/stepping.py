@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
@@ -107,8 +107,8 @@ def time_age(world: WorldModel, age: int, turns: int, seed: int) -> dict[str, An
         "old_ms": float(1000 * np.median(seconds[:, 0])),
         "fresh_ms": float(1000 * np.median(seconds[:, 1])),
         **ratio(seconds[:, 0], seconds[:, 1], seed),
-        "old_state_bytes": state_bytes(old),
-        "fresh_state_bytes": state_bytes(fresh),
+        "old_state_bytes": old.num_bytes,
+        "fresh_state_bytes": fresh.num_bytes,
         "grown_mib": grown[0] / 2**20,
         "grown_cuda_mib": grown[1] / 2**20 if world.device.type == "cuda" else None,
     }
@@ -131,7 +131,7 @@ def time_contexts(
         other = other.to(world.device)
         state = _begin(other, 1, seed)
         calls.append(_stepping(other, state, seed))
-        sizes.append(state_bytes(state))
+        sizes.append(state.num_bytes)
     seconds = time_in_turns(calls, turns)
     return [
         {
@@ -168,15 +168,6 @@ def eagerly(world: WorldModel) -> Iterator[None]:
         yield
     finally:
         world.graph = graph
-
-
-def state_bytes(state: Any) -> int:
-    """Memory of all tensors in a state."""
-    if isinstance(state, torch.Tensor):
-        return state.nbytes
-    if is_dataclass(state):
-        return sum(state_bytes(getattr(state, field.name)) for field in fields(state))
-    return sum(map(state_bytes, state.values())) if isinstance(state, dict) else 0
 
 
 def peak_rss_mib() -> float:

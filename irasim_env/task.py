@@ -139,18 +139,15 @@ class WorldTask:
     def begin(self, beginnings: Sequence[Beginning]) -> tuple[WorldState, Outcome]:
         """Start B episodes: the world's state and what it shows.
 
-        Clips of one length start in one call of the model.
+        Those at one start of the world are copies of one state; given clips of one length start in
+        one call of the model.
         """
-        lengths = np.array([len(b.frames) for b in beginnings])
+        alike: dict[tuple[int | None, int], list[int]] = {}
+        for row, beginning in enumerate(beginnings):
+            alike.setdefault((beginning.start, len(beginning.frames)), []).append(row)
         state, outcome = None, None
-        for length in np.unique(lengths):
-            rows = np.flatnonzero(lengths == length).tolist()
-            chosen = [beginnings[row] for row in rows]
-            part = self.world.start(
-                np.stack([b.frames for b in chosen]),
-                np.stack([b.actions for b in chosen]),
-                np.array([b.noise_seed for b in chosen], np.int64),
-            )
+        for rows in alike.values():
+            part = self._start([beginnings[row] for row in rows])
             shown = self._read(part.output)
             shown.reward[:], shown.terminated[:] = 0.0, False
             if len(rows) == len(beginnings):
@@ -164,6 +161,14 @@ class WorldTask:
         assert state is not None, "begin needs at least one episode"
         assert outcome is not None
         return state, outcome
+
+    def _start(self, beginnings: Sequence[Beginning]) -> WorldState:
+        """Episodes that begin at one start of the world, or with clips of one length."""
+        seeds = np.array([b.noise_seed for b in beginnings], np.int64)
+        if beginnings[0].start is not None:
+            return self.world.begin(beginnings[0].start, seeds)
+        frames = np.stack([b.frames for b in beginnings])
+        return self.world.start(frames, np.stack([b.actions for b in beginnings]), seeds)
 
     def step(
         self,

@@ -10,9 +10,9 @@ h w latent cells.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from world_model.codec import make_codec
 from world_model.config import StreamingConfig, WorldConfig
 from world_model.inputs import as_numbers, as_seeds, as_tensor, check_finite, find_device
+from world_model.kept_starts import KeptStarts
 from world_model.starts import Starts
 
 if TYPE_CHECKING:
@@ -96,6 +97,11 @@ class WorldState:
     def __len__(self) -> int:
         return len(self.seeds)
 
+    @property
+    def num_bytes(self) -> int:
+        """Memory of all its tensors."""
+        return _num_bytes(self)
+
     def select(self, rows: Sequence[int] | Tensor) -> "WorldState":
         """A copy that holds environments `rows` only, in that order (repeats allowed)."""
         rows = self.rows(rows)
@@ -135,6 +141,14 @@ class WorldState:
         return torch.as_tensor(rows, dtype=torch.int64, device=self.seeds.device)
 
 
+def _num_bytes(held: Any) -> int:
+    if isinstance(held, Tensor):
+        return held.nbytes
+    if is_dataclass(held):
+        return sum(_num_bytes(getattr(held, field.name)) for field in fields(held))
+    return sum(map(_num_bytes, held.values())) if isinstance(held, dict) else 0
+
+
 class WorldModel(nn.Module, ABC):
     """A learned simulator: codec and denoiser, and the starts of its episodes."""
 
@@ -157,6 +171,7 @@ class WorldModel(nn.Module, ABC):
         self.starts = starts if starts is not None else Starts()
         self.codec = make_codec(config.codec)
         self.register_load_state_dict_post_hook(_forget)
+        self._kept = KeptStarts()
 
     @classmethod
     def create(cls, config: WorldConfig, starts: Starts | None = None) -> "WorldModel":
@@ -227,6 +242,23 @@ class WorldModel(nn.Module, ABC):
         Raises:
             ValueError: A shape or type is wrong, a number is not finite, or a seed no integer.
         """
+
+    @torch.inference_mode(False)  # as for `start`
+    @torch.no_grad()
+    def begin(self, start: int, seeds: Sequence[int] | np.ndarray | Tensor) -> WorldState:
+        """As `start`, with one of the world's own starts; the same to the bit for any B.
+
+        The state of each start is computed once and kept, as long as the world stays as it is:
+        changes of weights are seen, but for those through `weight.data`.
+
+        Args:
+            start: Its index in `starts`.
+            seeds: 64-bit ints (B,), as `start` takes them.
+
+        Raises:
+            ValueError: There is no such start, or a seed is no integer.
+        """
+        return self._kept.begin(self, start, as_seeds(seeds, len(seeds)))
 
     def step(self, state: WorldState, action: np.ndarray | Tensor) -> tuple[WorldState, StepOutput]:
         """Predict the frame after `action` (B, A), in the environment's own units.

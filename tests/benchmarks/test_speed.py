@@ -14,7 +14,7 @@ from benchmarks.ceilings import copy_ceiling, matmul_ceiling, product_flops, pro
 from benchmarks.speed import SpeedConfig
 from benchmarks.speed import main as measure_speed
 from benchmarks.speed_report import tables
-from benchmarks.stepping import state_bytes, time_age, time_contexts
+from benchmarks.stepping import time_age, time_contexts
 from benchmarks.turns import program, ratio, time_in_turns
 from benchmarks.work import count_work
 from tests.conftest import TINY_CONFIG, make_starts
@@ -149,7 +149,7 @@ def test_a_longer_past_takes_more_memory():
     assert four["state_bytes"] - one["state_bytes"] == cache[4] - cache[1]
 
 
-def test_state_bytes_count_every_tensor(tiny_world):
+def test_a_states_bytes_count_every_tensor(tiny_world):
     world = WorldModel.from_pretrained(tiny_world)
     start = world.starts[0]
     state = world.start(start.frames[None], start.actions[None], [0])
@@ -159,7 +159,7 @@ def test_state_bytes_count_every_tensor(tiny_world):
     expected += vars(state.ring).values()
     out = state.output
     expected += [out.frame, out.reward, out.terminated, *out.states.values()]
-    assert state_bytes(state) == sum(tensor.nbytes for tensor in expected)
+    assert state.num_bytes == sum(tensor.nbytes for tensor in expected)
 
 
 def test_the_report_tells_all_that_was_asked_for(tiny_world, tmp_path, capsys):
