@@ -18,10 +18,11 @@ if TYPE_CHECKING:
         save_reference_checkpoint,
     )
     from world_model.starts import Start, Starts
+    from world_model.state import ChunkOutput, RolloutOutput, StepOutput, WorldState
     from world_model.streaming_state import StreamingState
     from world_model.streaming_world import StreamingWorld
     from world_model.unet3d import UNet3D, UNet3DConfig, lvdm_config, vdm_config
-    from world_model.world import ChunkOutput, RolloutOutput, StepOutput, WorldModel, WorldState
+    from world_model.world import WorldModel
 
 __all__ = [
     "ChunkConfig",
@@ -62,10 +63,11 @@ _HOMES = {
     "irasim": ["IRASim", "IRASimConfig", "irasim_config"],
     "reference_checkpoint": ["load_reference_checkpoint", "save_reference_checkpoint"],
     "starts": ["Start", "Starts"],
+    "state": ["ChunkOutput", "RolloutOutput", "StepOutput", "WorldState"],
     "streaming_state": ["StreamingState"],
     "streaming_world": ["StreamingWorld"],
     "unet3d": ["UNet3D", "UNet3DConfig", "lvdm_config", "vdm_config"],
-    "world": ["ChunkOutput", "RolloutOutput", "StepOutput", "WorldModel", "WorldState"],
+    "world": ["WorldModel"],
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -21,15 +21,9 @@ from world_model.frames import frames_to_pixels, pixels_to_frames
 from world_model.irasim import IRASim, IRASimConfig
 from world_model.noise import candidate_seeds, counted_index, counted_noise
 from world_model.starts import Starts
+from world_model.state import ChunkOutput, RolloutOutput, StepOutput, WorldState
 from world_model.unet3d import UNet3D
-from world_model.world import (
-    ChunkOutput,
-    Precision,
-    RolloutOutput,
-    StepOutput,
-    WorldModel,
-    WorldState,
-)
+from world_model.world import Precision, WorldModel
 
 # Keys the streams of ddpm's own draws; a chunk's first noise is stream 0.
 _DRAWS_STREAM = 1

@@ -7,7 +7,8 @@ import numpy as np
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from world_model.world import WorldModel, WorldState
+    from world_model.state import WorldState
+    from world_model.world import WorldModel
 
 MOST_BYTES = 2**27
 

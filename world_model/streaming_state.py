@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from world_model.ring import Ring
-from world_model.world import WorldState
+from world_model.state import WorldState
 
 # What a state holds of the past besides its ring: tensors that begin with (B,).
 REMEMBERED = ("before", "controls", "acted", "past")

@@ -28,9 +28,10 @@ from world_model.reader import Reader
 from world_model.ring import Ring
 from world_model.sampler import sample_change, sampled_levels
 from world_model.starts import Starts
+from world_model.state import RolloutOutput, StepOutput
 from world_model.streaming import StreamedPass, StreamingDenoiser, half_precision
 from world_model.streaming_state import StreamingState
-from world_model.world import Precision, RolloutOutput, StepOutput, WorldModel
+from world_model.world import Precision, WorldModel
 
 # Largest deviation of the states that a prediction is given in training; their range is [-1, 1].
 UNSURE_SCALE = 0.004
