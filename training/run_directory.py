@@ -1,6 +1,7 @@
 """A run's directory: its settings, its logs, and what it ran on."""
 
 import dataclasses
+import gc
 import json
 import os
 import platform
@@ -39,18 +40,22 @@ Config = TypeVar("Config", bound=RunConfig)
 
 
 def run_training(
-    train: Callable[[Config, "Accelerator"], Path], config: Config, free: set[str]
+    train: Callable[[Config, "Accelerator"], Path],
+    config: Config,
+    free: set[str],
+    prepare: Callable[[Config], object] | None = None,
 ) -> Path:
-    """Train, in each process of a run.
+    """Train, in each process of a run; returns what `train` does.
 
-    The group of the processes ends when the models are gone, which `train` alone may hold. A model
-    that outlived it would end it, and wait for its threads with Python's lock, for which they may
-    wait in turn.
+    The group of the processes is left when the data-parallel models are gone, which `train` alone
+    may hold. A model that outlives the group takes gloo's threads down as it goes, holding Python's
+    lock while it waits for them, and one of them may wait for that lock.
 
     Args:
-        train: Takes the config and processes and devices; returns where the result is.
+        train: Takes the config, and the accelerator of the run.
         config: Of the run.
         free: See `write_config`.
+        prepare: What the main process does first, while the others wait.
     """
     check_directory(config.out)
     accelerator = make_accelerator(
@@ -59,11 +64,13 @@ def run_training(
     if accelerator.is_main_process:
         config.out.mkdir(parents=True, exist_ok=True)
         write_config(config, config.out, free)
+        if prepare is not None:
+            prepare(config)
     accelerator.wait_for_everyone()
     accelerator.init_trackers("tensorboard")
     result = train(config, accelerator)
     accelerator.wait_for_everyone()
-    accelerator.free_memory()  # what it holds itself
+    gc.collect()  # a chunk model refers to itself
     accelerator.end_training()
     return result
 

@@ -65,16 +65,13 @@ def parse(arguments: list[str]) -> TrainConfig | ChunkTrainConfig:
 
 def main(config: TrainConfig) -> Path:
     """Train; returns the world's directory. A run that was stopped goes on where it was."""
-    return run_training(train, config, FREE)
+    return run_training(train, config, FREE, prepare=collect_missing)
 
 
 def train(config: TrainConfig, accelerator: "Accelerator") -> Path:
     """All phases of a run."""
     from training.loop import train_until
 
-    if accelerator.is_main_process:
-        collect_missing(config)
-    accelerator.wait_for_everyone()
     trainer, world, validation = prepare(config, accelerator)
     train_until(
         config.heads_from,

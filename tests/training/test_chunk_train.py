@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from tests.training.chunk_runs import config_for, fresh, losses
+from tests.training.processes import AFTER, BEFORE
 from training.chunk_train import main
 from world_model import WorldModel, load_reference_checkpoint
 from world_model.video import read_video
@@ -110,23 +111,27 @@ def test_a_run_that_was_killed_ends_as_one_that_was_not(chunk_data, tmp_path):
             assert torch.equal(a, b)
 
 
-PROCESS = """
+PROCESS = f"""{BEFORE}
 import sys
-from accelerate import Accelerator
-from pathlib import Path
-from training.chunk_train import main, prepare
+from training.chunk_train import FREE, prepare, train
+from training.run_directory import run_training
 from tests.training.chunk_runs import config_for
 
-accelerator = Accelerator(cpu=True)
+def measure(config, accelerator):
+    trainer = prepare(config, accelerator)
+    for _ in range(4):
+        figures = trainer.train_step()
+        accelerator.print("loss", accelerator.num_processes, repr(figures["loss"]), flush=True)
+    accelerator.print("validation", repr(trainer.validation_loss()), flush=True)
+
+def measure_and_train(config, accelerator):
+    measure(config, accelerator)
+    return train(config, accelerator)
+
 config = config_for(Path(sys.argv[1]), Path(sys.argv[2]), model=sys.argv[3], local_batch=1,
                     max_steps=4)
-trainer = prepare(config, accelerator)
-for _ in range(4):
-    figures = trainer.train_step()
-    accelerator.print("loss", accelerator.num_processes, repr(figures["loss"]), flush=True)
-accelerator.print("validation", repr(trainer.validation_loss()), flush=True)
-main(config)
-"""
+run_training(measure_and_train, config, FREE)
+{AFTER}"""
 
 
 @pytest.mark.parametrize("model", ["frame_ada", "lvdm"])

@@ -13,6 +13,7 @@ import torch
 from accelerate import Accelerator
 
 from tests.conftest import TINY_CONFIG, make_starts, without_states
+from tests.training.processes import AFTER, BEFORE
 from training.clips import ClipStore
 from training.episodes import Episode, write_episode
 from training.objective import (
@@ -152,23 +153,14 @@ def test_accumulation_does_not_change_the_loss(data, tmp_path, accelerator):
     np.testing.assert_allclose(losses(whole, 4), losses(parts, 4), rtol=1e-4)
 
 
-PROCESS = """
-import contextlib
-import faulthandler
+PROCESS = f"""{BEFORE}
 import sys
-import weakref
-from pathlib import Path
-from accelerate import Accelerator
 from training.run_directory import run_training
 from training.train import prepare
 from tests.training.test_train import config_for
 
-faulthandler.dump_traceback_later(120, exit=True)
-models = []
-
 def train(config, accelerator):
     trainer, _, _ = prepare(config, accelerator)
-    models.append(weakref.ref(trainer.objective))
     for _ in range(4):
         figures = trainer.train_step()
         if accelerator.is_main_process:
@@ -176,19 +168,9 @@ def train(config, accelerator):
     trainer.save_state(config.out / "state.pt")
     return config.out
 
-def end_training(accelerator, end=Accelerator.end_training):
-    assert models[0]() is None, "a model that outlives its processes' group may hang"
-    end(accelerator)
-
-Accelerator.end_training = end_training
 data, out, sees_states = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == "True"
 run_training(train, config_for(data, out, sees_states=sees_states, own_past_from=0.2), set())
-names = []
-for path in Path("/proc/self/task").glob("*/comm"):
-    with contextlib.suppress(FileNotFoundError):
-        names.append(path.read_text())
-assert not any("gloo" in name for name in names), names  # they would abort the process now and then
-"""
+{AFTER}"""
 
 
 @pytest.mark.parametrize("sees_states", [True, False])
