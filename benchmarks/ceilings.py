@@ -78,8 +78,8 @@ def products_alone(
         return multiply
     from world_model.graph import CapturedFunction
 
-    results = {f"result_{i}": out for i, (_, _, out) in enumerate(operands)}
-    captured = CapturedFunction(multiply, {}, residents=results, name="matrix products")
+    result = {"result": operands[-1][-1]}
+    captured = CapturedFunction(multiply, {}, residents=result, name="matrix products")
     return functools.partial(captured, copy=False)
 
 

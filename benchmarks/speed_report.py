@@ -64,9 +64,10 @@ def _ceilings(results: dict[str, Any]) -> str:
         for at in results["batches"]
     ]
     title = (
-        "Of the ceiling: matrix products, convolutions and attention of a call, against the same "
-        "products alone (the model's own layer shapes), turn about, medians over turns; operands "
-        "are what unfused operations read and write. In this run a large matrix product in "
+        "Of the ceiling: matrix products, convolutions and attention of a step, against the same "
+        "products alone (the model's own layer shapes), turn about; medians over turns, that of "
+        "the share with its 95 % interval; operands are what unfused operations read and write. "
+        "In this run a large matrix product in "
         f"{ceilings['dtype']} makes {number(ceilings['gflops'], 1)} GFLOP/s, a large copy "
         f"{number(ceilings['copy_gbytes_per_second'], 1)} GB/s."
     )
@@ -74,6 +75,8 @@ def _ceilings(results: dict[str, Any]) -> str:
 
 
 def _share(at: dict[str, Any]) -> str:
+    if "share" not in at:  # an earlier report, whose two rates were not taken turn about
+        return f"{at['gflops'] / at['gflops_ceiling']:.0%}"
     low, high = at["share_interval"]
     return f"{at['share']:.0%} [{low:.0%}, {high:.0%}]"
 

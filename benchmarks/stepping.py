@@ -1,5 +1,6 @@
 """Times a world's steps: through its environments, by age and by context, against a program's."""
 
+import functools
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -47,12 +48,12 @@ def time_batch(
 
 
 def time_products(world: WorldModel, size: int, *, turns: int, seed: int) -> dict[str, Any]:
-    """A step and its matrix products alone, turn about: how near it comes to their ceiling."""
+    """The world's step and its matrix products alone, turn about: how near it comes to them."""
     work = step_work(world, size, seed)
     finish = measured_ceilings.synchroniser(world.device)
     alone = measured_ceilings.products_alone(work.products, world.device)
-    with _env_step(world, size, seed) as step:
-        seconds = time_in_turns([step, lambda: (alone(), finish())], turns)
+    step = _stepping(world, _begin(world, size, seed), seed)
+    seconds = time_in_turns([step, lambda: (alone(), finish())], turns)
     rates = np.array([work.flops, measured_ceilings.product_flops(work.products)]) / seconds
     told = ratio(rates[:, 0], rates[:, 1], seed)
     return {
@@ -148,7 +149,10 @@ def time_against(
     world: WorldModel, command: str, turns: int, seed: int, threads: int
 ) -> dict[str, Any]:
     """One environment's step and another program's, turn about; see turns.py."""
-    with _env_step(world, 1, seed) as ours, program(command, threads) as theirs:
+    with _env(world, 1) as env, program(command, threads) as theirs:
+        env.reset(seed=seed)
+        env.action_space.seed(seed)
+        ours = functools.partial(_step, env)
         seconds = time_in_turns([ours, theirs], turns)
     return {
         "command": command,
@@ -213,17 +217,9 @@ def _env(world: WorldModel, size: int) -> Iterator[Env]:
         env.close()
 
 
-@contextmanager
-def _env_step(world: WorldModel, size: int, seed: int) -> Iterator[Callable[[], object]]:
-    """A function that steps environments by random actions."""
-    with _env(world, size) as env:
-        env.reset(seed=seed)
-        env.action_space.seed(seed)
-        yield lambda: _step(env, env.action_space.sample())
-
-
-def _step(env: Env, action: Any) -> float:
-    """Seconds of a step; environments whose episode it has ended begin another afterwards."""
+def _step(env: Env) -> float:
+    """Seconds of a step by random actions; where it ends an episode another begins, uncounted."""
+    action = env.action_space.sample()
     begin = time.perf_counter()
     _, _, terminated, truncated, _ = env.step(action)
     seconds = time.perf_counter() - begin
@@ -239,7 +235,7 @@ def _time_steps(env: Env, seed: int, num_steps: int) -> np.ndarray:
     env.reset(seed=seed)
     env.action_space.seed(seed)
     steps = range(WARM_UP + num_steps)
-    return np.array([_step(env, env.action_space.sample()) for _ in steps][WARM_UP:])
+    return np.array([_step(env) for _ in steps][WARM_UP:])
 
 
 def _begin(world: WorldModel, size: int, seed: int) -> WorldState:

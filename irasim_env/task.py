@@ -20,6 +20,7 @@ from irasim_env.beginning import Beginning
 from irasim_env.reward_fn import RewardFn, check_judged, check_reward_fn
 from irasim_env.uncertainty import check_samples, disagreement, draw_others
 from world_model import StepOutput, WorldModel, WorldState
+from world_model.state import joined
 
 Array = np.ndarray | Tensor
 Observation = Array | dict[str, Array]
@@ -139,34 +140,25 @@ class WorldTask:
     def begin(self, beginnings: Sequence[Beginning]) -> tuple[WorldState, Outcome]:
         """Start B episodes: the world's state and what it shows.
 
-        Those at one start of the world are copies of one state; given clips of one length start in
-        one call of the model.
+        Given clips of one length start in one call of the model.
         """
-        alike: dict[tuple[int | None, int], list[int]] = {}
+        assert beginnings, "begin needs at least one episode"
+        rows: dict[int | None, list[int]] = {}
         for row, beginning in enumerate(beginnings):
-            alike.setdefault((beginning.start, len(beginning.frames)), []).append(row)
-        state, outcome = None, None
-        for rows in alike.values():
-            part = self._start([beginnings[row] for row in rows])
-            shown = self._read(part.output)
-            shown.reward[:], shown.terminated[:] = 0.0, False
-            if len(rows) == len(beginnings):
-                return part, shown
-            if state is None or outcome is None:  # B rows of the right form; others follow.
-                filler = [0] * len(beginnings)
-                state = part.select(filler)
-                outcome = shown.select(filler)
-            state.put(rows, part)
-            outcome.put(rows, shown)
-        assert state is not None, "begin needs at least one episode"
-        assert outcome is not None
+            length = None if beginning.start is not None else len(beginning.frames)
+            rows.setdefault(length, []).append(row)
+        parts = [self._start([beginnings[row] for row in alike]) for alike in rows.values()]
+        state = joined(list(rows.values()), parts)
+        outcome = self._read(state.output)
+        outcome.reward[:], outcome.terminated[:] = 0.0, False
         return state, outcome
 
     def _start(self, beginnings: Sequence[Beginning]) -> WorldState:
-        """Episodes that begin at one start of the world, or with clips of one length."""
+        """Episodes at the world's own starts, or with clips of one length."""
         seeds = np.array([b.noise_seed for b in beginnings], np.int64)
-        if beginnings[0].start is not None:
-            return self.world.begin(beginnings[0].start, seeds)
+        starts = [b.start for b in beginnings if b.start is not None]
+        if starts:
+            return self.world.begin(starts, seeds)
         frames = np.stack([b.frames for b in beginnings])
         return self.world.start(frames, np.stack([b.actions for b in beginnings]), seeds)
 

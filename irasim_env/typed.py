@@ -174,7 +174,7 @@ class TypedSession:
         beginning = draw_beginning(self.world, self._random, asked)
         assert beginning.start is not None, "a start was asked for"
         self.start = beginning.start
-        self._state = self.world.begin(self.start, [beginning.noise_seed])
+        self._state = self.world.begin([self.start], [beginning.noise_seed])
         self.frame = beginning.frames[-1]
         self.action = self.controls.first_action(self.world.starts[self.start])
         self.reward: float | None = None

@@ -5,6 +5,7 @@ Values on a CUDA device are not looked at, as that would wait for it; their type
 Dimensions: B environments.
 """
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -82,6 +83,22 @@ def as_seeds(seeds: Sequence[int] | np.ndarray | Tensor, count: int) -> Tensor:
     if not whole:
         raise ValueError(f"seeds are {seeds!r}, expected {expected}")
     return kept.reshape(-1).to(torch.int64, copy=True)
+
+
+def as_indices(what: str, values: Any, count: int) -> list[int]:
+    """Indices as a list.
+
+    Raises:
+        ValueError: There are none, or one is no integer from 0 to `count` - 1.
+    """
+    expected = f"expected at least one integer from 0 to {count - 1}"
+    try:
+        indices = [-1 if isinstance(value, bool) else operator.index(value) for value in values]
+    except TypeError as error:
+        raise ValueError(f"{what} are {values!r}, {expected}") from error
+    if not indices or min(indices) < 0 or max(indices) >= count:
+        raise ValueError(f"{what} are {values!r}, {expected}")
+    return indices
 
 
 def find_device(device: str | torch.device) -> torch.device:

@@ -1,51 +1,66 @@
-"""States at a world's own starts, kept: an episode's begin there copies one of them and does not
-run the network."""
+"""The states that a world's own starts lead to, kept: an episode that begins there copies one and
+does not run the network.
 
-from typing import TYPE_CHECKING, Any
+Dimensions: B episodes.
+"""
 
-import numpy as np
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from world_model.state import WorldState
-    from world_model.world import WorldModel
+from world_model.state import WorldState
 
-MOST_BYTES = 2**27
+# On each kind of device; a start that finds no room is computed whenever it is asked for.
+MOST_BYTES = {"cpu": 2**28, "cuda": 2**30}
 
 
 class KeptStarts:
-    """The states that one world's episodes begin with: `MOST_BYTES` at most, the latest used."""
+    """The state of each start as it comes of that start alone, whatever else begins beside it."""
 
     def __init__(self) -> None:
-        self._states: dict[int, WorldState] = {}  # the latest used last
-        self._made_with: Any = None
+        self._lock = threading.Lock()
+        self._states: dict[int, WorldState] = {}
+        self._num_bytes = 0
+        self._weights: Tensor | None = None
+        self._settings: Any = None
 
-    def begin(self, world: "WorldModel", start: int, seeds: Tensor) -> "WorldState":
-        """See `WorldModel.begin`."""
-        made_with = _ingredients(world)
-        if made_with != self._made_with:
-            self._states.clear()
-            self._made_with = made_with
-        state = self._states.pop(start, None)
-        if state is None:
-            clip = world.starts[start]
-            state = world.start(clip.frames[None], clip.actions[None], np.zeros(1, np.int64))
-        self._states[start] = state
-        while sum(kept.num_bytes for kept in self._states.values()) > MOST_BYTES:
-            del self._states[next(iter(self._states))]
-        begun = state.select([0] * len(seeds))
-        begun.seeds.copy_(seeds)
-        return begun
+    def states(
+        self,
+        starts: set[int],
+        compute: Callable[[int], WorldState],
+        weights: list[Tensor],
+        settings: Any,
+    ) -> dict[int, WorldState]:
+        """The states of some starts, of one episode each; they are not to be changed.
+
+        Args:
+            starts: Which.
+            compute: Makes the state of one.
+            weights: All that it is computed with. Their sums tell whether they have changed, as a
+                tensor's version does not after a fused optimizer's step.
+            settings: What else it depends on.
+        """
+        settings = (settings, torch.get_float32_matmul_precision(), torch.get_num_threads())
+        sums = torch.stack([tensor.sum(dtype=torch.float32) for tensor in weights])
+        with self._lock:
+            if settings != self._settings or not _equal(sums, self._weights):
+                self._states, self._num_bytes = {}, 0
+                self._settings, self._weights = settings, sums
+            found = {start: self._states.get(start) or compute(start) for start in sorted(starts)}
+            for start in found.keys() - self._states.keys():
+                size = found[start].num_bytes
+                if self._num_bytes + size <= MOST_BYTES[sums.device.type]:
+                    self._states[start] = found[start]
+                    self._num_bytes += size
+            return found
 
     def __reduce__(self) -> tuple[type["KeptStarts"], tuple[()]]:
         """Of pickles and copies, which begin without any."""
         return KeptStarts, ()
 
 
-def _ingredients(world: "WorldModel") -> Any:
-    """What a start's state is made with; equal as long as nothing has changed."""
-    weights = tuple(
-        (tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version)
-        for tensor in (*world.parameters(), *world.buffers())
-    )
-    return world.starts, world.config, world.precision, weights
+def _equal(sums: Tensor, before: Tensor | None) -> bool:
+    return before is not None and sums.device == before.device and torch.equal(sums, before)

@@ -129,3 +129,13 @@ def _num_bytes(held: Any) -> int:
     if is_dataclass(held):
         return sum(_num_bytes(getattr(held, field.name)) for field in fields(held))
     return sum(map(_num_bytes, held.values())) if isinstance(held, dict) else 0
+
+
+def joined(rows: Sequence[Sequence[int]], parts: Sequence[WorldState]) -> WorldState:
+    """One state of all that `parts` hold: row `rows[i][j]` of it is row j of part i."""
+    if len(parts) == 1:
+        return parts[0]
+    whole = parts[0].select([0] * sum(map(len, parts)))
+    for at, part in zip(rows, parts, strict=True):
+        whole.put(at, part)
+    return whole

@@ -19,10 +19,16 @@ from torch import Tensor, nn
 
 from world_model.codec import make_codec
 from world_model.config import StreamingConfig, WorldConfig
-from world_model.inputs import as_numbers, as_seeds, as_tensor, check_finite, find_device
-from world_model.kept_starts import KeptStarts
+from world_model.inputs import (
+    as_indices,
+    as_numbers,
+    as_seeds,
+    as_tensor,
+    check_finite,
+    find_device,
+)
 from world_model.starts import Starts
-from world_model.state import ChunkOutput, RolloutOutput, StepOutput, WorldState
+from world_model.state import ChunkOutput, RolloutOutput, StepOutput, WorldState, joined
 
 if TYPE_CHECKING:
     from world_model.checkpoint import Card
@@ -52,7 +58,6 @@ class WorldModel(nn.Module, ABC):
         self.starts = starts if starts is not None else Starts()
         self.codec = make_codec(config.codec)
         self.register_load_state_dict_post_hook(_forget)
-        self._kept = KeptStarts()
 
     @classmethod
     def create(cls, config: WorldConfig, starts: Starts | None = None) -> "WorldModel":
@@ -124,22 +129,36 @@ class WorldModel(nn.Module, ABC):
             ValueError: A shape or type is wrong, a number is not finite, or a seed no integer.
         """
 
-    @torch.inference_mode(False)  # as for `start`
-    @torch.no_grad()
-    def begin(self, start: int, seeds: Sequence[int] | np.ndarray | Tensor) -> WorldState:
-        """As `start`, with one of the world's own starts; the same to the bit for any B.
-
-        The state of each start is computed once and kept, as long as the world stays as it is:
-        changes of weights are seen, but for those through `weight.data`.
+    def begin(
+        self, starts: Sequence[int] | np.ndarray, seeds: Sequence[int] | np.ndarray | Tensor
+    ) -> WorldState:
+        """As `start`, with starts of the world's own.
 
         Args:
-            start: Its index in `starts`.
-            seeds: 64-bit ints (B,), as `start` takes them.
+            starts: Their indices (B,) in `self.starts`, B at least 1.
+            seeds: 64-bit ints (B,): each environment's stream of noise.
 
         Raises:
             ValueError: There is no such start, or a seed is no integer.
         """
-        return self._kept.begin(self, start, as_seeds(seeds, len(seeds)))
+        indices = as_indices("starts", starts, len(self.starts))
+        return self._begin(indices, as_seeds(seeds, len(indices)))
+
+    def _begin(self, starts: list[int], seeds: Tensor) -> WorldState:
+        """`begin`, checked; clips of one length start in one call."""
+        clips = [self.starts[start] for start in starts]
+        rows: dict[int, list[int]] = {}
+        for row, clip in enumerate(clips):
+            rows.setdefault(len(clip.frames), []).append(row)
+        parts = [
+            self.start(
+                np.stack([clips[row].frames for row in alike]),
+                np.stack([clips[row].actions for row in alike]),
+                seeds[alike],
+            )
+            for alike in rows.values()
+        ]
+        return joined(list(rows.values()), parts)
 
     def step(self, state: WorldState, action: np.ndarray | Tensor) -> tuple[WorldState, StepOutput]:
         """Predict the frame after `action` (B, A), in the environment's own units.

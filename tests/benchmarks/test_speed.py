@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from benchmarks import stepping
 from benchmarks.ceilings import copy_ceiling, matmul_ceiling, product_flops, products_alone
 from benchmarks.speed import SpeedConfig
 from benchmarks.speed import main as measure_speed
@@ -203,6 +204,29 @@ def test_speed_refuses_what_cannot_be_measured(tiny_world):
             replace(SpeedConfig(world=str(tiny_world)), **change)
 
 
+def test_the_share_is_of_products_timed_beside_the_step(tiny_world, monkeypatch):
+    world = WorldModel.from_pretrained(tiny_world)
+    flops = stepping.step_work(world, 2, 0).flops
+    seen = []
+
+    def timed(calls, turns):
+        seen.extend(count_work(call) for call in calls)
+        return np.array([[0.5, 0.25], [2.0, 1.0], [4.0, 1.0]])[:turns]
+
+    monkeypatch.setattr(stepping, "time_in_turns", timed)
+    told = stepping.time_products(world, 2, turns=3, seed=0)
+    step, alone = seen
+    assert step.flops == flops
+    assert alone.products == step.products
+    assert told["gflop_per_call"] == flops / 1e9
+    assert told["gflops"] == pytest.approx(flops / 2.0 / 1e9)
+    assert told["gflops_ceiling"] == pytest.approx(alone.flops / 1.0 / 1e9)
+    assert told["share"] == pytest.approx(0.5 * flops / alone.flops)
+    low, high = told["share_interval"]
+    assert (low, high) == pytest.approx((0.25 * flops / alone.flops, 0.5 * flops / alone.flops))
+    assert told["gbytes_per_second"] == pytest.approx(step.num_bytes / 2.0 / 1e9)
+
+
 def test_reports_of_earlier_versions_can_be_shown():
     batch = {
         "batch": 1,
@@ -221,3 +245,7 @@ def test_reports_of_earlier_versions_can_be_shown():
         "batches": [batch],
     }
     assert "|    26.1 |" in tables(results)
+    batch |= {"gflop_per_call": 1.0, "gflops": 30.0, "gflops_ceiling": 60.0}
+    batch |= {"gbytes_per_second": 5.0}
+    results["ceilings"] = {"dtype": "float32", "gflops": 190.0, "copy_gbytes_per_second": 30.0}
+    assert "| 50% |" in " ".join(tables(results).split())

@@ -1,8 +1,10 @@
-"""Resets at a world's own starts: copies of states that were computed once."""
+"""Episodes that begin at a world's own starts: copies of states that were computed once."""
 
 import copy
+import dataclasses
 import pickle
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import gymnasium as gym
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 import torch
 
 import irasim_env  # noqa: F401  registers the ids
+from tests.chunk_worlds import table_world
 from tests.conftest import TINY_CONFIG, make_starts
 from world_model import WorldModel, WorldState, kept_starts
 from world_model.streaming_graph import state_tensors
@@ -70,22 +73,50 @@ def test_each_of_a_batch_begins_as_it_does_alone(world):
 
 
 def test_steps_leave_what_is_kept_as_it_was(world):
-    state = world.begin(1, [7, 8])
+    state = world.begin([1, 1], [7, 8])
     assert state.seeds.tolist() == [7, 8]
     world.step_(state, np.full((2, 2), 300, np.float32))
-    assert_same(world.begin(1, [9]), alone(world, 1, 9))
+    assert_same(world.begin([1], [9]), alone(world, 1, 9))
+
+
+def fused_step(world: WorldModel) -> None:
+    optimizer = torch.optim.AdamW(world.parameters(), lr=0.01, fused=True)
+    for parameter in world.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+
+
+def load_in_inference_mode(world: WorldModel) -> None:
+    with torch.inference_mode():
+        world.load_state_dict({k: v + 0.01 for k, v in world.state_dict().items()})
 
 
 @pytest.mark.parametrize(
     "change",
     [
         lambda world: world.denoiser.position.detach().add_(0.1),
-        lambda world: world.load_state_dict({k: v + 0.01 for k, v in world.state_dict().items()}),
+        lambda world: world.denoiser.position.data.add_(0.1),
+        lambda world: world.state_low.sub_(1),
+        fused_step,
+        load_in_inference_mode,
         lambda world: setattr(world, "precision", "bf16"),
         lambda world: setattr(world, "starts", make_starts(TINY_CONFIG)),
+        lambda world: setattr(
+            world, "config", dataclasses.replace(world.config, termination_threshold=0.9)
+        ),
         lambda world: world.double().float(),
     ],
-    ids=["weights in place", "weights loaded", "precision", "starts", "converted"],
+    ids=[
+        "in place",
+        "data",
+        "a buffer",
+        "fused optimizer",
+        "loaded",
+        "precision",
+        "starts",
+        "config",
+        "converted",
+    ],
 )
 def test_a_changed_world_begins_anew(world, runs, change: Callable[[WorldModel], object]):
     env = gym.make("IRASim/World-v0", world=world)
@@ -97,28 +128,70 @@ def test_a_changed_world_begins_anew(world, runs, change: Callable[[WorldModel],
     assert runs == [1, 1]
 
 
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("float32_matmul_precision", "medium"), ("num_threads", 3)],
+)
+def test_other_arithmetic_begins_anew(world, runs, setting, value):
+    usual = getattr(torch, f"get_{setting}")()
+    world.begin([0], [0])
+    try:
+        getattr(torch, f"set_{setting}")(value)
+        world.begin([0], [0])
+    finally:
+        getattr(torch, f"set_{setting}")(usual)
+    assert runs == [1, 1]
+
+
 @pytest.mark.parametrize("room", [0, 1, 2])
 def test_no_more_is_kept_than_there_is_room_for(world, runs, monkeypatch, room):
     size = alone(world, 0, 0).num_bytes
     runs.clear()
-    monkeypatch.setattr(kept_starts, "MOST_BYTES", room * size)
-    for start in (0, 1, 0, 2, 0, 1):  # with room for two, 1 makes way for 2, and 2 for 1
-        assert_same(world.begin(start, [0]), alone(world, start, 0))
-    runs_of_its_own = len(runs) - 6
-    assert runs_of_its_own == {0: 6, 1: 6, 2: 4}[room]
+    monkeypatch.setattr(kept_starts, "MOST_BYTES", {"cpu": room * size})
+    for start in (0, 1, 0, 2, 0, 1):
+        assert_same(world.begin([start], [0]), alone(world, start, 0))
+    assert len(runs) - 6 == {0: 6, 1: 4, 2: 3}[room]
 
 
 def test_copies_of_a_world_begin_with_nothing_kept(world):
-    world.begin(0, [0])
+    world.begin([0], [0])
     for copied in (copy.deepcopy(world), pickle.loads(pickle.dumps(world))):
         assert not copied._kept._states
-        assert_same(copied.begin(0, [4]), alone(world, 0, 4))
+        assert_same(copied.begin([0], [4]), alone(world, 0, 4))
 
 
-@pytest.mark.parametrize("start", [-1, 40])
-def test_there_is_no_start_but_the_worlds_own(world, start):
-    with pytest.raises(ValueError, match="does not exist"):
-        world.begin(start, [0])
+@pytest.mark.parametrize(
+    ("starts", "seeds", "message"),
+    [
+        ([-1], [0], "starts are"),
+        ([4000], [0], "starts are"),
+        ([1.0], [0], "starts are"),
+        ([True], [0], "starts are"),
+        ([], [], "at least one"),
+        (1, [0], "starts are"),
+        ([1], [0.5], "seeds are"),
+        ([1], [0, 1], "2 seeds for 1"),
+    ],
+)
+def test_wrong_starts_and_seeds_are_refused(world, starts, seeds, message):
+    with pytest.raises(ValueError, match=message):
+        world.begin(starts, seeds)
+
+
+def test_threads_may_begin_at_once(world, runs):
+    with ThreadPoolExecutor(4) as threads:
+        made = list(threads.map(lambda i: world.begin([i % 3], [i]), range(60)))
+    assert runs == [1, 1, 1]
+    for i, state in enumerate(made):
+        assert_same(state, alone(world, i % 3, i))
+
+
+def test_a_chunk_world_begins_with_clips_of_one_length_in_one_call():
+    world = table_world()
+    state = world.begin([0, 1, 0], [5, 6, 7])
+    assert state.seeds.tolist() == [5, 6, 7]
+    for row, start in enumerate((0, 1, 0)):
+        torch.testing.assert_close(state.latents[[row]], alone(world, start, 0).latents)
 
 
 def test_a_reset_in_inference_mode_can_be_stepped_outside_of_it(world):
