@@ -5,62 +5,73 @@ Dimensions: B episodes.
 """
 
 import threading
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from world_model.state import WorldState
+from world_model.state import WorldState, joined
 
-# On each kind of device; a start that finds no room is computed whenever it is asked for.
-MOST_BYTES = {"cpu": 2**28, "cuda": 2**30}
+if TYPE_CHECKING:
+    from world_model.world import WorldModel
+
+# A start that finds no room is computed whenever it is asked for.
+MOST_BYTES = {"cpu": 2**28, "cuda": 2**30, "mps": 2**28}
 
 
 class KeptStarts:
-    """The state of each start as it comes of that start alone, whatever else begins beside it."""
+    """One world's: the state of each start as it comes of that start alone, whatever begins beside
+    it. Changes of the world are seen, but for pictures of its starts that are changed in place."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._states: dict[int, WorldState] = {}
         self._num_bytes = 0
-        self._weights: Tensor | None = None
         self._settings: Any = None
+        self._sums: Tensor | None = None
 
-    def states(
-        self,
-        starts: set[int],
-        compute: Callable[[int], WorldState],
-        weights: list[Tensor],
-        settings: Any,
-    ) -> dict[int, WorldState]:
-        """The states of some starts, of one episode each; they are not to be changed.
-
-        Args:
-            starts: Which.
-            compute: Makes the state of one.
-            weights: All that it is computed with. Their sums tell whether they have changed, as a
-                tensor's version does not after a fused optimizer's step.
-            settings: What else it depends on.
-        """
-        settings = (settings, torch.get_float32_matmul_precision(), torch.get_num_threads())
-        sums = torch.stack([tensor.sum(dtype=torch.float32) for tensor in weights])
+    def begin(self, world: "WorldModel", starts: list[int], seeds: Tensor) -> WorldState:
+        """Episodes at starts (B,), with seeds int64 (B,): see `WorldModel.begin`."""
         with self._lock:
-            if settings != self._settings or not _equal(sums, self._weights):
-                self._states, self._num_bytes = {}, 0
-                self._settings, self._weights = settings, sums
-            found = {start: self._states.get(start) or compute(start) for start in sorted(starts)}
-            for start in found.keys() - self._states.keys():
-                size = found[start].num_bytes
-                if self._num_bytes + size <= MOST_BYTES[sums.device.type]:
-                    self._states[start] = found[start]
-                    self._num_bytes += size
-            return found
+            self._check(world)
+            states = {start: self._state(world, start) for start in sorted(set(starts))}
+        rows = {start: [i for i, its in enumerate(starts) if its == start] for start in states}
+        parts = [states[start].select([0] * len(alike)) for start, alike in rows.items()]
+        begun = joined(list(rows.values()), parts)
+        begun.seeds.copy_(seeds)
+        return begun
+
+    def _check(self, world: "WorldModel") -> None:
+        """Forget all if they would come out otherwise now.
+
+        Sums of the weights tell whether these have changed: a tensor's version does not, after a
+        fused optimizer's step.
+        """
+        backends: Any = torch.backends
+        settings = (
+            *(world.starts, world.config, world.precision, torch.get_num_threads()),
+            *(kind.matmul.fp32_precision for kind in (backends.cuda, backends.mkldnn)),
+        )
+        weights = (x for x in (*world.parameters(), *world.buffers()) if x.is_floating_point())
+        sums = torch.stack([tensor.sum(dtype=torch.float32) for tensor in weights])
+        before = self._sums
+        same = before is not None and before.device == sums.device and torch.equal(before, sums)
+        if settings != self._settings or not same:
+            self._states, self._num_bytes = {}, 0
+            self._settings, self._sums = settings, sums
+
+    def _state(self, world: "WorldModel", start: int) -> WorldState:
+        """Of one episode, not to be changed."""
+        if start in self._states:
+            return self._states[start]
+        clip = world.starts[start]
+        state = world.start(clip.frames[None], clip.actions[None], np.zeros(1, np.int64))
+        if self._num_bytes + state.num_bytes <= MOST_BYTES[world.device.type]:
+            self._states[start] = state
+            self._num_bytes += state.num_bytes
+        return state
 
     def __reduce__(self) -> tuple[type["KeptStarts"], tuple[()]]:
         """Of pickles and copies, which begin without any."""
         return KeptStarts, ()
-
-
-def _equal(sums: Tensor, before: Tensor | None) -> bool:
-    return before is not None and sums.device == before.device and torch.equal(sums, before)

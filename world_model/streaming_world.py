@@ -29,7 +29,7 @@ from world_model.reader import Reader
 from world_model.ring import Ring
 from world_model.sampler import sample_change, sampled_levels
 from world_model.starts import Starts
-from world_model.state import RolloutOutput, StepOutput, WorldState, joined
+from world_model.state import RolloutOutput, StepOutput, WorldState
 from world_model.streaming import StreamedPass, StreamingDenoiser, half_precision
 from world_model.streaming_state import StreamingState
 from world_model.world import Precision, WorldModel
@@ -118,23 +118,9 @@ class StreamingWorld(WorldModel):
 
     @torch.inference_mode(False)
     @torch.no_grad()
-    def _begin(self, starts: list[int], seeds: Tensor) -> StreamingState:
-        """See `WorldModel.begin`. Each start's state is computed once, alone, and kept as long as
-        weights and settings stay; pictures of `starts` are not to be changed in place."""
-
-        def alone(start: int) -> WorldState:
-            clip = self.starts[start]
-            return self.start(clip.frames[None], clip.actions[None], np.zeros(1, np.int64))
-
-        weights = [x for x in (*self.parameters(), *self.buffers()) if x.is_floating_point()]
-        settings = (self.starts, self.config, self.precision)
-        states = self._kept.states(set(starts), alone, weights, settings)
-        rows = {start: [i for i, its in enumerate(starts) if its == start] for start in states}
-        parts = [states[start].select([0] * len(alike)) for start, alike in rows.items()]
-        begun = joined(list(rows.values()), parts)
-        assert isinstance(begun, StreamingState)
-        begun.seeds.copy_(seeds)
-        return begun
+    def _begin(self, starts: list[int], seeds: Tensor) -> WorldState:
+        """See `WorldModel.begin`; what a start leads to is computed once."""
+        return self._kept.begin(self, starts, seeds)
 
     @torch.no_grad()
     def step_(self, state: StreamingState, action: np.ndarray | Tensor) -> StepOutput:

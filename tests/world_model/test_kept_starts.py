@@ -143,6 +143,18 @@ def test_other_arithmetic_begins_anew(world, runs, setting, value):
     assert runs == [1, 1]
 
 
+def test_precision_may_be_set_by_its_newer_name(world, runs):
+    products = torch.backends.mkldnn.matmul
+    world.begin([0], [0])
+    usual = products.fp32_precision
+    try:
+        products.fp32_precision = "tf32"  # `torch.get_float32_matmul_precision` raises now
+        world.begin([0], [0])
+    finally:
+        products.fp32_precision = usual
+    assert runs == [1, 1]
+
+
 @pytest.mark.parametrize("room", [0, 1, 2])
 def test_no_more_is_kept_than_there_is_room_for(world, runs, monkeypatch, room):
     size = alone(world, 0, 0).num_bytes
