@@ -113,10 +113,7 @@ def measure(config: PlanningConfig, world: "WorldModel", device: str) -> list[di
         device=device,
     )
     seeds = [config.seed + b for b in range(config.envs)]
-    start = world.starts[config.seed % len(world.starts)]
-    clips = np.repeat(start.frames[None], config.envs, 0)
-    actions = np.repeat(start.actions[None], config.envs, 0)
-    state = world.start(clips, actions, seeds)
+    state = world.begin([config.seed % len(world.starts)] * config.envs, seeds)
     memory = planner.begin(seeds)
     one_action = torch.zeros(config.envs, 1, 1, world.config.action_dim, device=device)
     finish = synchroniser(device)

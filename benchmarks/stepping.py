@@ -240,13 +240,8 @@ def _time_steps(env: Env, seed: int, num_steps: int) -> np.ndarray:
 
 def _begin(world: WorldModel, size: int, seed: int) -> WorldState:
     """A state of `size` environments at starts of the world, one after the other."""
-    starts = [world.starts[(seed + i) % len(world.starts)] for i in range(size)]
-    shortest = min(len(start.frames) for start in starts)
-    return world.start(
-        np.stack([start.frames[-shortest:] for start in starts]),
-        np.stack([start.actions[len(start.actions) - shortest + 1 :] for start in starts]),
-        np.arange(seed, seed + size),
-    )
+    starts = [(seed + i) % len(world.starts) for i in range(size)]
+    return world.begin(starts, range(seed, seed + size))
 
 
 def _draw_action(world: WorldModel, size: int, seed: int) -> np.ndarray:
