@@ -22,11 +22,8 @@ BUDGET = 1.0  # seconds that a measurement takes
 MIN_ROUNDS = 5
 
 
-def matmul_ceiling(
-    shapes: Sequence[Shape], dtype: "torch.dtype", device: "torch.device | str"
-) -> float:
-    """FLOP/s of matrix products of these shapes and nothing else: see `products_alone`."""
-    products = [(shape, dtype) for shape in shapes]
+def products_ceiling(products: "Sequence[Product]", device: "torch.device | str") -> float:
+    """FLOP/s of matrix products and nothing else: see `products_alone`."""
     return product_flops(products) / seconds_of(products_alone(products, device), device)
 
 
@@ -78,7 +75,7 @@ def products_alone(
         return multiply
     from world_model.graph import CapturedFunction
 
-    result = {"result": operands[-1][-1]}
+    result = {"result": operands[-1][-1]}  # tells the device
     captured = CapturedFunction(multiply, {}, residents=result, name="matrix products")
     return functools.partial(captured, copy=False)
 
@@ -88,7 +85,7 @@ def large_matmul_ceiling(dtype: "torch.dtype", device: "torch.device | str") -> 
     import torch
 
     side = LARGE_MATMUL[torch.device(device).type]
-    return matmul_ceiling([(side, side, side)], dtype, device)
+    return products_ceiling([((side, side, side), dtype)], device)
 
 
 def copy_ceiling(device: "torch.device | str") -> float:

@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-from benchmarks.ceilings import Product, Shape, product_flops, products_alone, seconds_of
+from benchmarks.ceilings import Product, Shape, products_ceiling
 
 aten = torch.ops.aten
 
@@ -31,8 +31,7 @@ class Work:
 
     def products_ceiling(self, device: torch.device | str) -> float:
         """FLOP/s of these products alone on a device, each in its own type."""
-        call = products_alone(self.products, device)
-        return product_flops(self.products) / seconds_of(call, device)
+        return products_ceiling(self.products, device)
 
     def main_dtype(self) -> torch.dtype:
         """The type that most operations of the products are in."""

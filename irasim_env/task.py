@@ -20,7 +20,6 @@ from irasim_env.beginning import Beginning
 from irasim_env.reward_fn import RewardFn, check_judged, check_reward_fn
 from irasim_env.uncertainty import check_samples, disagreement, draw_others
 from world_model import StepOutput, WorldModel, WorldState
-from world_model.state import joined
 
 Array = np.ndarray | Tensor
 Observation = Array | dict[str, Array]
@@ -138,29 +137,18 @@ class WorldTask:
             self.observation_space = spaces.Dict({"pixels": self.observation_space, **chosen})
 
     def begin(self, beginnings: Sequence[Beginning]) -> tuple[WorldState, Outcome]:
-        """Start B episodes: the world's state and what it shows.
-
-        Given clips of one length start in one call of the model.
-        """
-        assert beginnings, "begin needs at least one episode"
-        rows: dict[int | None, list[int]] = {}
-        for row, beginning in enumerate(beginnings):
-            length = None if beginning.start is not None else len(beginning.frames)
-            rows.setdefault(length, []).append(row)
-        parts = [self._start([beginnings[row] for row in alike]) for alike in rows.values()]
-        state = joined(list(rows.values()), parts)
-        outcome = self._read(state.output)
-        outcome.reward[:], outcome.terminated[:] = 0.0, False
-        return state, outcome
-
-    def _start(self, beginnings: Sequence[Beginning]) -> WorldState:
-        """Episodes at the world's own starts, or with clips of one length."""
+        """Start B episodes, of one reset: all at starts of the world, or all with given clips of
+        one length. The world's state and what it shows."""
         seeds = np.array([b.noise_seed for b in beginnings], np.int64)
         starts = [b.start for b in beginnings if b.start is not None]
         if starts:
-            return self.world.begin(starts, seeds)
-        frames = np.stack([b.frames for b in beginnings])
-        return self.world.start(frames, np.stack([b.actions for b in beginnings]), seeds)
+            state = self.world.begin(starts, seeds)
+        else:
+            frames = np.stack([b.frames for b in beginnings])
+            state = self.world.start(frames, np.stack([b.actions for b in beginnings]), seeds)
+        outcome = self._read(state.output)
+        outcome.reward[:], outcome.terminated[:] = 0.0, False
+        return state, outcome
 
     def step(
         self,

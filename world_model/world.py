@@ -217,7 +217,7 @@ class WorldModel(nn.Module, ABC):
         steps: nothing, but in engines that know how sure they are."""
 
     def _forget(self) -> None:
-        """Drop what was made from the weights: graphs, copies in another precision."""
+        """Drop what was made from the weights: graphs, copies in another precision, kept starts."""
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """torch's own way to move or convert a module."""

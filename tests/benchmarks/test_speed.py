@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from benchmarks import stepping
-from benchmarks.ceilings import copy_ceiling, matmul_ceiling, product_flops, products_alone
+from benchmarks.ceilings import copy_ceiling, product_flops, products_alone, products_ceiling
 from benchmarks.speed import SpeedConfig
 from benchmarks.speed import main as measure_speed
 from benchmarks.speed_report import tables
@@ -71,11 +71,11 @@ def test_the_ceiling_is_of_the_same_products_each_in_its_own_type():
 
 
 def test_ceilings_are_measured_and_refuse_no_shape():
-    assert matmul_ceiling([(4, 8, 16), (4, 8, 16)], torch.float32, "cpu") > 0
+    assert products_ceiling([((4, 8, 16), torch.float32)] * 2, "cpu") > 0
     assert copy_ceiling("cpu") > 0
-    for shapes in ([], [(4, 0, 2)]):
+    for products in ([], [((4, 0, 2), torch.float32)]):
         with pytest.raises(ValueError, match="at least 1 each"):
-            matmul_ceiling(shapes, torch.float32, "cpu")
+            products_ceiling(products, "cpu")
 
 
 def test_turns_change_who_goes_first():
