@@ -6,8 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from training.convert import ConvertConfig
-from training.convert_in import VERSIONS_NOTED
+from training.convert_config import VERSIONS_NOTED, ConvertConfig
 from training.episodes import SPLITS, Episode, list_episodes, read_episode
 from training.run_directory import as_written
 from world_model.versions import versions

@@ -15,6 +15,7 @@ import tyro
 from training.chunk_presets import CHUNK_PRESETS, ChunkTrainConfig
 from training.episodes import read_json
 from training.presets import PRESETS, TrainConfig
+from training.published_layout import refuse_published
 from training.run_directory import STATE, as_written, environment, run_training
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ def parse(arguments: list[str]) -> TrainConfig | ChunkTrainConfig:
 
 def main(config: TrainConfig) -> Path:
     """Train; returns the world's directory. A run that was stopped goes on where it was."""
+    for data in (config.data, *config.more_data):
+        refuse_published(data)
     return run_training(train, config, FREE, prepare=collect_missing)
 
 
