@@ -126,6 +126,32 @@ def test_quality_of_a_world_that_names_no_ground_truth(episodes, tmp_path):
     assert results["controls"]["shuffle"]["worse_by"] == 0
 
 
+def test_the_command_that_training_prints_runs_on_recordings(episodes, tiny_world, tmp_path):
+    """Of few episodes, none of them for test, without a seed that replays them."""
+    for folder in ("annotation", "videos"):
+        shutil.copytree(episodes / folder / "test", tmp_path / folder / "val")
+    for path in (tmp_path / "annotation/val").glob("*.json"):
+        content = json.loads(path.read_text()) | {"seed": None, "env_id": None}
+        content["video_path"] = content["video_path"].replace("test", "val")
+        path.write_text(json.dumps(content))
+    results = measure_quality(
+        QualityConfig(
+            world=str(tiny_world), data=tmp_path, out=tmp_path / "out", horizon=3, videos=0
+        )
+    )
+    assert (results["config"]["split"], results["config"]["episodes"]) == ("val", 6)
+    assert results["episodes"]["count"] == 6
+    assert "nearer" not in results["controls"]["shuffle"]
+    (tmp_path / "annotation/val/000000.json").rename(tmp_path / "kept.json")
+    for path in (tmp_path / "annotation/val").glob("*.json"):
+        path.unlink()
+    (tmp_path / "kept.json").rename(tmp_path / "annotation/val/000000.json")
+    alone = QualityConfig(
+        world=str(tiny_world), data=tmp_path, out=tmp_path / "alone", horizon=3, videos=0
+    )
+    assert "controls" not in measure_quality(alone)  # there are no others' actions
+
+
 def test_quality_refuses_what_cannot_be_measured(episodes, tiny_world, tmp_path):
     make = {"world": str(tiny_world), "data": episodes, "out": tmp_path}
     for change, cure in [

@@ -1,5 +1,7 @@
 """Windows keep the time contract, and half of them are the expert's."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -21,6 +23,15 @@ def test_short_episodes_are_left_out_and_too_few_are_refused(episodes):
         choose_episodes(episodes, "test", 6, num_context=6)
     with pytest.raises(ValueError, match="irasim collect --split val"):
         choose_episodes(episodes, "val", 1, num_context=4)
+
+
+def test_data_that_were_converted_are_not_to_be_collected(episodes, tmp_path):
+    """A real robot is not recorded by a command."""
+    shutil.copytree(episodes, tmp_path / "data")
+    (tmp_path / "data/convert.json").write_text("{}")
+    with pytest.raises(ValueError, match="or convert again with --val N into another") as told:
+        choose_episodes(tmp_path / "data", "val", 1, num_context=4)
+    assert "collect" not in str(told.value)
 
 
 def test_windows_hold_what_the_episode_holds(episodes):

@@ -292,6 +292,26 @@ def test_missing_source_is_named(tmp_path: Path, source: str):
         main(ConvertConfig(source=source, out=tmp_path / "out"))
 
 
+@pytest.mark.parametrize("source", ["data/mine", "set/one.mp4", "set/absent", "./mine", "~/mine"])
+def test_no_directory_and_no_dataset_of_the_hub(
+    tmp_path: Path, source: str, monkeypatch: pytest.MonkeyPatch
+):
+    """Whatever the Hub's client says of it, or that there is no network."""
+    import huggingface_hub
+
+    def refuse(*args: Any, **kwargs: Any) -> str:
+        raise ConnectionError("no network\nand much more")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
+    monkeypatch.chdir(tmp_path)
+    Path("set").mkdir()
+    Path("set/one.mp4").touch()
+    with pytest.raises(ValueError, match=f"{source}: (no such directory|is a file)") as told:
+        main(ConvertConfig(source=source, out=tmp_path / "out"))
+    assert "much more" not in str(told.value) and not (tmp_path / "out").exists()
+    assert ("no network" in str(told.value)) == (source == "data/mine")
+
+
 def test_directory_of_neither_form_is_named(tmp_path: Path):
     with pytest.raises(ValueError, match="neither a LeRobot dataset"):
         main(ConvertConfig(source=str(tmp_path), out=tmp_path / "out"))

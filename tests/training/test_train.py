@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -248,6 +249,32 @@ def test_another_run_in_the_same_directory_is_refused(data, tmp_path):
 def test_missing_data_says_how_to_get_some(tmp_path):
     with pytest.raises(SystemExit, match="has no train episodes.*irasim collect"):
         main(config_for(tmp_path / "nothing", tmp_path / "run"))
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_missing_split_of_converted_data_is_not_to_be_collected(data, tmp_path, split):
+    shutil.copytree(data, tmp_path / "data")
+    shutil.rmtree(tmp_path / "data" / "annotation" / split)
+    (tmp_path / "data" / "convert.json").write_text("{}")
+    with pytest.raises(SystemExit, match=f"has no {split} episodes: convert again") as told:
+        main(config_for(tmp_path / "data", tmp_path / "run"))
+    assert "irasim collect" not in str(told.value)
+    with pytest.raises(ValueError, match=f"has no {split} episodes .*convert again") as told:
+        ClipStore(tmp_path / "data", split)
+    assert "irasim collect" not in str(told.value)
+
+
+def test_recordings_without_seed_and_environment_train(data, tmp_path):
+    """As `irasim convert` brings them in: there is no simulator to put where they begin."""
+    for split in ("train", "val"):
+        for path in (data / "annotation" / split).glob("*.json"):
+            content = json.loads(path.read_text()) | {"seed": None, "env_id": None}
+            (tmp_path / "data" / "annotation" / split).mkdir(parents=True, exist_ok=True)
+            (tmp_path / "data" / "annotation" / split / path.name).write_text(json.dumps(content))
+    shutil.copytree(data / "videos", tmp_path / "data" / "videos")
+    world = WorldModel.from_pretrained(main(config_for(tmp_path / "data", tmp_path / "run")))
+    assert world.config.ground_truth is None
+    assert all(start.replay is None for start in world.starts)
 
 
 @pytest.mark.parametrize("kind", ["autoencoder_tiny", "autoencoder_kl"])
