@@ -122,17 +122,16 @@ def settled(config: QualityConfig) -> QualityConfig:
 
 def measure(world: "WorldModel", config: QualityConfig) -> dict[str, Any]:
     """All scores of a world, and the pictures; a config without gaps (`settled`)."""
-    from tqdm import tqdm
-
     from benchmarks import action_controls, frame_scores, outcome_scores, pictures, pusht_scores
     from benchmarks.predict import predict
     from benchmarks.windows import choose_episodes, count_by_policy, ending, opening
     from training.episodes import read_episode
+    from world_model.progress import progress_bar
 
     assert config.context is not None and config.episodes is not None, "not settled"
     openings, endings = [], []
     chosen = choose_episodes(config.data, config.split, config.episodes, config.context)
-    for episode_id in tqdm(chosen, desc="episodes", unit="episode"):
+    for episode_id in progress_bar(chosen, desc="episodes", unit="episode"):
         episode = read_episode(config.data, config.split, episode_id)
         openings.append(opening(episode, config.context, config.horizon))
         if episode.terminated.any() and world.config.reward_head:

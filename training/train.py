@@ -15,7 +15,7 @@ import tyro
 from training.chunk_presets import CHUNK_PRESETS, ChunkTrainConfig
 from training.episodes import list_episodes, read_json
 from training.presets import PRESETS, TrainConfig
-from training.run_directory import STATE, as_written, environment, run_training
+from training.run_directory import HEAD_STATE, as_written, environment, run_training
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -73,6 +73,10 @@ def train(config: TrainConfig, accelerator: "Accelerator") -> Path:
     from training.loop import train_until
 
     trainer, world, validation = prepare(config, accelerator)
+    if trainer.fraction() < config.heads_from and accelerator.is_main_process:
+        # Of an earlier end of the run, which is given more time: its head read another denoiser.
+        (config.out / HEAD_STATE).unlink(missing_ok=True)
+    accelerator.wait_for_everyone()
     train_until(
         config.heads_from,
         trainer,
@@ -93,6 +97,7 @@ def collect_missing(config: TrainConfig) -> None:
     """Fill the splits that have no episodes, if the preset says from where."""
     from training.collect import CollectConfig
     from training.collect import main as collect
+
     for split, count in zip(SPLITS, config.collect_episodes, strict=True):
         if list_episodes(config.data, split):
             continue
@@ -125,6 +130,7 @@ def prepare(
     from training.clips import ClipStore
     from training.codec import prepare_codec
     from training.describe import describe_world, take_starts
+    from training.loop import resume
     from training.states import prepare_states
     from training.trainer import Trainer
     from world_model import StreamingWorld
@@ -147,10 +153,7 @@ def prepare(
     world.to(accelerator.device)
     prepare_states(world, store, config, accelerator)
     trainer = Trainer(world, store, config, accelerator)
-    state = config.out / STATE
-    if state.exists():
-        trainer.load_state(state)
-        accelerator.print(f"resumed at step {trainer.progress.step}")
+    resume(trainer, config.out)
     accelerator.print(
         f"{store.num_episodes} episodes, {len(store.frames):,} frames; "
         f"{sum(p.numel() for p in world.parameters()) / 1e6:.1f} M parameters; "

@@ -28,23 +28,20 @@ from training.episodes import Episode, write_episode
 from training.train import main
 from world_model import StreamingWorld, WorldModel
 from world_model.noise import counted_noise, counted_uniform
+from world_model.streaming_state import StreamingState
 
 SHAPE = (48, 48)
 # By kind of recording, what its training is asked for besides.
 RUN: dict[str, dict[str, Any]] = {
-    "pixels_alone": {},
-    "pixels_alone_and_no_states_wanted": {"sees_states": False},
-    "own_past": {"own_past_from": 0.2, "sees_states": False},
+    "pixels_alone": {"num_steps": 3},
+    "no_states_wanted": {"own_past_from": 0.2, "sees_states": False},
     "no_reward": {},
     "no_reward_with_state": {},
     "constant_reward": {},
     "one_step": {},
-    "one_step_with_state": {},
-    "one_step_among_long_ones": {},
+    "one_step_among_long_ones_with_state": {},
     "one_episode_each": {},
-    "constant_actions": {},
-    "constant_large_actions_and_state": {},
-    "many_passes": {"num_steps": 3},
+    "constant_actions_with_state": {},
 }
 
 
@@ -54,11 +51,11 @@ def write_square(root: Path, split: str, kind: str) -> None:
     for i in range(count):
         rng = np.random.default_rng((len(split), i))
         num_steps = 1 if kind.startswith("one_step") else 9
-        if kind == "one_step_among_long_ones" and i:
+        if "among" in kind and i:
             num_steps = 9
         actions = rng.uniform(-1, 1, (num_steps, 2)).astype(np.float32)
-        if "constant" in kind and "actions" in kind:
-            actions[:] = 300 if "large" in kind else 0
+        if kind.startswith("constant_actions"):
+            actions[:] = 300
         place, frames = np.array([20.0, 20.0]), []
         for t in range(num_steps + 1):
             frame = np.zeros((*SHAPE, 3), np.uint8)
@@ -116,12 +113,13 @@ def test_the_world_that_is_trained_steps_and_plays(made):
         obs, reward, terminated, _, info = env.step(env.action_space.sample())
         frame = obs["pixels"] if isinstance(obs, dict) else obs
         assert frame.shape == (*SHAPE, 3)
-        assert np.isfinite(reward)
+        assert np.isfinite(float(reward))
         assert info["reward_available"] == ("no_reward" not in kind)
         if terminated:  # so few steps of training say anything
             env.reset()
     env.close()
-    state = world.begin([0, 1] if len(world.starts) > 1 else [0, 0], [1, 2])
+    state = world.begin([0, len(world.starts) - 1], [1, 2])
+    assert isinstance(state, StreamingState)
     actions = torch.zeros(2, 3, 4, world.config.action_dim)
     out = world.rollout(state, actions, return_frames=True)
     assert out.frames is not None
@@ -133,20 +131,25 @@ def test_the_world_that_is_trained_steps_and_plays(made):
 def test_no_start_is_at_an_episodes_end(made):
     kind, _, directory = made
     starts = WorldModel.from_pretrained(directory).starts
-    long = {"one_step": [1, 1], "one_step_with_state": [1, 1], "one_step_among_long_ones": [1, 4]}
-    expected = [4] if kind == "one_episode_each" else long.get(kind, [4, 4])
-    assert [len(start.frames) for start in starts] == expected
+    expected = {
+        "one_step": [1, 1],
+        "one_step_among_long_ones_with_state": [1, 4],
+        "one_episode_each": [4],
+    }
+    assert [len(start.frames) for start in starts] == expected.get(kind, [4, 4])
 
 
 @pytest.mark.filterwarnings("error")
 def test_the_world_is_measured(made, tmp_path):
     kind, data, directory = made
     world = str(directory)
-    config = QualityConfig(world=world, data=data, out=tmp_path, split="val", videos=1, device="cpu")
+    config = QualityConfig(
+        world=world, data=data, out=tmp_path, split="val", videos=1, device="cpu"
+    )
     results = measure_quality(config)
-    short = kind in ("one_step", "one_step_with_state")
-    assert results["config"]["context"] == (1 if short else 4)
-    assert results["episodes"]["count"] == (1 if kind.startswith("one_") and not short else 2)
+    assert results["config"]["context"] == (1 if kind == "one_step" else 4)
+    one = kind == "one_episode_each" or "among" in kind
+    assert results["episodes"]["count"] == (1 if one else 2)
     assert ("rewards" in results) == ("no_reward" not in kind)
 
 
@@ -185,13 +188,13 @@ def test_noise_of_no_numbers():
 
 def test_what_never_changes_has_bounds_that_float32_tells_apart():
     low, high = data_bounds(np.array([[300.0, 0.0, 1.0], [300.0, 0.0, 2.0]]))
-    assert (np.float32(high) - np.float32(low) > 0.001).all()
+    assert (np.array(high, np.float32) - np.array(low, np.float32) > 0.001).all()
     assert (low[2], high[2]) == pytest.approx((0.98, 2.02))
 
 
 def test_bounds_from_data_are_those_of_actions_that_were_taken(tmp_path):
-    write_square(tmp_path, "train", "constant_large_actions_and_state")
-    write_square(tmp_path, "val", "constant_large_actions_and_state")
+    write_square(tmp_path, "train", "constant_actions_with_state")
+    write_square(tmp_path, "val", "constant_actions_with_state")
     config = config_for(tmp_path, tmp_path / "run", max_steps=1)
     world = WorldModel.from_pretrained(main(config))
     assert world.config.action_low == pytest.approx((297, 297))
