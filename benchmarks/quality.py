@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from benchmarks.windows import Window
     from world_model import WorldModel
 
+# How many episodes are measured on if nobody says how many.
+MOST_EPISODES = 100
 ABOUT_FRAMES = (
     'PSNR is that of uint8 frames, capped at 60 dB; "nothing moves" is the last context frame, '
     "repeated; sharpness is gradient energy, predicted over true. Intervals are bootstrapped over "
@@ -42,13 +44,13 @@ class QualityConfig:
     """Recorded episodes, as irasim collect writes them."""
     out: Path = Path("runs/quality")
     """Directory for quality.json, strip.png and videos/."""
-    split: Literal["train", "val", "test"] = "test"
-    """Which episodes; those of test were never trained on."""
+    split: Literal["train", "val", "test"] | None = None
+    """Which episodes. Default: test, which were never trained on; val where the data have no
+    test."""
     episodes: int | None = None
-    """How many episodes, half of them of the expert, if there is one; default: 100, or all that
-    there are."""
+    """How many episodes; half of them of the expert, if there is one. Default: all, up to 100."""
     context: int | None = None
-    """Frames given; default: 4, or fewer where every episode is shorter."""
+    """Frames given. Default: 4, or fewer where every episode is shorter."""
     horizon: int = 63
     """Frames predicted, fewer where an episode is over."""
     controls: int = 20
@@ -87,7 +89,7 @@ def main(config: QualityConfig) -> dict[str, Any]:
 
     device = report.choose_device(config.device)
     check_directory(config.out)
-    config = settled(config)
+    config = settle(config)
     world = WorldModel.from_pretrained(config.world, device=device)
     results = {
         "command": "irasim bench quality",
@@ -109,26 +111,34 @@ def main(config: QualityConfig) -> dict[str, Any]:
     return results
 
 
-def settled(config: QualityConfig) -> QualityConfig:
-    """A config that says how many episodes are measured and how many frames are given."""
+def settle(config: QualityConfig) -> QualityConfig:
+    """The config with the split and the numbers of episodes and of frames given that these data
+    have."""
     from benchmarks.windows import episode_lengths
+    from training.episodes import list_episodes
 
-    lengths = [num_steps for _, num_steps in episode_lengths(config.data, config.split).values()]
+    split = config.split
+    if split is None:
+        split = "test" if list_episodes(config.data, "test") else "val"
+        if split == "val":
+            print(f"{config.data} has no test episodes: measured on val")
+    lengths = [num_steps for _, num_steps in episode_lengths(config.data, split).values()]
     context = min(4, max(lengths)) if config.context is None else config.context
     fitting = sum(num_steps >= context for num_steps in lengths)
-    episodes = max(1, min(100, fitting)) if config.episodes is None else config.episodes
-    return replace(config, context=context, episodes=episodes)
+    count = max(1, min(MOST_EPISODES, fitting)) if config.episodes is None else config.episodes
+    return replace(config, split=split, context=context, episodes=count)
 
 
 def measure(world: "WorldModel", config: QualityConfig) -> dict[str, Any]:
-    """All scores of a world, and the pictures; a config without gaps (`settled`)."""
+    """All scores of a world, and the pictures; a config without gaps (`settle`)."""
     from benchmarks import action_controls, frame_scores, outcome_scores, pictures, pusht_scores
     from benchmarks.predict import predict
     from benchmarks.windows import choose_episodes, count_by_policy, ending, opening
     from training.episodes import read_episode
     from world_model.progress import progress_bar
 
-    assert config.context is not None and config.episodes is not None, "not settled"
+    assert config.split is not None and config.episodes is not None, "settled before"
+    assert config.context is not None, "settled before"
     openings, endings = [], []
     chosen = choose_episodes(config.data, config.split, config.episodes, config.context)
     for episode_id in progress_bar(chosen, desc="episodes", unit="episode"):
@@ -185,6 +195,7 @@ def measure(world: "WorldModel", config: QualityConfig) -> dict[str, Any]:
         print("one episode: there are no others to take altered actions from, so no controls")
     elif config.controls:
         indices = pictures.spread_kinds(openings, config.controls)
+        replayable = all(window.seed is not None for window in openings)
         results["controls"] = action_controls.score_controls(
             world,
             [openings[i] for i in indices],
@@ -192,7 +203,7 @@ def measure(world: "WorldModel", config: QualityConfig) -> dict[str, Any]:
             shifts=config.shifts,
             seeds=[seeds[i] for i in indices],
             batch=config.batch,
-            replay=world.config.ground_truth is not None,
+            replay=world.config.ground_truth is not None and replayable,
         )
     shown = pictures.spread_kinds(openings, config.videos)
     if shown:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from training.episodes import SPLITS, Episode, list_episodes, read_annotation
+from training.missing_split import cure_for_missing
 
 EXPERT = "expert"  # the kind of policy that half of the episodes are taken from
 
@@ -22,8 +23,8 @@ class Window:
 
     episode_id: str
     policy: str
-    seed: int
-    """Of the ground truth's reset."""
+    seed: int | None
+    """Of the ground truth's reset; None where the recording has none."""
     replay: np.ndarray
     """float32 (n, A): all actions from that reset to the last context frame."""
     frames: np.ndarray
@@ -85,7 +86,7 @@ def episode_lengths(root: Path, split: str) -> dict[str, tuple[str, int]]:
         cure = f"measure on another, --split {' or '.join(others)}" if others else "give its --data"
         raise ValueError(
             f"{root} has no {split} episodes (expected {root}/annotation/{split}/*.json): {cure}, "
-            f"or record some with irasim collect --split {split}"
+            f"or {cure_for_missing(root, split)}"
         )
     annotations = [read_annotation(root, split, episode_id) for episode_id in ids]
     kinds = [(content["policy"], len(content["actions"])) for content in annotations]
@@ -112,8 +113,8 @@ def choose_episodes(root: Path, split: str, count: int, num_context: int) -> lis
         fewer = "" if available else f" (the longest has {longest}: give fewer frames, --context)"
         raise ValueError(
             f"{root} has {available} {split} episodes of at least {num_context} steps{fewer}, "
-            f"asked for are {count}: ask for fewer with --episodes, or record more with irasim "
-            f"collect --split {split}"
+            f"asked for are {count}: ask for fewer with --episodes, or "
+            f"{cure_for_missing(root, split)}"
         )
     expert = kinds.pop(EXPERT, [])
     others = [i for turn in itertools.zip_longest(*kinds.values()) for i in turn if i is not None]

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from training.episodes import Episode, list_episodes, read_episode
+from training.missing_split import cure_for_missing
 from world_model.noise import counted_index
 from world_model.progress import progress_bar
 
@@ -75,7 +76,7 @@ class ClipStore:
             if not ids:
                 raise ValueError(
                     f"{dataset} has no {split} episodes (expected {dataset}/annotation/{split}/"
-                    "*.json); record some with `irasim collect` or convert yours"
+                    f"*.json); {cure_for_missing(dataset, split)}"
                 )
             found += [(dataset, i) for i in ids]
         ids = [episode_id for _, episode_id in found]

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 
 from training.episodes import Episode
+from training.lerobot_features import PREFIX
+from training.lerobot_index import parquet
 from training.lerobot_meta import (
     CAMERA,
     CARD,
@@ -28,7 +30,7 @@ from training.lerobot_meta import (
     features,
     tasks_table,
 )
-from training.lerobot_read import NOTE, STATE, parquet
+from training.lerobot_read import NOTE
 from training.lerobot_stats import Stats, combine, number_stats, picture_stats
 from world_model.video import video_writer
 
@@ -97,8 +99,13 @@ class LeRobotWriter:
         data.parent.mkdir(parents=True, exist_ok=True)
         video.parent.mkdir(parents=True, exist_ok=True)
         begins = np.cumsum([0, *(len(episode.frames) for _, episode in group)])
+        order = [
+            name
+            for name, feature in features(first, self.config.lossless).items()
+            if feature["dtype"] != "video"
+        ]
         tables = [
-            _table(self._register(where, split, episode, int(begin)))
+            _table(self._register(where, split, episode, int(begin)), order)
             for (split, episode), begin in zip(group, begins[:-1], strict=True)
         ]
         with parquet().ParquetWriter(data, tables[0].schema) as rows:
@@ -114,7 +121,7 @@ class LeRobotWriter:
         """Describe an episode whose video begins at frame `begin` of its file; its columns."""
         index, length = len(self.rows), len(episode.frames)
         row = self.rows[-1]["dataset_to_index"] if self.rows else 0
-        task = self.config.task or episode.env_id
+        task = self.config.task or episode.env_id or episode.policy
         columns = _columns(episode)
         frame = np.arange(length)
         columns |= {
@@ -233,16 +240,20 @@ def _columns(episode: Episode) -> dict[str, np.ndarray]:
     }
     if episode.states:
         states = [values for _, values in sorted(episode.states.items())]
-        columns[f"{STATE}state"] = np.concatenate(states, axis=1).astype(np.float32)
+        columns[f"{PREFIX}state"] = np.concatenate(states, axis=1).astype(np.float32)
     return columns
 
 
-def _table(columns: dict[str, np.ndarray]) -> Any:
-    """The columns as an Arrow table: numbers, or lists of fixed length where there are several."""
+def _table(columns: dict[str, np.ndarray], order: list[str]) -> Any:
+    """The columns as an Arrow table: numbers, or lists of fixed length where there are several.
+
+    They are in the order of meta/info.json's features: LeRobot casts tables to these by position.
+    """
     import pyarrow as pa
 
     def arrow(values: np.ndarray) -> Any:
         flat, size = pa.array(values.reshape(-1)), values.size // len(values)
         return flat if size == 1 else pa.FixedSizeListArray.from_arrays(flat, size)
 
-    return pa.table({name: arrow(values) for name, values in columns.items()})
+    assert sorted(order) == sorted(columns), "each column is a feature"
+    return pa.table({name: arrow(columns[name]) for name in order})

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from training.chunk_presets import CHUNK_PRESETS, ChunkTrainConfig
-from training.episodes import list_episodes, read_json
+from training.episodes import read_json
 from training.presets import PRESETS, TrainConfig
+from training.published_layout import refuse_published
 from training.run_directory import HEAD_STATE, as_written, environment, run_training
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from training.trainer import Trainer
     from world_model import StreamingWorld
 
-SPLITS = ("train", "val", "test")
 # A run that goes on may be given more time, or report otherwise; all else must be as it was.
 FREE = {"budget", "max_steps", "save_every", "validate_every", "validation_episodes"}
 
@@ -65,7 +65,14 @@ def parse(arguments: list[str]) -> TrainConfig | ChunkTrainConfig:
 
 def main(config: TrainConfig) -> Path:
     """Train; returns the world's directory. A run that was stopped goes on where it was."""
-    return run_training(train, config, FREE, prepare=collect_missing)
+    from training.absent_data import collect_absent
+
+    def prepare_data(config: TrainConfig) -> None:
+        collect_absent(config, tracked_kinds(config)["hidden"])
+
+    for data in (config.data, *config.more_data):
+        refuse_published(data)
+    return run_training(train, config, FREE, prepare=prepare_data)
 
 
 def train(config: TrainConfig, accelerator: "Accelerator") -> Path:
@@ -91,34 +98,6 @@ def train(config: TrainConfig, accelerator: "Accelerator") -> Path:
     if accelerator.is_main_process:
         finish(trainer, world, validation, head_loss, config, directory)
     return directory
-
-
-def collect_missing(config: TrainConfig) -> None:
-    """Fill the splits that have no episodes, if the preset says from where."""
-    from training.collect import CollectConfig
-    from training.collect import main as collect
-
-    for split, count in zip(SPLITS, config.collect_episodes, strict=True):
-        if list_episodes(config.data, split):
-            continue
-        if config.collect_env is None:
-            if split == "test":
-                continue
-            raise SystemExit(
-                f"{config.data} has no {split} episodes. Record some with `irasim collect "
-                f"--split {split}`, or name --collect-env"
-            )
-        collect(
-            CollectConfig(
-                env_id=config.collect_env,
-                env_kwargs=config.collect_env_kwargs,
-                policy=config.collect_policy,
-                hidden=tracked_kinds(config)["hidden"],
-                out=config.data,
-                split=split,
-                episodes=count,
-            )
-        )
 
 
 def prepare(
@@ -286,5 +265,4 @@ def finish(
     }
     (directory / "train.json").write_text(json.dumps(report, indent=2, default=str) + "\n")
     print(f"{directory}: " + "  ".join(f"{k} {v:.2f}" for k, v in report["validation"].items()))
-    split = "" if list_episodes(config.data, "test") else " --split val"
-    print(f"next: irasim bench quality --world {directory} --data {config.data}{split}")
+    print(f"next: irasim bench quality --world {directory} --data {config.data}")
