@@ -38,7 +38,7 @@ def bring_in(config: ConvertConfig, source: Path) -> None:
 
     Everything short of decoding is checked of all episodes before the first is written.
     """
-    from tqdm import tqdm
+    from world_model.progress import progress_bar
 
     reader = LeRobotReader(
         source,
@@ -54,7 +54,7 @@ def bring_in(config: ConvertConfig, source: Path) -> None:
     chosen = chosen_episodes(config.episodes, len(reader))
     broken = Broken(config.broken, len(chosen))
     checked: dict[int, Checked] = {}
-    for index in tqdm(chosen, "checking", unit="episode", leave=False, disable=None):
+    for index in progress_bar(chosen, "checking", unit="episode", leave=False):
         with broken.noted(index):
             checked[index] = reader.check(index)
     if config.size is None:
@@ -66,7 +66,7 @@ def bring_in(config: ConvertConfig, source: Path) -> None:
     _write_note(config, reader, notes)
     present = {(split, name) for split in SPLITS for name in list_episodes(config.out, split)}
     missing = [i for i in kept if (notes[i]["split"], notes[i]["id"]) not in present]
-    for index in tqdm(missing, "bringing in", unit="episode", disable=None):
+    for index in progress_bar(missing, "bringing in", unit="episode"):
         note = notes[index]
         with broken.noted(index):
             parts = (frame[None] for frame in _frames(config, reader, index))

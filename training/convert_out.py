@@ -14,10 +14,9 @@ from world_model.versions import versions
 
 def write_out(config: ConvertConfig, source: Path) -> None:
     """Our episodes as a LeRobot dataset: all of it or none."""
-    from tqdm import tqdm
-
     from training.lerobot_read import LeRobotReader
     from training.lerobot_write import LeRobotWriteConfig, LeRobotWriter
+    from world_model.progress import progress_bar
 
     if config.out.exists() and any(config.out.iterdir()):
         raise ValueError(f"{config.out} is not empty: choose another directory or delete it")
@@ -26,7 +25,7 @@ def write_out(config: ConvertConfig, source: Path) -> None:
         raise ValueError(f"{source}: holds no episodes (annotation/SPLIT/ID.json)")
 
     def episodes() -> Iterator[tuple[str, Episode]]:
-        for split, name in tqdm(names, "writing", unit="episode", disable=None):
+        for split, name in progress_bar(names, "writing", unit="episode"):
             yield split, read_episode(source, split, name)
 
     part = config.out.with_name(f".{config.out.name}.part")

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 STATE = "state.pt"
 # What phases before the main one have made: the codec, and what predicts states.
 CODEC, STATES = "codec.safetensors", "states.safetensors"
+# What these phases, and the head's, resume from while they last.
+CODEC_STATE, STATES_STATE, HEAD_STATE = "codec.state.pt", "states.state.pt", "head.state.pt"
+KEPT = (STATE, CODEC, STATES, CODEC_STATE, STATES_STATE, HEAD_STATE)
 CONFIG = "train_config.json"
 
 
@@ -106,7 +109,7 @@ def write_config(config: Any, out: Path, free: set[str]) -> None:
     """
     path = out / CONFIG
     content = as_written(config)
-    if path.exists() and any((out / name).exists() for name in (STATE, STATES, CODEC)):
+    if path.exists() and any((out / name).exists() for name in KEPT):
         before = without_directory(read_json(path))
         changed = [k for k in content if k not in free and before.get(k) != content[k]]
         if changed:
