@@ -4,7 +4,7 @@ Held-out episodes, half of them the expert's: some context frames, then predicti
 recorded actions. One window opens each episode; another closes each that ended, to score its end.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -48,6 +48,9 @@ class QualityConfig:
     """How many episodes; half of them of the expert, if there is one."""
     context: int = 4
     """Frames given."""
+    observed_start: bool = True
+    """Hand in what was observed beside them (the robot's own state), as environments do; without,
+    the world estimates it from them."""
     horizon: int = 63
     """Frames predicted, fewer where an episode is over."""
     controls: int = 20
@@ -114,6 +117,7 @@ def measure(world: "WorldModel", config: QualityConfig) -> dict[str, Any]:
     from benchmarks.predict import predict
     from benchmarks.windows import choose_episodes, count_by_policy, ending, opening
     from training.episodes import read_episode
+    from world_model.given_states import known_states
 
     openings, endings = [], []
     chosen = choose_episodes(config.data, config.split, config.episodes, config.context)
@@ -123,6 +127,13 @@ def measure(world: "WorldModel", config: QualityConfig) -> dict[str, Any]:
         if episode.terminated.any() and world.config.reward_head:
             endings.append(ending(episode, config.context, config.horizon))
     _check_fit(world, openings[0], config)
+    known = list(known_states(world.config, openings[0].context_states))
+    if not config.observed_start:
+        known = []
+        openings, endings = (
+            [replace(window, context_states={}) for window in windows]
+            for windows in (openings, endings)
+        )
 
     seeds = [config.seed + i for i in range(len(openings))]
     predictions = predict(
@@ -141,6 +152,7 @@ def measure(world: "WorldModel", config: QualityConfig) -> dict[str, Any]:
             "ids": [w.episode_id for w in openings],
             "frames_predicted": sum(w.num_predicted for w in openings),
             "noise_seeds": f"{config.seed} + index",
+            "handed_in": known,
         },
         "frames": frame_scores.summarise_frames(scores, config.seed),
         "observations": outcome_scores.score_observations(openings, predictions),
@@ -201,7 +213,8 @@ def tables(results: dict[str, Any]) -> str:
     kinds = ", ".join(f"{count} {kind}" for kind, count in episodes["by_policy"].items())
     parts = [
         f"World {world['name']}: {episodes['count']} {config['split']} episodes ({kinds}), "
-        f"{config['context']} context frames, up to {config['horizon']} predicted with the "
+        f"{config['context']} context frames{_handed_in(episodes)}, up to {config['horizon']} "
+        "predicted with the "
         f"recorded actions; {world['evaluations_per_step']} network evaluations a step, decode "
         f"included; noise seeds from {config['seed']}; {results['hardware']}.",
         ABOUT_FRAMES,
@@ -217,6 +230,12 @@ def tables(results: dict[str, Any]) -> str:
     if "controls" in results:
         parts += [ABOUT_CONTROLS, action_controls.controls_table(results["controls"])]
     return "\n\n".join(parts)
+
+
+def _handed_in(episodes: dict[str, Any]) -> str:
+    """What was given beside the context frames, as the report says it."""
+    known = episodes.get("handed_in")
+    return f" with {', '.join(known)} as observed there" if known else ""
 
 
 def _check_fit(world: "WorldModel", window: "Window", config: QualityConfig) -> None:
@@ -246,6 +265,7 @@ def cli(arguments: list[str]) -> None:
             QualityConfig,
             args=arguments,
             prog="irasim bench quality",
-            description="Measure a world's predictions on held-out episodes.",
+            description="Measure a world's predictions on held-out episodes. A world begins from "
+            "their first frames and, as in its environment, from what was observed beside them.",
         )
     )

@@ -78,9 +78,14 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
     noise. The same seed, device and version give the same rollout, bit for bit. `reset` takes
 
     - `options={"start": i}`: start i of the world, with the noise that the seed gives any start;
-    - `options={"frames": f, "actions": a}`: a clip of your own, uint8 (T, H, W, 3) and float32
-      (T - 1, A), where `a[t]` leads from `f[t]` to `f[t + 1]`; `a` may be left out when T is 1.
-      Actions out of bounds are clipped, as those of steps are.
+    - `options={"frames": f, "actions": a, "observations": o}`: a clip of your own, uint8
+      (T, H, W, 3) and float32 (T - 1, A), where `a[t]` leads from `f[t]` to `f[t + 1]`; `a` may be
+      left out when T is 1. Actions out of bounds are clipped, as those of steps are.
+      `o` is what was observed beside the frames, `{"agent_pos": (T, 2)}` in the recording's own
+      units: a robot knows its own state better than a picture shows it. What is left out is
+      estimated from the frames.
+
+    The world's starts carry what was observed when they were recorded, and begin from it.
 
     `info` after a reset has "start" (None for a clip of your own) and "noise_seed".
 
@@ -174,7 +179,7 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
 
         Raises:
             ValueError: unknown options, no such start, or a clip of the wrong form (its actions
-                too; those out of bounds are clipped).
+                and observations too; actions out of bounds are clipped).
             gym.error.Error: a seed that is no integer, or negative.
         """
         asked = check_options(self.task.world, options)  # a mistake in them changes nothing

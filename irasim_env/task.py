@@ -144,8 +144,15 @@ class WorldTask:
         if starts:
             state = self.world.begin(starts, seeds)
         else:
-            frames = np.stack([b.frames for b in beginnings])
-            state = self.world.start(frames, np.stack([b.actions for b in beginnings]), seeds)
+            state = self.world.start(
+                np.stack([b.frames for b in beginnings]),
+                np.stack([b.actions for b in beginnings]),
+                seeds,
+                {
+                    name: np.stack([b.observations[name] for b in beginnings])
+                    for name in beginnings[0].observations
+                },
+            )
         outcome = self._read(state.output)
         outcome.reward[:], outcome.terminated[:] = 0.0, False
         return state, outcome
