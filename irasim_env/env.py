@@ -43,6 +43,10 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
     would follow it out of the picture). A wrong shape, a type that is no number, NaN and
     infinity are refused with `gymnasium.error.InvalidAction`.
 
+    Where the simulator's actions are discrete, so are these: the same `Discrete`, `MultiDiscrete`
+    or `MultiBinary`. The world sees them as one-hot vectors, which `step` takes too, as does
+    `reset` with recorded actions: that is how recordings hold them.
+
     With `chunk=k` a step takes k actions at once, (k, A), without a look in between. The
     observation is the last frame's, the reward the sum; `info["frames"]` has the frame after each
     action, uint8 (k, H, W, 3). Where the episode ends on the way, observation and sum are those of
@@ -118,7 +122,8 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
     |---------------|------------|----------------------------------------------------------------|
     | `world`       |            | name, directory, Hub id, or a loaded `WorldModel`              |
     | `device`      | `None`     | where it runs: None is the CPU, or where a loaded model is     |
-    | `render_mode` | `None`     | None, "rgb_array" or "human" (a pygame window)                 |
+    | `render_mode` | `None`     | None, "rgb_array" or "human": a pygame window, which without a |
+    |               |            | display is drawn offscreen                                     |
     | `obs_type`    | `"pixels"` | see Observation Space                                          |
     | `reward_fn`   | `None`     | see Rewards                                                    |
     | `output`      | `"numpy"`  | "torch": tensors on the device; see Observation Space          |
@@ -143,7 +148,7 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
 
     def __init__(
         self,
-        world: str | Path | WorldModel,
+        world: str | Path | WorldModel | None = None,
         *,
         device: str | None = None,
         render_mode: str | None = None,

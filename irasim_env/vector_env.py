@@ -60,7 +60,7 @@ class WorldVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
 
     def __init__(
         self,
-        world: str | Path | WorldModel,
+        world: str | Path | WorldModel | None = None,
         num_envs: int = 1,
         *,
         device: str | None = None,

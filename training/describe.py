@@ -1,11 +1,11 @@
 """From recorded episodes to the config and the starts of a world."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from training.clips import ClipStore
+from training.environment import Bounds, collected_pictures, inspect_environment
 from training.episodes import list_episodes, read_annotation, read_episode
 from training.presets import TrainConfig
 from world_model import Start, Starts, StreamingConfig
@@ -26,7 +26,8 @@ def describe_world(config: TrainConfig, store: ClipStore, codec: CodecConfig) ->
     one that can be made here, else the range of the data.
     """
     annotation = read_annotation(config.data, "train", store.episode_ids[0])
-    spaces = environment_bounds(annotation["env_id"], annotation.get("env_kwargs", {}))
+    known = inspect_environment(annotation["env_id"], annotation.get("env_kwargs", {}))
+    spaces = known.bounds if known is not None else {}
     low, high = spaces.get("action") or data_bounds(store.actions.cpu().numpy())
     bounds = {
         name: spaces.get(name) or data_bounds(values.cpu().numpy())
@@ -42,7 +43,6 @@ def describe_world(config: TrainConfig, store: ClipStore, codec: CodecConfig) ->
     observations = {name: state for name, state in states.items() if name not in config.hidden}
     rewards = store.rewards[~store.rewards.isnan()]
     _, height, width, _ = store.frames.shape
-    known = "action" in spaces
     return StreamingConfig(
         name=config.name,
         height=height,
@@ -51,6 +51,7 @@ def describe_world(config: TrainConfig, store: ClipStore, codec: CodecConfig) ->
         action_low=low,
         action_high=high,
         action_names=config.action_names,
+        choices=None if known is None else known.choices,
         observations=observations,
         hidden={name: states[name] for name in config.hidden},
         plane=PlaneConfig(
@@ -65,9 +66,13 @@ def describe_world(config: TrainConfig, store: ClipStore, codec: CodecConfig) ->
         success_on_termination=config.success_on_termination,
         max_episode_steps=config.max_episode_steps,
         ground_truth=(
-            GroundTruthConfig(env_id=annotation["env_id"], kwargs=annotation.get("env_kwargs", {}))
-            if known
-            else None
+            None
+            if known is None
+            else GroundTruthConfig(
+                env_id=annotation["env_id"],
+                kwargs=annotation.get("env_kwargs", {}),
+                **collected_pictures(config.data),
+            )
         ),
         codec=codec,
         denoiser=DenoiserConfig(
@@ -87,7 +92,7 @@ def describe_world(config: TrainConfig, store: ClipStore, codec: CodecConfig) ->
     )
 
 
-def picture_edges(config: TrainConfig, spaces: "dict[str, Bounds]", store: ClipStore) -> "Bounds":
+def picture_edges(config: TrainConfig, spaces: dict[str, Bounds], store: ClipStore) -> Bounds:
     """Left and top, right and bottom of the picture, in the units of what lies in it.
 
     Raises:
@@ -127,29 +132,6 @@ def take_starts(root: Path, split: str, num_frames: int, limit: int) -> Starts:
             )
         )
     return Starts(starts)
-
-
-Bounds = tuple[tuple[float, ...], tuple[float, ...]]
-
-
-def environment_bounds(env_id: str, kwargs: dict[str, Any]) -> dict[str, Bounds]:
-    """Bounds of the action (under "action") and of each named observation, where finite."""
-    import gymnasium as gym
-
-    try:
-        env = gym.make(env_id, **kwargs)
-    except (gym.error.Error, ImportError, TypeError, ValueError) as error:
-        print(f"{env_id} cannot be made here ({error}): bounds are taken from the data")
-        return {}
-    spaces: dict[str, Any] = {"action": env.action_space}
-    if isinstance(env.observation_space, gym.spaces.Dict):
-        spaces |= env.observation_space.spaces
-    env.close()
-    return {
-        name: (tuple(map(float, space.low)), tuple(map(float, space.high)))
-        for name, space in spaces.items()
-        if isinstance(space, gym.spaces.Box) and space.low.ndim == 1 and space.is_bounded()
-    }
 
 
 def data_bounds(values: np.ndarray) -> Bounds:

@@ -26,8 +26,8 @@ class Start:
     states: dict[str, np.ndarray] = field(default_factory=dict)
     """Low-dimensional observations at each frame, float32 (T, n) each: what a world knows of its
     state where it begins. One that is missing is estimated from the frames."""
-    seed: int = 0
-    """Seed of the ground truth's reset."""
+    seed: int | None = 0
+    """Seed of the ground truth's reset; None where there was none, as on a real robot."""
     replay: np.ndarray | None = None
     """float32 (n, A): every action since that reset, n >= T - 1. None if it is not known."""
     episode_id: str = ""

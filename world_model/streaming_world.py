@@ -88,8 +88,8 @@ class StreamingWorld(WorldModel):
     ) -> StreamingState:
         """See `WorldModel.start`; the whole clip goes through the network, frame by frame."""
         frames, actions, seeds, given = self._check_clips(frames, actions, seeds, observations)
-        known = self._scaled(given, frames.shape[:2])
         num_envs, num_frames = frames.shape[:2]
+        known = self._scaled(given, (num_envs, num_frames))
         latents = encode_clip(self.codec, frames_to_pixels(frames))
         actions = self.scale_actions(actions)
         ring = self.denoiser.empty_ring(num_envs)

@@ -14,6 +14,7 @@ import numpy as np
 
 from irasim_env.ground_truth import GroundTruth
 from policies.branching import Experience
+from policies.planning.learned import settled
 from world_model import Start, WorldConfig, WorldModel, WorldState
 from world_model.given_states import known_states
 
@@ -117,7 +118,7 @@ class RealScene:
 
     def step(self, action: np.ndarray) -> Transition:
         """See `Scene.step`."""
-        action = np.asarray(action, np.float32)
+        action = settled(self.config, np.asarray(action, np.float32))
         step = self.env.step if self._truth is None else self._truth.step
         observation, reward, terminated, _, info = step(action)
         self._actions.append(action)
@@ -179,7 +180,9 @@ class LearnedScene:
 
     def step(self, action: np.ndarray) -> Transition:
         """See `Scene.step`."""
-        _, reward, terminated, _, _ = self.env.step(np.asarray(action, np.float32))
+        _, reward, terminated, _, _ = self.env.step(
+            settled(self.config, np.asarray(action, np.float32))
+        )
         self._steps += 1
         return Transition(
             reward=float(reward),
