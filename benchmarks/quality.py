@@ -44,10 +44,11 @@ class QualityConfig:
     """Directory for quality.json, strip.png and videos/."""
     split: Literal["train", "val", "test"] = "test"
     """Which episodes; those of test were never trained on."""
-    episodes: int = 100
-    """How many episodes; half of them of the expert, if there is one."""
-    context: int = 4
-    """Frames given."""
+    episodes: int | None = None
+    """How many episodes, half of them of the expert, if there is one; default: 100, or all that
+    there are."""
+    context: int | None = None
+    """Frames given; default: 4, or fewer where every episode is shorter."""
     observed_start: bool = True
     """Hand in what was observed beside them (the robot's own state), as environments do; without,
     the world estimates it from them."""
@@ -69,7 +70,8 @@ class QualityConfig:
 
     def __post_init__(self):
         for name, least in (("episodes", 1), ("context", 1), ("horizon", 1), ("batch", 1)):
-            if getattr(self, name) < least:
+            value = getattr(self, name)
+            if value is not None and value < least:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least {least}")
         if self.controls == 1 or self.controls < 0:
             raise ValueError(
@@ -88,6 +90,7 @@ def main(config: QualityConfig) -> dict[str, Any]:
 
     device = report.choose_device(config.device)
     check_directory(config.out)
+    config = settled(config)
     world = WorldModel.from_pretrained(config.world, device=device)
     results = {
         "command": "irasim bench quality",
@@ -109,8 +112,19 @@ def main(config: QualityConfig) -> dict[str, Any]:
     return results
 
 
+def settled(config: QualityConfig) -> QualityConfig:
+    """A config that says how many episodes are measured and how many frames are given."""
+    from benchmarks.windows import episode_lengths
+
+    lengths = [num_steps for _, num_steps in episode_lengths(config.data, config.split).values()]
+    context = min(4, max(lengths)) if config.context is None else config.context
+    fitting = sum(num_steps >= context for num_steps in lengths)
+    episodes = max(1, min(100, fitting)) if config.episodes is None else config.episodes
+    return replace(config, context=context, episodes=episodes)
+
+
 def measure(world: "WorldModel", config: QualityConfig) -> dict[str, Any]:
-    """All scores of a world, and the pictures."""
+    """All scores of a world, and the pictures; a config without gaps (`settled`)."""
     from tqdm import tqdm
 
     from benchmarks import action_controls, frame_scores, outcome_scores, pictures, pusht_scores
@@ -119,6 +133,7 @@ def measure(world: "WorldModel", config: QualityConfig) -> dict[str, Any]:
     from training.episodes import read_episode
     from world_model.given_states import known_states
 
+    assert config.context is not None and config.episodes is not None, "not settled"
     openings, endings = [], []
     chosen = choose_episodes(config.data, config.split, config.episodes, config.context)
     for episode_id in tqdm(chosen, desc="episodes", unit="episode"):
@@ -179,7 +194,9 @@ def measure(world: "WorldModel", config: QualityConfig) -> dict[str, Any]:
             rewards["closing"] = outcome_scores.score_rewards(endings, closing)
             ends["closing"] = outcome_scores.score_ends(endings, closing)
         results |= {"rewards": rewards, "ends": ends}
-    if config.controls:
+    if config.controls and len(openings) == 1:
+        print("one episode: there are no others to take altered actions from, so no controls")
+    elif config.controls:
         indices = pictures.spread_kinds(openings, config.controls)
         results["controls"] = action_controls.score_controls(
             world,

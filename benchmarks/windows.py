@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from training.episodes import Episode, list_episodes, read_annotation
+from training.episodes import SPLITS, Episode, list_episodes, read_annotation
 
 EXPERT = "expert"  # the kind of policy that half of the episodes are taken from
 
@@ -75,6 +75,25 @@ class Window:
         return int(np.argmax(self.terminated)) + 1 if self.terminated.any() else None
 
 
+def episode_lengths(root: Path, split: str) -> dict[str, tuple[str, int]]:
+    """Of each episode of a split, by its id: the kind of policy, and the number of steps.
+
+    Raises:
+        ValueError: There are none; says which splits have some.
+    """
+    ids = list_episodes(root, split)
+    if not ids:
+        others = [name for name in SPLITS if list_episodes(root, name)]
+        cure = f"measure on another, --split {' or '.join(others)}" if others else "give its --data"
+        raise ValueError(
+            f"{root} has no {split} episodes (expected {root}/annotation/{split}/*.json): {cure}, "
+            f"or record some with irasim collect --split {split}"
+        )
+    annotations = [read_annotation(root, split, episode_id) for episode_id in ids]
+    kinds = [(content["policy"], len(content["actions"])) for content in annotations]
+    return dict(zip(ids, kinds, strict=True))
+
+
 def choose_episodes(root: Path, split: str, count: int, num_context: int) -> list[str]:
     """Ids of held-out episodes: the expert's for one half, every other kind in turn for the rest.
 
@@ -85,16 +104,18 @@ def choose_episodes(root: Path, split: str, count: int, num_context: int) -> lis
         ValueError: The split is empty or holds fewer than `count` episodes that are long enough.
     """
     kinds: dict[str, list[str]] = {}
-    for episode_id in list_episodes(root, split):
-        annotation = read_annotation(root, split, episode_id)
-        if len(annotation["actions"]) >= num_context:
-            kinds.setdefault(annotation["policy"], []).append(episode_id)
+    lengths = episode_lengths(root, split)
+    for episode_id, (policy, num_steps) in lengths.items():
+        if num_steps >= num_context:
+            kinds.setdefault(policy, []).append(episode_id)
     available = sum(map(len, kinds.values()))
     if available < count:
+        longest = max(num_steps for _, num_steps in lengths.values())
+        fewer = "" if available else f" (the longest has {longest}: give fewer frames, --context)"
         raise ValueError(
-            f"{root} has {available} {split} episodes of at least {num_context} steps, asked for "
-            f"are {count}: ask for fewer with --episodes, or record more with irasim collect "
-            f"--split {split}"
+            f"{root} has {available} {split} episodes of at least {num_context} steps{fewer}, "
+            f"asked for are {count}: ask for fewer with --episodes, or record more with irasim "
+            f"collect --split {split}"
         )
     expert = kinds.pop(EXPERT, [])
     others = [i for turn in itertools.zip_longest(*kinds.values()) for i in turn if i is not None]

@@ -34,7 +34,7 @@ def inspect_environment(env_id: str | None, kwargs: dict[str, Any]) -> Environme
         return None
     try:
         env = gym.make(env_id, **kwargs)
-    except (gym.error.Error, ImportError, TypeError, ValueError) as error:
+    except Exception as error:  # of what the user has named
         print(f"{env_id} cannot be made here ({error}): bounds are taken from the data")
         return None
     try:

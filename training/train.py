@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from training.chunk_presets import CHUNK_PRESETS, ChunkTrainConfig
-from training.episodes import read_json
+from training.episodes import list_episodes, read_json
 from training.presets import PRESETS, TrainConfig
 from training.run_directory import STATE, as_written, environment, run_training
 
@@ -93,7 +93,6 @@ def collect_missing(config: TrainConfig) -> None:
     """Fill the splits that have no episodes, if the preset says from where."""
     from training.collect import CollectConfig
     from training.collect import main as collect
-    from training.episodes import list_episodes
 
     for split, count in zip(SPLITS, config.collect_episodes, strict=True):
         if list_episodes(config.data, split):
@@ -285,4 +284,5 @@ def finish(
     }
     (directory / "train.json").write_text(json.dumps(report, indent=2, default=str) + "\n")
     print(f"{directory}: " + "  ".join(f"{k} {v:.2f}" for k, v in report["validation"].items()))
-    print(f"next: irasim bench quality --world {directory} --data {config.data}")
+    split = "" if list_episodes(config.data, "test") else " --split val"
+    print(f"next: irasim bench quality --world {directory} --data {config.data}{split}")
