@@ -205,7 +205,7 @@ def measure(world: "WorldModel", config: QualityConfig) -> dict[str, Any]:
             shifts=config.shifts,
             seeds=[seeds[i] for i in indices],
             batch=config.batch,
-            replay=world.config.ground_truth is not None,
+            replay=_replayable(world, openings),
         )
     shown = pictures.spread_kinds(openings, config.videos)
     if shown:
@@ -247,6 +247,20 @@ def tables(results: dict[str, Any]) -> str:
     if "controls" in results:
         parts += [ABOUT_CONTROLS, action_controls.controls_table(results["controls"])]
     return "\n\n".join(parts)
+
+
+def _replayable(world: "WorldModel", windows: "list[Window]") -> bool:
+    """Whether the simulator can be put where the windows begin; says why not."""
+    if world.config.ground_truth is None:
+        print("the world names no simulator: altered actions are compared with the recorded alone")
+        return False
+    if any(window.seed is None for window in windows):
+        print(
+            "the recordings have no seed of the simulator's reset, so it cannot be put where they "
+            "begin: altered actions are compared with the recorded alone"
+        )
+        return False
+    return True
 
 
 def _handed_in(episodes: dict[str, Any]) -> str:

@@ -22,8 +22,8 @@ class Window:
 
     episode_id: str
     policy: str
-    seed: int
-    """Of the ground truth's reset."""
+    seed: int | None
+    """Of the ground truth's reset; None where there was none, as on a real robot."""
     replay: np.ndarray
     """float32 (n, A): all actions from that reset to the last context frame."""
     frames: np.ndarray

@@ -10,7 +10,7 @@ import torch
 
 from irasim_env.actions import check_actions
 from irasim_env.beginning import check_options, draw_beginning
-from irasim_env.snapshot import Snapshot, fingerprint
+from irasim_env.snapshot import Snapshot, check_snapshot, fingerprint
 from irasim_env.task import (
     Observation,
     Outcome,
@@ -274,24 +274,7 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
             ValueError: the snapshot is none, is of another world, or of the same on another device
                 or in another precision.
         """
-        if not isinstance(snapshot, Snapshot):
-            raise ValueError(
-                f"restore got {type(snapshot).__name__} {snapshot!r:.40}, expected what snapshot() "
-                "of an environment over the same world has returned"
-            )
-        if snapshot.world != self._world_fingerprint():
-            raise ValueError(
-                f"the snapshot is of world {snapshot.world}, this environment runs "
-                f"{self._world_fingerprint()}; restore it in an environment over the same world "
-                "on the same device"
-            )
-        if snapshot.precision != self.task.world.precision:
-            raise ValueError(
-                f"the snapshot is of steps in {snapshot.precision}, this environment's world steps "
-                f"in {self.task.world.precision}, which would lead elsewhere; set "
-                f"env.unwrapped.task.world.precision = {snapshot.precision!r} before restore() "
-                "(it may be changed again after it)"
-            )
+        check_snapshot(snapshot, Snapshot, self._world_fingerprint(), self.task.world.precision)
         self._episode = snapshot.state.clone(), self.task.as_handed_out(snapshot.outcome)
         self._over = snapshot.over
         self._np_random = copy.deepcopy(snapshot.np_random)

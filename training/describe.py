@@ -139,7 +139,7 @@ def take_starts(root: Path, split: str, num_frames: int, limit: int) -> Starts:
                 actions=actions,
                 states={k: v[:count].astype(np.float32) for k, v in episode.states.items()},
                 seed=episode.seed,
-                replay=actions,
+                replay=None if episode.seed is None else actions,
                 episode_id=f"{split}/{episode_id}",
             )
         )
