@@ -26,6 +26,7 @@ def record_starts(config: "WorldConfig", seeds: Sequence[int], steps: int) -> "S
     """
     from policies.actors import import_policy
     from training.record import make_env, record_episode
+    from training.view import choose_view
     from world_model import Start, Starts
 
     if config.ground_truth is None:
@@ -35,11 +36,14 @@ def record_starts(config: "WorldConfig", seeds: Sequence[int], steps: int) -> "S
         )
     env_id = config.ground_truth.env_id
     factory = import_policy(WARM_UPS.get(env_id, OTHERWISE))
-    env = make_env(env_id, config.ground_truth.kwargs)
+    camera = config.ground_truth.camera
+    env = make_env(env_id, config.ground_truth.kwargs, camera)
+    size = (config.height, config.width) if config.ground_truth.resize else None
+    view = choose_view(env.observation_space, camera=camera, size=size)
     starts = []
     try:
         for seed in seeds:
-            episode = record_episode(env, factory(env, seed), seed=seed, max_steps=steps)
+            episode = record_episode(env, factory(env, seed), seed=seed, max_steps=steps, view=view)
             if len(episode["actions"]) < steps:
                 raise ValueError(
                     f"{env_id} with seed {seed} ends after {len(episode['actions'])} steps of "

@@ -119,6 +119,7 @@ class PolicyRuns:
         self.starts = {"world": range(config.episodes), "truth": range(num_truth if truth else 0)}
         kind = config.starts or ("fresh" if truth else "world")
         self._set_starts(kind)
+        self._check_truth(kind)
         played: dict[str, Any] = {"starts": kind, "seed": config.seed}
         if kind == "fresh":
             played |= {"first_seed": config.first_seed, "warm_up": config.warm_up}
@@ -150,6 +151,19 @@ class PolicyRuns:
                 f"{count} episodes were asked for, world {self.world.config.name!r} has "
                 f"{len(self.world.starts)} starts; lower --episodes or say --starts fresh"
             )
+
+    def _check_truth(self, kind: str) -> None:
+        """Leave out the ground truth where there is none to be had, and say so."""
+        starts = [self.world.starts[start] for start in self.starts["truth"]]
+        if self.world.config.ground_truth is None:
+            print(f"world {self.world.config.name!r} names no simulator: policies play in it alone")
+        elif kind == "world" and any(s.seed is None or s.replay is None for s in starts):
+            print(
+                "the world's starts were recorded without a seed of the simulator's reset, so it "
+                "cannot be put there: policies play in the world alone (--starts fresh records "
+                "others)"
+            )
+            self.starts["truth"] = range(0)
 
     def play(self, policy: PolicyToRun) -> None:
         """Play what is missing of a policy's episodes, the ground truth first."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.windows import Window
+from world_model.given_states import known_states
 
 if TYPE_CHECKING:
     from world_model import WorldModel
@@ -47,7 +48,7 @@ def predict(
 
     Args:
         world: The world to step.
-        windows: W windows; only their contexts are used.
+        windows: W windows; only their contexts are used, with what was observed there.
         actions: For each, float32 (L, A): the steps to take, of any number.
         seeds: Of each window's noise, which does not depend on the batch.
         batch: Windows predicted at a time.
@@ -84,10 +85,13 @@ def _predict_batch(
 ) -> list[Prediction]:
     longest = max(map(len, actions))
     padded = np.stack([np.pad(a, ((0, longest - len(a)), (0, 0)), mode="edge") for a in actions])
+    # As in an environment, what was recorded of the robot's state is handed in.
+    known = known_states(world.config, windows[0].context_states)
     state = world.start(
         np.stack([window.context for window in windows]),
         np.stack([window.context_actions for window in windows]),
         list(seeds),
+        {name: np.stack([window.context_states[name] for window in windows]) for name in known},
     )
     outputs = []
     for t in range(longest):

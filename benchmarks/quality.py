@@ -51,6 +51,9 @@ class QualityConfig:
     """How many episodes; half of them of the expert, if there is one. Default: all, up to 100."""
     context: int | None = None
     """Frames given. Default: 4, or fewer where every episode is shorter."""
+    observed_start: bool = True
+    """Hand in what was observed beside them (the robot's own state), as environments do; without,
+    the world estimates it from them."""
     horizon: int = 63
     """Frames predicted, fewer where an episode is over."""
     controls: int = 20
@@ -135,6 +138,7 @@ def measure(world: "WorldModel", config: QualityConfig) -> dict[str, Any]:
     from benchmarks.predict import predict
     from benchmarks.windows import choose_episodes, count_by_policy, ending, opening
     from training.episodes import read_episode
+    from world_model.given_states import known_states
     from world_model.progress import progress_bar
 
     assert config.split is not None and config.episodes is not None, "settled before"
@@ -147,6 +151,13 @@ def measure(world: "WorldModel", config: QualityConfig) -> dict[str, Any]:
         if episode.terminated.any() and world.config.reward_head:
             endings.append(ending(episode, config.context, config.horizon))
     _check_fit(world, openings[0], config)
+    known = list(known_states(world.config, openings[0].context_states))
+    if not config.observed_start:
+        known = []
+        openings, endings = (
+            [replace(window, context_states={}) for window in windows]
+            for windows in (openings, endings)
+        )
 
     seeds = [config.seed + i for i in range(len(openings))]
     predictions = predict(
@@ -165,6 +176,7 @@ def measure(world: "WorldModel", config: QualityConfig) -> dict[str, Any]:
             "ids": [w.episode_id for w in openings],
             "frames_predicted": sum(w.num_predicted for w in openings),
             "noise_seeds": f"{config.seed} + index",
+            "handed_in": known,
         },
         "frames": frame_scores.summarise_frames(scores, config.seed),
         "observations": outcome_scores.score_observations(openings, predictions),
@@ -195,7 +207,6 @@ def measure(world: "WorldModel", config: QualityConfig) -> dict[str, Any]:
         print("one episode: there are no others to take altered actions from, so no controls")
     elif config.controls:
         indices = pictures.spread_kinds(openings, config.controls)
-        replayable = all(window.seed is not None for window in openings)
         results["controls"] = action_controls.score_controls(
             world,
             [openings[i] for i in indices],
@@ -203,7 +214,7 @@ def measure(world: "WorldModel", config: QualityConfig) -> dict[str, Any]:
             shifts=config.shifts,
             seeds=[seeds[i] for i in indices],
             batch=config.batch,
-            replay=world.config.ground_truth is not None and replayable,
+            replay=_replayable(world, openings),
         )
     shown = pictures.spread_kinds(openings, config.videos)
     if shown:
@@ -228,7 +239,8 @@ def tables(results: dict[str, Any]) -> str:
     kinds = ", ".join(f"{count} {kind}" for kind, count in episodes["by_policy"].items())
     parts = [
         f"World {world['name']}: {episodes['count']} {config['split']} episodes ({kinds}), "
-        f"{config['context']} context frames, up to {config['horizon']} predicted with the "
+        f"{config['context']} context frames{_handed_in(episodes)}, up to {config['horizon']} "
+        "predicted with the "
         f"recorded actions; {world['evaluations_per_step']} network evaluations a step, decode "
         f"included; noise seeds from {config['seed']}; {results['hardware']}.",
         ABOUT_FRAMES,
@@ -244,6 +256,26 @@ def tables(results: dict[str, Any]) -> str:
     if "controls" in results:
         parts += [ABOUT_CONTROLS, action_controls.controls_table(results["controls"])]
     return "\n\n".join(parts)
+
+
+def _replayable(world: "WorldModel", windows: "list[Window]") -> bool:
+    """Whether the simulator can be put where the windows begin; says why not."""
+    if world.config.ground_truth is None:
+        print("the world names no simulator: altered actions are compared with the recorded alone")
+        return False
+    if any(window.seed is None for window in windows):
+        print(
+            "the recordings have no seed of the simulator's reset, so it cannot be put where they "
+            "begin: altered actions are compared with the recorded alone"
+        )
+        return False
+    return True
+
+
+def _handed_in(episodes: dict[str, Any]) -> str:
+    """What was given beside the context frames, as the report says it."""
+    known = episodes.get("handed_in")
+    return f" with {', '.join(known)} as observed there" if known else ""
 
 
 def _check_fit(world: "WorldModel", window: "Window", config: QualityConfig) -> None:
@@ -273,6 +305,7 @@ def cli(arguments: list[str]) -> None:
             QualityConfig,
             args=arguments,
             prog="irasim bench quality",
-            description="Measure a world's predictions on held-out episodes.",
+            description="Measure a world's predictions on held-out episodes. A world begins from "
+            "their first frames and, as in its environment, from what was observed beside them.",
         )
     )

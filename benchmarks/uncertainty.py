@@ -74,6 +74,8 @@ class Clip:
     """uint8 (C + L, H, W, 3)"""
     actions: "np.ndarray"
     """float32 (C + L - 1, A)"""
+    observations: "dict[str, np.ndarray]"
+    """What was observed at the context frames, (C, n) each."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -154,6 +156,10 @@ def _clips(episode: "Episode", index: int, config: UncertaintyConfig) -> list[Cl
             episode=index,
             frames=episode.frames[begin : begin + length],
             actions=episode.actions[begin : begin + length - 1],
+            observations={
+                name: values[begin : begin + config.context]
+                for name, values in episode.states.items()
+            },
         )
         for begin in begins
     ]
@@ -164,6 +170,7 @@ def predict(world: "WorldModel", clips: Sequence[Clip], config: UncertaintyConfi
     import numpy as np
 
     from irasim_env.uncertainty import disagreement, draw_others
+    from world_model.given_states import known_states
     from world_model.progress import progress_bar
 
     known = config.context
@@ -174,7 +181,11 @@ def predict(world: "WorldModel", clips: Sequence[Clip], config: UncertaintyConfi
             frames = np.stack([clip.frames for clip in part])
             actions = np.stack([clip.actions for clip in part])
             seeds = np.arange(first, first + len(part)) + config.seed
-            state = world.start(frames[:, :known], actions[:, : known - 1], seeds)
+            observed = {
+                name: np.stack([clip.observations[name] for clip in part])
+                for name in known_states(world.config, part[0].observations)
+            }
+            state = world.start(frames[:, :known], actions[:, : known - 1], seeds, observed)
             before = frames[:, known - 1]
             steps: list[list[np.ndarray]] = [[], [], []]
             for t in range(config.horizon):

@@ -6,7 +6,7 @@ C context frames, L predicted frames, A action; predicted frame h (from 1) is `f
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +37,8 @@ class Window:
     """bool (L,)"""
     states: dict[str, np.ndarray]
     """Low-dimensional observations at the predicted frames, float64 (L, n) each."""
+    context_states: dict[str, np.ndarray] = field(default_factory=dict)
+    """Those at the context frames, float64 (C, n) each: what a world may be handed."""
 
     @property
     def num_predicted(self) -> int:
@@ -147,6 +149,7 @@ def _window(episode: Episode, begin: int, num_context: int, horizon: int) -> Win
         rewards=episode.rewards[first:last],
         terminated=episode.terminated[first:last],
         states={name: values[first + 1 : last + 1] for name, values in episode.states.items()},
+        context_states={name: values[begin : first + 1] for name, values in episode.states.items()},
     )
 
 

@@ -26,16 +26,18 @@ def main(
     env = gym.make("gym_pusht:gym_pusht/PushT-v0", obs_type="pixels_agent_pos")
     obs, _ = env.reset(seed=seed)
     memory = planner.begin([seed], obs["agent_pos"][None])
-    frames, actions, over = [obs["pixels"]], [], False
+    frames, places, actions, over = [obs["pixels"]], [obs["agent_pos"]], [], False
     while len(actions) < steps and not over:
         seen = frames[-model.config.context - 1 :]
         taken = np.array(actions[len(actions) - len(seen) + 1 :], np.float32).reshape(-1, len(low))
-        state = model.start(np.stack(seen)[None], taken[None], [len(actions)])
+        known = {"agent_pos": np.stack(places[-len(seen) :])[None]}
+        state = model.start(np.stack(seen)[None], taken[None], [len(actions)], known)
         plan = planner(rollout, state, memory)
         memory = plan.memory.shifted(executed)
         for action in plan.actions[0, :executed].numpy():
             obs, _, terminated, truncated, info = env.step(action)
             frames.append(obs["pixels"])
+            places.append(obs["agent_pos"])
             actions.append(action)
             over = terminated or truncated
             if over or len(actions) == steps:

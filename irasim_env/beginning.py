@@ -5,7 +5,7 @@ Dimensions: T frames of a clip, H W pixels, A action components.
 
 import operator
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,11 @@ from gymnasium.error import InvalidAction
 
 from irasim_env.actions import check_actions
 from world_model import WorldConfig, WorldModel
+from world_model.given_states import check_observations, known_states
 
-RESET_OPTIONS = ("start", "frames", "actions")
+RESET_OPTIONS = ("start", "frames", "actions", "observations")
+# Those that describe a clip of the caller's own.
+CLIP_OPTIONS = RESET_OPTIONS[1:]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +28,9 @@ class Beginning:
     """uint8 (T, H, W, 3), the last one is the first observation."""
     actions: np.ndarray
     """float32 (T - 1, A), between those frames."""
+    observations: dict[str, np.ndarray] = field(default_factory=dict)
+    """What was observed beside each frame, by name, float32 (T, n) each, as far as it is known;
+    the rest is estimated from the frames."""
     start: int | None
     """Index of the world's start, None where the frames were given."""
     noise_seed: int
@@ -34,8 +40,8 @@ class Beginning:
 class Asked:
     """What a `reset` was asked for, checked; what is None is left open."""
 
-    clip: tuple[np.ndarray, np.ndarray] | None = None
-    """`frames` and `actions` of a `Beginning`."""
+    clip: tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]] | None = None
+    """`frames`, `actions` and `observations` of a `Beginning`."""
     start: int | None = None
 
 
@@ -43,25 +49,27 @@ def check_options(world: WorldModel, options: Mapping[str, Any] | None) -> Asked
     """Check the options of a `reset`, before anything is drawn or changed.
 
     Raises:
-        ValueError: no dictionary, unknown or conflicting options, no such start, frames or
-            actions of a wrong shape or type, or nothing to start from.
+        ValueError: no dictionary, unknown or conflicting options, no such start, frames, actions
+            or observations of a wrong shape or type, or nothing to start from.
     """
     options = check_mapping(options)
     if unknown := sorted(map(str, set(options) - set(RESET_OPTIONS))):
         raise ValueError(
             f"reset got unknown option {unknown[0]!r}; known are {', '.join(RESET_OPTIONS)}"
         )
-    if "start" in options and ("frames" in options or "actions" in options):
+    given = [name for name in CLIP_OPTIONS if name in options]
+    if "start" in options and given:
         raise ValueError(
-            "reset got the option 'start' and a clip of its own ('frames', 'actions'); give "
-            "one or the other"
+            f"reset got the option 'start' and a clip of its own ({', '.join(map(repr, given))}); "
+            "give one or the other (a start carries its own observations)"
         )
-    if "frames" in options or "actions" in options:
-        return Asked(clip=_check_clip(world.config, options.get("frames"), options.get("actions")))
+    if given:
+        return Asked(clip=_check_clip(world.config, *map(options.get, CLIP_OPTIONS)))
     if not len(world.starts):
         raise ValueError(
             f"world {world.config.name!r} has no starts to reset to; give "
-            "options={'frames': uint8 (T, H, W, 3), 'actions': float32 (T-1, A)}"
+            "options={'frames': uint8 (T, H, W, 3), 'actions': float32 (T-1, A)}, and what was "
+            "observed beside the frames, 'observations': {name: float32 (T, n)}"
         )
     if "start" in options:
         return Asked(start=_index(options["start"], len(world.starts)))
@@ -91,23 +99,35 @@ def draw_beginning(world: WorldModel, np_random: np.random.Generator, asked: Ask
     """
     noise_seed = int(np_random.integers(2**31))
     if asked.clip is not None:
-        frames, actions = asked.clip
-        return Beginning(frames=frames, actions=actions, start=None, noise_seed=noise_seed)
+        frames, actions, observations = asked.clip
+        return Beginning(
+            frames=frames,
+            actions=actions,
+            observations=observations,
+            start=None,
+            noise_seed=noise_seed,
+        )
     index = int(np_random.integers(len(world.starts))) if asked.start is None else asked.start
     clip = world.starts[index]
     return Beginning(
         frames=np.asarray(clip.frames),
         actions=np.asarray(clip.actions, np.float32),
+        observations=known_states(world.config, clip.states),
         start=index,
         noise_seed=noise_seed,
     )
 
 
-def _check_clip(config: WorldConfig, frames: Any, actions: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Check the options `frames` and `actions`; actions out of bounds are clipped."""
+def _check_clip(
+    config: WorldConfig, frames: Any, actions: Any, observations: Any
+) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    """Check the options of a clip; actions out of bounds are clipped."""
     height, width = config.height, config.width
     if frames is None:
-        raise ValueError("reset got the option 'actions' without 'frames'; give both, or a 'start'")
+        given = "actions" if actions is not None else "observations"
+        raise ValueError(
+            f"reset got the option {given!r} without 'frames'; give both, or a 'start'"
+        )
     frames = np.asarray(frames)
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1:] != (height, width, 3):
         raise ValueError(
@@ -124,11 +144,18 @@ def _check_clip(config: WorldConfig, frames: Any, actions: Any) -> tuple[np.ndar
         )
     actions = np.zeros(expected, np.float32) if actions is None else actions
     try:
-        return frames, check_actions(config, actions, expected, cure="correct the recording")
+        actions = check_actions(config, actions, expected, cure="correct the recording")
     except InvalidAction as mistake:
         raise ValueError(
             f"reset got 'actions' that do not fit {len(frames)} frames: {mistake}"
         ) from mistake
+    try:
+        known = check_observations(config, observations, (len(frames),))
+    except ValueError as mistake:
+        raise ValueError(
+            f"reset got 'observations' that do not fit {len(frames)} frames: {mistake}"
+        ) from mistake
+    return frames, actions, {name: values.cpu().numpy() for name, values in known.items()}
 
 
 def _index(start: Any, num_starts: int) -> int:

@@ -7,7 +7,7 @@ stays. Dimensions: A action components.
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -62,14 +62,19 @@ class KeyControls:
     ) -> "KeyControls":
         """The controls that a world asks for, or with other directions."""
         first, second = directions or config.keys.directions
-        return cls(
-            low=config.action_low,
-            high=config.action_high,
-            names=config.action_names,
-            directions=(first, second),
-            speed=speed,
-            velocity=config.keys.velocity,
-        )
+        settings: dict[str, Any] = {
+            "low": config.action_low,
+            "high": config.action_high,
+            "names": config.action_names,
+            "directions": (first, second),
+            "speed": speed,
+            "velocity": config.keys.velocity,
+        }
+        if config.choices is not None:
+            from irasim_env.choice_controls import ChoiceControls
+
+            return ChoiceControls(**settings, choices=config.choices)
+        return cls(**settings)
 
     def __post_init__(self) -> None:
         first, second = self.directions
@@ -100,6 +105,26 @@ class KeyControls:
     def labels(self) -> tuple[str, ...]:
         """What to call each component."""
         return self.names or tuple(f"action {i}" for i in range(len(self.low)))
+
+    @property
+    def help(self) -> tuple[tuple[str, str], ...]:
+        """Keys and what they do, in pairs."""
+        labels, velocity = self.labels, bool(self.is_velocity[0])
+        lines = [
+            (
+                "arrows or W A S D",
+                f"{'velocity' if velocity else 'target'}: {', '.join(labels[:2])}",
+            ),
+            (
+                "mouse held down",
+                "away from the middle" if velocity else "target under the pointer",
+            ),
+        ]
+        for label, (add, take) in zip(labels[2:], self.pairs[2:], strict=False):
+            lines.append((f"{add[0].upper()} / {take[0].upper()}", f"{label} up / down"))
+        if len(labels) > len(self.pairs):
+            lines.append(("no keys", ", ".join(labels[len(self.pairs) :])))
+        return tuple(lines)
 
     @property
     def is_velocity(self) -> np.ndarray:

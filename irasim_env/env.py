@@ -10,7 +10,7 @@ import torch
 
 from irasim_env.actions import check_actions
 from irasim_env.beginning import check_options, draw_beginning
-from irasim_env.snapshot import Snapshot, fingerprint
+from irasim_env.snapshot import Snapshot, check_snapshot, fingerprint
 from irasim_env.task import (
     Observation,
     Outcome,
@@ -42,6 +42,10 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
     taken as float32. An action out of bounds is clipped, as the world has seen none (gym-pusht
     would follow it out of the picture). A wrong shape, a type that is no number, NaN and
     infinity are refused with `gymnasium.error.InvalidAction`.
+
+    Where the simulator's actions are discrete, so are these: the same `Discrete`, `MultiDiscrete`
+    or `MultiBinary`. The world sees them as one-hot vectors, which `step` takes too, as does
+    `reset` with recorded actions: that is how recordings hold them.
 
     With `chunk=k` a step takes k actions at once, (k, A), without a look in between. The
     observation is the last frame's, the reward the sum; `info["frames"]` has the frame after each
@@ -78,9 +82,14 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
     noise. The same seed, device and version give the same rollout, bit for bit. `reset` takes
 
     - `options={"start": i}`: start i of the world, with the noise that the seed gives any start;
-    - `options={"frames": f, "actions": a}`: a clip of your own, uint8 (T, H, W, 3) and float32
-      (T - 1, A), where `a[t]` leads from `f[t]` to `f[t + 1]`; `a` may be left out when T is 1.
-      Actions out of bounds are clipped, as those of steps are.
+    - `options={"frames": f, "actions": a, "observations": o}`: a clip of your own, uint8
+      (T, H, W, 3) and float32 (T - 1, A), where `a[t]` leads from `f[t]` to `f[t + 1]`; `a` may be
+      left out when T is 1. Actions out of bounds are clipped, as those of steps are.
+      `o` is what was observed beside the frames, `{"agent_pos": (T, 2)}` in the recording's own
+      units: a robot knows its own state better than a picture shows it. What is left out is
+      estimated from the frames.
+
+    The world's starts carry what was observed when they were recorded, and begin from it.
 
     `info` after a reset has "start" (None for a clip of your own) and "noise_seed".
 
@@ -113,7 +122,8 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
     |---------------|------------|----------------------------------------------------------------|
     | `world`       |            | name, directory, Hub id, or a loaded `WorldModel`              |
     | `device`      | `None`     | where it runs: None is the CPU, or where a loaded model is     |
-    | `render_mode` | `None`     | None, "rgb_array" or "human" (a pygame window)                 |
+    | `render_mode` | `None`     | None, "rgb_array" or "human": a pygame window, which without a |
+    |               |            | display is drawn offscreen                                     |
     | `obs_type`    | `"pixels"` | see Observation Space                                          |
     | `reward_fn`   | `None`     | see Rewards                                                    |
     | `output`      | `"numpy"`  | "torch": tensors on the device; see Observation Space          |
@@ -138,7 +148,7 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
 
     def __init__(
         self,
-        world: str | Path | WorldModel,
+        world: str | Path | WorldModel | None = None,
         *,
         device: str | None = None,
         render_mode: str | None = None,
@@ -174,7 +184,7 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
 
         Raises:
             ValueError: unknown options, no such start, or a clip of the wrong form (its actions
-                too; those out of bounds are clipped).
+                and observations too; actions out of bounds are clipped).
             gym.error.Error: a seed that is no integer, or negative.
         """
         asked = check_options(self.task.world, options)  # a mistake in them changes nothing
@@ -264,24 +274,7 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
             ValueError: the snapshot is none, is of another world, or of the same on another device
                 or in another precision.
         """
-        if not isinstance(snapshot, Snapshot):
-            raise ValueError(
-                f"restore got {type(snapshot).__name__} {snapshot!r:.40}, expected what snapshot() "
-                "of an environment over the same world has returned"
-            )
-        if snapshot.world != self._world_fingerprint():
-            raise ValueError(
-                f"the snapshot is of world {snapshot.world}, this environment runs "
-                f"{self._world_fingerprint()}; restore it in an environment over the same world "
-                "on the same device"
-            )
-        if snapshot.precision != self.task.world.precision:
-            raise ValueError(
-                f"the snapshot is of steps in {snapshot.precision}, this environment's world steps "
-                f"in {self.task.world.precision}, which would lead elsewhere; set "
-                f"env.unwrapped.task.world.precision = {snapshot.precision!r} before restore() "
-                "(it may be changed again after it)"
-            )
+        check_snapshot(snapshot, Snapshot, self._world_fingerprint(), self.task.world.precision)
         self._episode = snapshot.state.clone(), self.task.as_handed_out(snapshot.outcome)
         self._over = snapshot.over
         self._np_random = copy.deepcopy(snapshot.np_random)

@@ -6,7 +6,18 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from irasim_env.actions import simulator_action
 from world_model import Start, WorldConfig
+from world_model.observed import (
+    STATE,
+    as_numbers,
+    as_picture,
+    choose_picture,
+    find_parts,
+    read_part,
+    read_parts,
+    resized,
+)
 
 # What installs the packages that register simulators.
 REQUIREMENTS = {"gym_pusht": "'irasim-env[pusht]'"}
@@ -32,6 +43,7 @@ class GroundTruth:
                 f"world {config.name!r} names no ground truth in its config.json, so there is no "
                 "simulator to run beside it; use a world that does, such as 'pusht'"
             )
+        self.config = config
         self.frame_shape = (config.height, config.width, 3)
         module, colon, _ = truth.env_id.partition(":")  # as in "gym_pusht:gym_pusht/PushT-v0"
         if colon:
@@ -42,6 +54,9 @@ class GroundTruth:
             disable_env_checker=True,
             **{"render_mode": "rgb_array", **truth.kwargs},
         )
+        parts = find_parts(self.env.observation_space)
+        self._picture = choose_picture(parts, truth.camera)
+        self._resize = truth.resize
         self._frame: np.ndarray | None = None
 
     @property
@@ -70,32 +85,50 @@ class GroundTruth:
         Raises:
             ValueError: the start does not know its actions since the reset.
         """
-        if start.replay is None:
+        if start.replay is None or start.seed is None:
+            missing = "replay (the actions since the simulator's reset)"
+            if start.seed is None:
+                missing = "seed of the simulator's reset"
             raise ValueError(
-                "the start has no replay (the actions since the simulator's reset), so the "
-                "simulator cannot be put there; collect starts with `irasim collect`"
+                f"the start has no {missing}, so the simulator cannot be put there: it was "
+                "recorded elsewhere. Use a world whose starts were recorded by `irasim collect`"
             )
         observation, _ = self.env.reset(seed=int(start.seed))
         for action in np.asarray(start.replay):
-            observation, *_ = self.env.step(action)
+            observation, *_ = self.env.step(self._own(action))
         self._frame = self._read_frame(observation)
         return observation
 
     def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Step the simulator with an action (A,), as `gym.Env.step`."""
-        observation, reward, terminated, truncated, info = self.env.step(action)
+        observation, reward, terminated, truncated, info = self.env.step(self._own(action))
         self._frame = self._read_frame(observation)
         return observation, float(reward), bool(terminated), bool(truncated), info
+
+    def observations(self, observation: Any) -> dict[str, np.ndarray]:
+        """What the world observes besides pictures, in an observation of the simulator's:
+        float64 (n,) by name, without what the simulator does not observe."""
+        parts = read_parts(observation)
+        parts[STATE] = parts.pop("", None)
+        names = self.config.observations
+        return {name: as_numbers(parts[name]) for name in names if parts.get(name) is not None}
 
     def close(self) -> None:
         """Close the simulator."""
         self.env.close()
 
+    def _own(self, action: np.ndarray) -> Any:
+        """An action (A,) of the world as the simulator takes it."""
+        return simulator_action(self.config, self.env.action_space, action)
+
     def _read_frame(self, observation: Any) -> np.ndarray:
-        """The frame within an observation, or a rendered one where it holds none."""
-        pixels = observation.get("pixels") if isinstance(observation, dict) else observation
-        if not (isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8 and pixels.ndim == 3):
+        """The picture within an observation, or a rendered one, in the world's size."""
+        if self._picture is None:
             pixels = np.asarray(self.env.render())
+        else:
+            pixels = as_picture(read_part(observation, self._picture.name), self._picture)
+        if self._resize and pixels.dtype == np.uint8 and pixels.ndim == 3:
+            pixels = resized(pixels, self.frame_shape[:2])
         if pixels.shape != self.frame_shape or pixels.dtype != np.uint8:
             raise ValueError(
                 f"the ground truth shows frames of type {pixels.dtype} and shape {pixels.shape}, "

@@ -256,21 +256,8 @@ class Player:
 
 def help_lines(controls: KeyControls) -> tuple[tuple[str, str], ...]:
     """Keys and what they do, in pairs."""
-    labels = controls.labels
-    velocity = bool(controls.is_velocity[0])
-    lines = [
-        (
-            "arrows or W A S D",
-            f"{'velocity' if velocity else 'target'}: {', '.join(labels[:2])}",
-        ),
-        ("mouse held down", "away from the middle" if velocity else "target under the pointer"),
-    ]
-    for label, (add, take) in zip(labels[2:], controls.pairs[2:], strict=False):
-        lines.append((f"{add[0].upper()} / {take[0].upper()}", f"{label} up / down"))
-    if len(labels) > len(controls.pairs):
-        lines.append(("no keys", ", ".join(labels[len(controls.pairs) :])))
     return (
-        *lines,
+        *controls.help,
         ("SPACE", COMMANDS["space"]),
         ("N or .", COMMANDS["n"]),
         ("R", COMMANDS["r"]),

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,6 +26,57 @@ class Snapshot:
     """The episode had ended."""
     np_random: np.random.Generator
     np_random_seed: int | None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class VectorSnapshot:
+    """One moment of all environments of a `WorldVectorEnv`, which may be restored often."""
+
+    world: str
+    """Fingerprint of the world they belong to."""
+    precision: Precision
+    """Of the steps that led here."""
+    state: WorldState
+    outcome: Outcome
+    over: np.ndarray
+    """bool (B,): whose episode had ended."""
+    elapsed: np.ndarray
+    """int64 (B,): steps of each episode."""
+    random: list[tuple[np.random.Generator, int] | None]
+    """Generator and seed of each."""
+
+
+def check_snapshot(snapshot: Any, kind: type, world: str, precision: Precision) -> None:
+    """Refuse a snapshot that does not belong to an environment.
+
+    Args:
+        snapshot: What `restore` got.
+        kind: What it should be.
+        world: Fingerprint of the environment's world.
+        precision: In which that world steps.
+
+    Raises:
+        ValueError: it is none, is of another world, or of the same on another device or in another
+            precision.
+    """
+    if not isinstance(snapshot, kind):
+        raise ValueError(
+            f"restore got {type(snapshot).__name__} {snapshot!r:.40}, expected what snapshot() "
+            f"of {'a vector' if kind is VectorSnapshot else 'an'} environment over the same world "
+            "has returned"
+        )
+    if snapshot.world != world:
+        raise ValueError(
+            f"the snapshot is of world {snapshot.world}, this environment runs {world}; restore it "
+            "in an environment over the same world on the same device"
+        )
+    if snapshot.precision != precision:
+        raise ValueError(
+            f"the snapshot is of steps in {snapshot.precision}, this environment's world steps "
+            f"in {precision}, which would lead elsewhere; set "
+            f"env.unwrapped.task.world.precision = {snapshot.precision!r} before restore() "
+            "(it may be changed again after it)"
+        )
 
 
 def fingerprint(world: WorldModel) -> str:

@@ -73,7 +73,8 @@ class WorldTask:
     It holds no episode: the environments keep the world's state and pass it in.
 
     Args:
-        world: Name of a shipped world, directory, Hub id, or a loaded `WorldModel`.
+        world: Name of a shipped world, directory, Hub id, or a loaded `WorldModel`; None is a
+            mistake, which says so.
         device: Where to run; None is the CPU, or where a loaded model already is.
         obs_type: "pixels", or "pixels_" followed by the names of the world's low-dimensional
             observations ("pixels_agent_pos" for Push-T).
@@ -91,7 +92,7 @@ class WorldTask:
 
     def __init__(
         self,
-        world: str | Path | WorldModel,
+        world: str | Path | WorldModel | None,
         *,
         device: str | None = None,
         obs_type: str = "pixels",
@@ -144,8 +145,15 @@ class WorldTask:
         if starts:
             state = self.world.begin(starts, seeds)
         else:
-            frames = np.stack([b.frames for b in beginnings])
-            state = self.world.start(frames, np.stack([b.actions for b in beginnings]), seeds)
+            state = self.world.start(
+                np.stack([b.frames for b in beginnings]),
+                np.stack([b.actions for b in beginnings]),
+                seeds,
+                {
+                    name: np.stack([b.observations[name] for b in beginnings])
+                    for name in beginnings[0].observations
+                },
+            )
         outcome = self._read(state.output)
         outcome.reward[:], outcome.terminated[:] = 0.0, False
         return state, outcome
@@ -309,12 +317,21 @@ class WorldTask:
         return info
 
 
-def load_world(world: str | Path | WorldModel, device: str | torch.device | None) -> WorldModel:
+def load_world(
+    world: str | Path | WorldModel | None, device: str | torch.device | None
+) -> WorldModel:
     """Load a world by name, directory or Hub id, or take a loaded one.
 
     Raises:
-        ValueError: no such world or device, or a loaded world is on another device than asked for.
+        ValueError: no world is given, there is no such world or device, or a loaded world is on
+            another device than asked for.
     """
+    if world is None:
+        raise ValueError(
+            'no world is given; name one that is shipped, as in gymnasium.make("IRASim/World-v0", '
+            'world="pusht"), or give a directory that `irasim train` wrote, a Hub id, or a loaded '
+            "WorldModel"
+        )
     if not isinstance(world, WorldModel):
         device = "cpu" if device is None else device
         return WorldModel.from_pretrained(cast(str, world), device=device)

@@ -1,5 +1,6 @@
 """Many episodes in one learned world, one batched model call a step."""
 
+import copy
 import operator
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from gymnasium.vector.utils import batch_space
 from irasim_env.actions import check_actions
 from irasim_env.beginning import Asked, Beginning, check_mapping, check_options, draw_beginning
 from irasim_env.env import check_render_mode
+from irasim_env.snapshot import VectorSnapshot, check_snapshot, fingerprint
 from irasim_env.task import (
     Array,
     Observation,
@@ -33,7 +35,8 @@ class WorldVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
 
     Observations, rewards, flags and infos are what `gymnasium.vector.SyncVectorEnv` gives over
     `WorldEnv`s with time limits, in each of its three autoreset modes. Actions of environments
-    that an autoreset is about to reset are not looked at.
+    that an autoreset is about to reset are not looked at. `snapshot()` and `restore(snapshot)` keep
+    a moment of all of them and return to it.
 
     Args:
         world: Name, directory, Hub id, or a loaded `WorldModel`.
@@ -60,7 +63,7 @@ class WorldVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
 
     def __init__(
         self,
-        world: str | Path | WorldModel,
+        world: str | Path | WorldModel | None = None,
         num_envs: int = 1,
         *,
         device: str | None = None,
@@ -101,6 +104,7 @@ class WorldVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
         self._episodes: tuple[WorldState, Outcome] | None = None
         self._elapsed = np.zeros(num_envs, np.int64)
         self._over = np.zeros(num_envs, bool)
+        self._fingerprint: str | None = None
 
     def reset(
         self,
@@ -196,6 +200,43 @@ class WorldVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
             truncated = torch.as_tensor(truncated, device=self.task.world.device)
         return self.task.observations(outcome), rewards, terminated, truncated, vector_infos
 
+    def snapshot(self) -> VectorSnapshot:
+        """The present moment of all environments, for `restore`.
+
+        Raises:
+            gym.error.ResetNeeded: before the first reset.
+        """
+        state, outcome = self._begun_episodes()
+        return VectorSnapshot(
+            world=self._world_fingerprint(),
+            precision=self.task.world.precision,
+            state=state.clone(),
+            outcome=self.task.as_handed_out(outcome),
+            over=self._over.copy(),
+            elapsed=self._elapsed.copy(),
+            random=copy.deepcopy(self._random),
+        )
+
+    def restore(self, snapshot: VectorSnapshot) -> None:
+        """Return to a snapshot, of this or another vector environment of as many over the same
+        world: what follows is identical, the random numbers of later resets included.
+
+        Raises:
+            ValueError: the snapshot is none, is of another world or number of environments, or of
+                the same on another device or in another precision.
+        """
+        check_snapshot(
+            snapshot, VectorSnapshot, self._world_fingerprint(), self.task.world.precision
+        )
+        if len(snapshot.over) != self.num_envs:
+            raise ValueError(
+                f"the snapshot is of {len(snapshot.over)} environments, these are {self.num_envs}; "
+                "restore it in as many"
+            )
+        self._episodes = snapshot.state.clone(), self.task.as_handed_out(snapshot.outcome)
+        self._over, self._elapsed = snapshot.over.copy(), snapshot.elapsed.copy()
+        self._random = copy.deepcopy(snapshot.random)
+
     def render(self) -> tuple[np.ndarray, ...] | None:  # type: ignore[override]
         """The present frame of each environment, uint8 (H, W, 3)."""
         if self.render_mode is None:
@@ -249,6 +290,11 @@ class WorldVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
         self._elapsed[rows] = 0
         self._over[rows] = False
         return beginnings
+
+    def _world_fingerprint(self) -> str:
+        if self._fingerprint is None:
+            self._fingerprint = fingerprint(self.task.world)
+        return self._fingerprint
 
     def _begun_episodes(self) -> tuple[WorldState, Outcome]:
         if self._episodes is None:

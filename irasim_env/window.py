@@ -14,12 +14,22 @@ class Window:
         title: Caption of the window.
         fps: Frames a second; `show` waits where it is called more often.
 
+    Without a display pygame draws offscreen, as Gymnasium's own environments do there: checkers
+    and wrappers run on a server too, and nobody sees it.
+
     Raises:
-        ValueError: there is no display.
+        ValueError: pygame cannot draw at all.
     """
 
     def __init__(self, title: str, fps: float):
-        check_display('make the environment with render_mode="rgb_array" and show render()')
+        try:
+            pygame.display.init()
+        except pygame.error as error:
+            raise ValueError(
+                f"there is no display for a window ({error}), and SDL_VIDEODRIVER keeps pygame "
+                "from drawing offscreen; unset it, or make the environment with "
+                'render_mode="rgb_array"'
+            ) from error
         self.fps = fps
         self._title = title
         self._clock = pygame.time.Clock()

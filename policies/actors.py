@@ -29,7 +29,8 @@ class Actor(Protocol):
         ...
 
     def act(self, observations: Observations, slots: Sequence[int]) -> np.ndarray:
-        """Actions float32 (len(slots), A) for those slots of batched observations (B, ...)."""
+        """Actions for those slots of batched observations (B, ...): float32 (len(slots), A), or
+        integers where the environment takes these."""
         ...
 
 
@@ -39,11 +40,11 @@ class CallableActor:
     Args:
         make: Gives the policy `observation -> action` (A,) of an episode from its seed.
         name: Of the policy, for errors.
-        action_space: The environment's, Box (A,).
+        action_space: The environment's.
     """
 
     def __init__(
-        self, make: Callable[[int], Callable[[Any], Any]], name: str, action_space: gym.spaces.Box
+        self, make: Callable[[int], Callable[[Any], Any]], name: str, action_space: gym.Space
     ):
         self._make, self._name, self._space = make, name, action_space
         self._policies: dict[int, Callable[[Any], Any]] = {}
@@ -59,14 +60,20 @@ class CallableActor:
         self._policies[slot] = policy
 
     def act(self, observations: Observations, slots: Sequence[int]) -> np.ndarray:
-        """Actions float32 (len(slots), A) for those slots of batched observations (B, ...)."""
+        """Actions (len(slots), ...) for those slots of batched observations (B, ...)."""
         actions = []
         for slot in slots:
-            action = np.asarray(self._policies[slot](take(observations, slot)), np.float32)
-            if action.shape != self._space.shape or not np.isfinite(action).all():
+            action = np.asarray(self._policies[slot](take(observations, slot)))
+            discrete = not isinstance(self._space, gym.spaces.Box)
+            action = action if discrete else action.astype(np.float32)
+            if (
+                action.shape != self._space.shape
+                or not np.isfinite(action).all()
+                or (discrete and action.dtype.kind not in "biu")
+            ):
                 raise ValueError(
-                    f"policy {self._name}: gave the action {action}, expected finite numbers of "
-                    f"shape {self._space.shape}"
+                    f"policy {self._name}: gave the action {action}, expected "
+                    f"{'integers' if discrete else 'finite numbers'} of shape {self._space.shape}"
                 )
             actions.append(action)
         return np.stack(actions)
@@ -87,12 +94,13 @@ class StableBaselinesActor:
         """A new episode begins in a slot; the policy remembers nothing."""
 
     def act(self, observations: Observations, slots: Sequence[int]) -> np.ndarray:
-        """Actions float32 (len(slots), A) for those slots of batched observations (B, ...)."""
+        """Actions (len(slots), ...) for those slots of batched observations (B, ...)."""
         chosen = take(observations, list(slots))
         if self._key is not None and isinstance(chosen, dict):
             chosen = chosen[self._key]
         actions, _ = self._policy.predict(chosen, deterministic=True)
-        return np.asarray(actions, np.float32)
+        actions = np.asarray(actions)
+        return actions if actions.dtype.kind in "biu" else actions.astype(np.float32)
 
 
 def load_actor(
@@ -117,8 +125,15 @@ def load_actor(
         ValueError: it cannot be imported or loaded, or takes the wrong number of arguments.
     """
     space = env.action_space
-    if not isinstance(space, gym.spaces.Box) or len(space.shape) != 1:
-        raise ValueError(f"the environment's action space is {space}, expected a Box (A,)")
+    discrete = gym.spaces.Discrete | gym.spaces.MultiDiscrete | gym.spaces.MultiBinary
+    if not (
+        (isinstance(space, gym.spaces.Box) and len(space.shape) == 1)
+        or (isinstance(space, discrete) and len(space.shape or ()) <= 1)
+    ):
+        raise ValueError(
+            f"the environment's action space is {space}, expected a Box (A,) or discrete actions "
+            "of at most one dimension"
+        )
     if isinstance(policy, str | Path) and str(policy).endswith(".zip"):
         from policies.sb3_file import load_sb3_policy, observes_dict
 

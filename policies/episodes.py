@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from irasim_env.actions import as_vectors
 from irasim_env.ground_truth import GroundTruth
 from irasim_env.vector_env import WorldVectorEnv
 from policies.actors import Actor
@@ -92,7 +93,7 @@ def play_in_world(
         actions = np.zeros((size, world.config.action_dim), np.float32)
         while any(start is not None for start in playing):
             busy = [slot for slot in range(size) if playing[slot] is not None]
-            actions[busy] = actor.act(observations, busy)
+            actions[busy] = as_vectors(world.config, actor.act(observations, busy))
             observations, rewards, terminated, truncated, _ = envs.step(actions)
             frames = _pixels(observations)
             over = np.asarray(terminated) | np.asarray(truncated)
@@ -160,7 +161,8 @@ def play_in_truth(
         actor.begin(0, episode_seed(seed, start))
         log, terminated = _Log(), False
         while len(log) < max_steps and not terminated:
-            action = np.clip(actor.act(_as_batch(observation, truth.frame), [0])[0], low, high)
+            seen = _as_batch(truth.observations(observation), truth.frame)
+            action = np.clip(as_vectors(world.config, actor.act(seen, [0]))[0], low, high)
             observation, reward, terminated, _, _ = truth.step(action.astype(np.float32))
             log.add(truth.frame, reward)
         yield log.episode(start, terminated)
@@ -192,10 +194,8 @@ def _pixels(observations: Any) -> np.ndarray:
     return observations["pixels"] if isinstance(observations, dict) else observations
 
 
-def _as_batch(observation: Any, frame: np.ndarray) -> Any:
-    """The simulator's observation as a batch of one, its pixels those that the world learned."""
-    if not isinstance(observation, dict):
+def _as_batch(observed: dict[str, np.ndarray], frame: np.ndarray) -> Any:
+    """What the simulator shows as a batch of one, in the form that the world gives it."""
+    if not observed:
         return frame[None]
-    return {key: np.asarray(value)[None] for key, value in observation.items()} | {
-        "pixels": frame[None]
-    }
+    return {"pixels": frame[None], **{name: values[None] for name, values in observed.items()}}

@@ -111,6 +111,11 @@ def main(config: PlanConfig) -> dict[str, Any]:
     if max_steps is None:
         raise ValueError(f"world {world.config.name!r} has no time limit; give --max-steps")
     simulator = None
+    if config.model == "real" and world.config.choices is not None:
+        raise ValueError(
+            f"world {world.config.name!r} has discrete actions, which the real simulator is not "
+            "planned with; plan in the world: --model learned"
+        )
     if config.model == "real":
         simulator = BranchingSimulator(*simulator_settings(world.config), workers=config.workers)
         rollout: Rollout = SimulatorRollout(simulator=simulator)

@@ -96,14 +96,15 @@ class RealEnv(gym.Env[Observation, np.ndarray]):
         space = self.observation_space
         if not isinstance(space, gym.spaces.Dict):
             return self.truth.frame
-        if not isinstance(observation, dict):
+        observed = self.truth.observations(observation)
+        if missing := [name for name in self.task.names if name not in observed]:
             raise ValueError(
-                f"the simulator observes {type(observation).__name__}, expected a dictionary with "
-                f"{', '.join(space)}; correct ground_truth.kwargs in the world's config.json"
+                f"the simulator observes no {', '.join(missing)}, which the world does; correct "
+                "ground_truth.kwargs in the world's config.json"
             )
         states = {}
         for name in self.task.names:
             box = space[name]
             assert isinstance(box, gym.spaces.Box)
-            states[name] = np.clip(observation[name], box.low, box.high).astype(box.dtype)
+            states[name] = np.clip(observed[name], box.low, box.high).astype(box.dtype)
         return {"pixels": self.truth.frame, **states}

@@ -59,7 +59,8 @@ FLAGS = {
         success-on-termination no-success-on-termination max-episode-steps start-frames max-starts
     """,
     "bench quality": """
-        world data out split episodes context horizon controls shifts videos batch seed device
+        world data out split episodes context observed-start no-observed-start horizon controls
+        shifts videos batch seed device
     """,
     "bench speed": """
         world out batch steps repeats threads seed device precision age contexts compare

@@ -8,7 +8,8 @@ import numpy as np
 from training.chunk_presets import ChunkTrainConfig
 from training.chunk_samples import FPS
 from training.chunk_trainer import ChunkTrainer
-from training.describe import data_bounds, environment_bounds
+from training.describe import data_bounds
+from training.environment import environment_bounds
 from training.episodes import read_json
 from training.import_world import ARM_HIGH, ARM_LOW, ARM_NAMES, DATASETS
 from training.published_annotation import recorded

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -26,14 +26,20 @@ from training.episodes import (
     write_json,
 )
 from training.record import load_policy, make_env, record_episode
+from training.view import View, choose_view
 from world_model.directories import check_directory
 from world_model.versions import versions
+
+if TYPE_CHECKING:
+    import gymnasium as gym
 
 # Each split draws its seeds from a range of its own, as long as the distance between them.
 FIRST_SEED = {"train": 0, "val": 1_000_000, "test": 2_000_000}
 SEEDS_PER_SPLIT = 1_000_000
 # What an exact replay may depend on, where it is installed, besides the environment's own package.
 VERSIONS_NOTED = ("gymnasium", "numpy", "av", "opencv-python", "pygame", "pymunk", "mujoco")
+# What all episodes of a directory have in common, beside their environment.
+RECORDED_WITH = ("hidden", "camera", "states", "height", "width")
 # For the workers: no window, and one thread each, since there are as many workers as wanted.
 WORKER_ENVIRONMENT = {
     "SDL_VIDEODRIVER": "dummy",
@@ -64,6 +70,16 @@ class CollectConfig:
     """Number of episodes that the split shall have."""
     max_steps: int | None = None
     """Stop an episode after this many steps (default: when the environment or the policy does)."""
+    camera: str | None = None
+    """Picture to record, by its name within the observations ("front", "robot.wrist"), or render
+    for what the environment renders (default: pixels, or the only one, else render)."""
+    states: tuple[str, ...] | None = None
+    """Numbers of the observations to record, by name, nested ones as robot.joints (default: all
+    that are low-dimensional); none, where no name follows."""
+    height: int | None = None
+    """Height that pictures are brought to, in pixels (default: their own); with --width."""
+    width: int | None = None
+    """Width that pictures are brought to."""
     hidden: tuple[str, ...] = ()
     """Numbers of the environment's info to record too, such as Push-T's block_pose: a world can
     be trained to know them, though no observation shows them."""
@@ -80,6 +96,11 @@ class CollectConfig:
             raise ValueError(f"max_steps is {self.max_steps}, expected at least 1")
         if self.workers < 0:
             raise ValueError(f"workers is {self.workers}, expected 0 or more")
+        if (self.height is None) != (self.width is None):
+            raise ValueError(f"height {self.height} and width {self.width}: give both or none")
+        for name in ("height", "width"):
+            if (getattr(self, name) or 1) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected pixels, at least 1")
         if not isinstance(self.make_kwargs, dict):
             raise ValueError(f"env_kwargs is {self.env_kwargs!r}, expected a JSON object")
 
@@ -93,6 +114,20 @@ class CollectConfig:
                 f"env_kwargs is {self.env_kwargs!r}, expected JSON ({error})"
             ) from error
 
+    def view(self, env: "gym.Env") -> View:
+        """What of an environment's observations is recorded.
+
+        Raises:
+            ValueError: No such camera or states in it, or several cameras and none is named.
+        """
+        size = None if self.height is None or self.width is None else (self.height, self.width)
+        try:
+            return choose_view(
+                env.observation_space, camera=self.camera, states=self.states, size=size
+            )
+        except ValueError as error:
+            raise ValueError(f"{self.env_id}: {error}") from error
+
 
 def collect_episode(config: CollectConfig, index: int) -> str:
     """Record episode `index` of the split, write it, and return its id.
@@ -102,12 +137,15 @@ def collect_episode(config: CollectConfig, index: int) -> str:
     """
     seed = FIRST_SEED[config.split] + index
     episode_id = f"{index:06d}"
-    env = make_env(config.env_id, config.make_kwargs)
+    env = make_env(config.env_id, config.make_kwargs, config.camera)
     try:
+        view = config.view(env)
         policy = load_policy(config.policy)(env, seed)
         limits = [config.max_steps, getattr(policy, "max_steps", None)]
         max_steps = min((limit for limit in limits if limit is not None), default=None)
-        arrays = record_episode(env, policy, seed=seed, max_steps=max_steps, hidden=config.hidden)
+        arrays = record_episode(
+            env, policy, seed=seed, max_steps=max_steps, hidden=config.hidden, view=view
+        )
         fps = float(env.metadata.get("render_fps", 10))
     except Exception as error:  # of what the user has named
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
@@ -136,7 +174,9 @@ def main(config: CollectConfig) -> None:
 
     check_directory(config.out)
     load_policy(config.policy)  # A wrong path is told here, once, and not by every worker.
-    make_env(config.env_id, config.make_kwargs).close()
+    env = make_env(config.env_id, config.make_kwargs, config.camera)
+    view = config.view(env)
+    env.close()
     present = set(list_episodes(config.out, config.split))
     missing = [i for i in range(config.episodes) if f"{i:06d}" not in present]
     config.out.mkdir(parents=True, exist_ok=True)
@@ -151,6 +191,16 @@ def main(config: CollectConfig) -> None:
         for _ in _collected(config, missing):
             progress.update()
     print(summary(config.out, config.split))
+    print(told(view))
+
+
+def told(view: View) -> str:
+    """What was recorded beside actions and rewards, and what was left out."""
+    camera = "render()" if view.picture is None else view.picture.name
+    line = f"recorded: picture {camera}; states {', '.join(view.states) or 'none'}"
+    if view.left_out:
+        line += f"\nleft out: {'; '.join(view.left_out)} (--camera and --states choose)"
+    return line
 
 
 def _collected(config: CollectConfig, indices: list[int]) -> Iterator[str]:
@@ -190,12 +240,13 @@ def _note_run(config: CollectConfig, num_missing: int) -> None:
     if not any(list_episodes(config.out, split) for split in SPLITS):
         runs = []  # they failed before their first episode
     for earlier in (run["config"] for run in runs):
-        if list(earlier.get("hidden", [])) != list(config.hidden):
-            raise ValueError(
-                f"{config.out} holds episodes recorded with hidden "
-                f"{', '.join(earlier.get('hidden', [])) or 'nothing'}, asked for is "
-                f"{', '.join(config.hidden) or 'nothing'}: choose another directory"
-            )
+        for name in RECORDED_WITH:
+            before, now = _words(earlier.get(name)), _words(getattr(config, name))
+            if before != now:
+                raise ValueError(
+                    f"{config.out} holds episodes recorded with {name} {before}, asked for is "
+                    f"{now}: choose another directory"
+                )
         if (earlier["env_id"], json.loads(earlier["env_kwargs"])) != (
             config.env_id,
             config.make_kwargs,
@@ -213,6 +264,13 @@ def _note_run(config: CollectConfig, num_missing: int) -> None:
         "versions": versions(*VERSIONS_NOTED, module),
     }
     write_json(path, {"runs": [*runs, run]})
+
+
+def _words(setting: Any) -> str:
+    """A setting as JSON or the command line gave it, in words."""
+    if isinstance(setting, list | tuple):
+        return ", ".join(setting) or "nothing"
+    return "nothing" if setting is None else str(setting)
 
 
 def _earlier_runs(path: Path) -> list[dict[str, Any]]:
@@ -255,6 +313,7 @@ def cli(arguments: list[str]) -> None:
             args=arguments,
             prog="irasim collect",
             description="Record episodes of any Gymnasium environment: videos without loss, and "
-            "annotations with actions, rewards, ends, low-dimensional states and hidden ones.",
+            "annotations with actions (discrete ones as one-hot), rewards, ends, low-dimensional "
+            "states and hidden ones. Says what of the observations was left out.",
         )
     )

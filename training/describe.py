@@ -1,11 +1,11 @@
 """From recorded episodes to the config and the starts of a world."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from training.clips import ClipStore
+from training.environment import Bounds, collected_pictures, inspect_environment
 from training.episodes import list_episodes, read_annotation, read_episode
 from training.presets import TrainConfig
 from world_model import Start, Starts, StreamingConfig
@@ -26,7 +26,8 @@ def describe_world(config: TrainConfig, store: ClipStore, codec: CodecConfig) ->
     one that can be made here, else the range of the data.
     """
     annotation = read_annotation(config.data, "train", store.episode_ids[0])
-    spaces = environment_bounds(annotation["env_id"], annotation.get("env_kwargs", {}))
+    known = inspect_environment(annotation["env_id"], annotation.get("env_kwargs", {}))
+    spaces = known.bounds if known is not None else {}
     # An episode's first frame has no action that led to it.
     acted = np.setdiff1d(np.arange(len(store.actions)), store.offsets[:-1])
     low, high = spaces.get("action") or data_bounds(store.actions.cpu().numpy()[acted])
@@ -50,7 +51,6 @@ def describe_world(config: TrainConfig, store: ClipStore, codec: CodecConfig) ->
             "(info['reward_available'] is False); give it a reward_fn where one is needed"
         )
     _, height, width, _ = store.frames.shape
-    known = "action" in spaces
     return StreamingConfig(
         name=config.name,
         height=height,
@@ -59,6 +59,7 @@ def describe_world(config: TrainConfig, store: ClipStore, codec: CodecConfig) ->
         action_low=low,
         action_high=high,
         action_names=config.action_names,
+        choices=None if known is None else known.choices,
         observations=observations,
         hidden={name: states[name] for name in config.hidden},
         plane=PlaneConfig(
@@ -73,9 +74,13 @@ def describe_world(config: TrainConfig, store: ClipStore, codec: CodecConfig) ->
         success_on_termination=config.success_on_termination,
         max_episode_steps=config.max_episode_steps,
         ground_truth=(
-            GroundTruthConfig(env_id=annotation["env_id"], kwargs=annotation.get("env_kwargs", {}))
-            if known
-            else None
+            None
+            if known is None
+            else GroundTruthConfig(
+                env_id=annotation["env_id"],
+                kwargs=annotation.get("env_kwargs", {}),
+                **collected_pictures(config.data),
+            )
         ),
         codec=codec,
         denoiser=DenoiserConfig(
@@ -95,7 +100,7 @@ def describe_world(config: TrainConfig, store: ClipStore, codec: CodecConfig) ->
     )
 
 
-def picture_edges(config: TrainConfig, spaces: "dict[str, Bounds]", store: ClipStore) -> "Bounds":
+def picture_edges(config: TrainConfig, spaces: dict[str, Bounds], store: ClipStore) -> Bounds:
     """Left and top, right and bottom of the picture, in the units of what lies in it.
 
     Raises:
@@ -133,40 +138,12 @@ def take_starts(root: Path, split: str, num_frames: int, limit: int) -> Starts:
                 frames=episode.frames[:count],
                 actions=actions,
                 states={k: v[:count].astype(np.float32) for k, v in episode.states.items()},
-                seed=episode.seed or 0,
+                seed=episode.seed,
                 replay=None if episode.seed is None else actions,
                 episode_id=f"{split}/{episode_id}",
             )
         )
     return Starts(starts)
-
-
-Bounds = tuple[tuple[float, ...], tuple[float, ...]]
-
-
-def environment_bounds(env_id: str | None, kwargs: dict[str, Any]) -> dict[str, Bounds]:
-    """Bounds of the action (under "action") and of each named observation, where finite.
-
-    None for recordings of no environment (`env_id` None), or of one that cannot be made here.
-    """
-    if env_id is None:
-        return {}
-    import gymnasium as gym
-
-    try:
-        env = gym.make(env_id, **kwargs)
-    except Exception as error:  # of what the user has named
-        print(f"{env_id} cannot be made here ({error}): bounds are taken from the data")
-        return {}
-    spaces: dict[str, Any] = {"action": env.action_space}
-    if isinstance(env.observation_space, gym.spaces.Dict):
-        spaces |= env.observation_space.spaces
-    env.close()
-    return {
-        name: (tuple(map(float, space.low)), tuple(map(float, space.high)))
-        for name, space in spaces.items()
-        if isinstance(space, gym.spaces.Box) and space.low.ndim == 1 and space.is_bounded()
-    }
 
 
 def data_bounds(values: np.ndarray) -> Bounds:

@@ -9,8 +9,15 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 
+from training.actions import action_form
+from training.view import View, choose_view
+from world_model.observed import Part, as_picture, resized
+
 if TYPE_CHECKING:
     import gymnasium as gym
+
+# An episode that goes on for longer, without a limit from anyone, never ends.
+ENDLESS = 100_000
 
 
 class Policy(Protocol):
@@ -59,21 +66,41 @@ def load_policy(path: str) -> PolicyFactory:
     return cast(PolicyFactory, factory)
 
 
-def make_env(env_id: str, env_kwargs: dict[str, Any]) -> "gym.Env":
+def make_env(env_id: str, env_kwargs: dict[str, Any], camera: str | None = None) -> "gym.Env":
     """An environment whose frames can be recorded: by its observations, else by rendering.
 
     Raises:
         ValueError: It is not known or not installed, does not take these arguments, gives no pixels
-            either way, or its actions are no vector.
+            either way or none of `camera`, or its actions are of a kind that cannot be recorded.
     """
+    env = _make(env_id, env_kwargs)
+    try:
+        action_form(env.action_space)
+        view = choose_view(env.observation_space, camera=camera)
+        if view.picture is not None or env.render_mode == "rgb_array":
+            return env
+        if "rgb_array" not in env.metadata.get("render_modes", []):
+            raise ValueError(
+                f"observes {env.observation_space} and cannot render rgb_array; expected a picture "
+                "as observation or within it, or by render(): implement it, and name rgb_array in "
+                'metadata["render_modes"]'
+            )
+    except ValueError as error:
+        env.close()
+        raise ValueError(f"{env_id}: {error}") from error
+    env.close()
+    return _make(env_id, {**env_kwargs, "render_mode": "rgb_array"})
+
+
+def _make(env_id: str, env_kwargs: dict[str, Any]) -> "gym.Env":
     import gymnasium as gym
 
     try:
-        env = gym.make(env_id, **env_kwargs)
+        return gym.make(env_id, **env_kwargs)
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"{env_id}: cannot be made with the arguments {env_kwargs} ({error}); change "
-            "--env-kwargs"
+            "--env-kwargs, or let the environment take them (render_mode too, where it renders)"
         ) from error
     except (ImportError, gym.error.Error) as error:
         raise ValueError(
@@ -81,38 +108,22 @@ def make_env(env_id: str, env_kwargs: dict[str, Any]) -> "gym.Env":
             "gym_pusht:gym_pusht/PushT-v0, and install that module (that one: "
             "pip install 'irasim-env[pusht]')"
         ) from error
-    if not isinstance(env.action_space, gym.spaces.Box) or len(env.action_space.shape) != 1:
-        raise ValueError(f"{env_id}: action space is {env.action_space}, expected a Box (A,)")
-    if _observes_pixels(env) or env.render_mode == "rgb_array":
-        return env
-    if "rgb_array" not in env.metadata.get("render_modes", []):
-        raise ValueError(
-            f"{env_id}: observes {env.observation_space} and cannot render rgb_array; expected "
-            'pixels (H, W, 3) as observation, under the key "pixels", or by render()'
-        )
-    env.close()
-    return gym.make(env_id, **{**env_kwargs, "render_mode": "rgb_array"})
 
 
-def _observes_pixels(env: "gym.Env") -> bool:
-    import gymnasium as gym
-
-    space = env.observation_space
-    if isinstance(space, gym.spaces.Dict):
-        space = space.spaces.get("pixels", space)
-    return space.dtype == np.uint8 and len(space.shape or ()) == 3
-
-
-def _frame(env: "gym.Env", obs: Any, observed: bool) -> np.ndarray:
+def _frame(env: "gym.Env", observation: Any, view: View) -> np.ndarray:
     """A copy of what is seen now, uint8 (H, W, 3)."""
-    frame = (obs["pixels"] if isinstance(obs, dict) else obs) if observed else env.render()
-    frame = np.array(frame)
-    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[-1] != 3:
+    if view.picture is not None:
+        return resized(view.frame(observation), view.size)
+    picture: Any = env.render()
+    picture = np.asarray(picture)
+    part = Part(
+        name="render()", shape=picture.shape, dtype=picture.dtype.name, low=-np.inf, high=np.inf
+    )
+    if not part.picture or picture.dtype != np.uint8:
         raise ValueError(
-            f"the environment {'observes' if observed else 'renders'} {frame.dtype} {frame.shape}, "
-            "expected uint8 (H, W, 3)"
+            f"the environment renders {picture.dtype} {picture.shape}, expected uint8 (H, W, 3)"
         )
-    return frame
+    return resized(as_picture(picture, part), view.size)
 
 
 def record_episode(
@@ -122,6 +133,7 @@ def record_episode(
     seed: int,
     max_steps: int | None = None,
     hidden: tuple[str, ...] = (),
+    view: View | None = None,
 ) -> dict[str, Any]:
     """Run one episode from `env.reset(seed=seed)`.
 
@@ -131,29 +143,32 @@ def record_episode(
         seed: of the reset.
         max_steps: longest episode; None leaves the end to the environment.
         hidden: numbers of its `info` that are recorded too.
+        view: what of its observations is recorded; None is all that can be.
 
     Returns:
         The arrays of an `Episode`: frames, actions, rewards, terminated, states and hidden.
     """
-    space = env.action_space
-    observed = _observes_pixels(env)
+    view = view or choose_view(env.observation_space)
+    form = action_form(env.action_space)
     frames, actions, rewards, terminations, states = [], [], [], [], []
     unseen: list[dict[str, np.ndarray]] = []
     obs, info = env.reset(seed=seed)
     ended = False
     while True:
-        frames.append(_frame(env, obs, observed))
-        named = obs.items() if isinstance(obs, dict) else [("state", obs)]
-        states.append({k: np.array(v, np.float64) for k, v in named if np.ndim(v) == 1})
+        frames.append(_frame(env, obs, view))
+        states.append(view.numbers(obs))
         unseen.append({key: _numbers(info, key) for key in hidden})
         if ended or len(actions) == max_steps:
             break
+        if len(actions) == ENDLESS:
+            raise ValueError(
+                f"the episode has not ended after {ENDLESS:,} steps; give --max-steps, or register "
+                "the environment with max_episode_steps"
+            )
         # What is recorded is what is stepped, to the bit.
-        action = np.asarray(policy(obs), dtype=np.float32)
-        if not space.contains(action.astype(space.dtype)):
-            raise ValueError(f"the policy's action {action} is not in {space}")
-        obs, reward, terminated, truncated, info = env.step(action.astype(space.dtype))
-        actions.append(action)
+        taken = form.recorded(policy(obs))
+        obs, reward, terminated, truncated, info = env.step(form.stepped(taken))
+        actions.append(taken)
         rewards.append(float(reward))
         terminations.append(bool(terminated))
         ended = terminated or truncated

@@ -60,7 +60,10 @@ def predict_episodes(
     clips = store.clips(begins, num_frames)
     actions = clips.actions[:, 1:]
     state = world.start(
-        clips.frames[:, :num_given], actions[:, : num_given - 1], list(range(len(chosen)))
+        clips.frames[:, :num_given],
+        actions[:, : num_given - 1],
+        list(range(len(chosen))),
+        {name: clips.states[name][:, :num_given] for name in world.config.observations},
     )
     predicted = [clips.frames[:, t] for t in range(num_given)]
     for t in range(num_given - 1, num_frames - 1):

@@ -7,7 +7,7 @@ Dimensions: B environments, K candidates, H horizon, k actions, T frames a chunk
 C channels, h w latent cells.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -78,9 +78,10 @@ class ChunkWorld(WorldModel):
         frames: np.ndarray | Tensor,
         actions: np.ndarray | Tensor,
         seeds: Sequence[int] | np.ndarray | Tensor,
+        observations: Mapping[str, np.ndarray | Tensor] | None = None,
     ) -> WorldState:
         """See `WorldModel.start`; of a clip only the last frame matters."""
-        frames, _, seeds = self._check_clips(frames, actions, seeds)
+        frames, _, seeds, _ = self._check_clips(frames, actions, seeds, observations)
         last = frames[:, -1].clone()
         return WorldState(
             latents=self.codec.encode(frames_to_pixels(last)),

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from world_model.choices import ChoicesConfig
 from world_model.config_fields import check_bounds, check_counts, check_positive, read_dataclass
 
 
@@ -185,6 +186,10 @@ class GroundTruthConfig:
 
     env_id: str
     kwargs: dict[str, Any] = field(default_factory=dict)
+    camera: str | None = None
+    """Which of its pictures was recorded (see observed.py); None is the only one."""
+    resize: bool = False
+    """Its pictures were brought to the world's size when they were recorded."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,6 +203,8 @@ class WorldConfig(ABC):
     action_low: tuple[float, ...]
     action_high: tuple[float, ...]
     action_names: tuple[str, ...] = ()
+    choices: ChoicesConfig | None = None
+    """What discrete actions are, which the world sees as one-hot vectors; None: they are none."""
     observations: dict[str, ObservationConfig] = field(default_factory=dict)
     """Low-dimensional observations that the head predicts, by name."""
     reward_head: bool = True
@@ -222,6 +229,11 @@ class WorldConfig(ABC):
             raise ValueError(
                 f"termination_threshold is {self.termination_threshold}, expected a probability "
                 "from 0 to 1"
+            )
+        if self.choices is not None and self.choices.size != self.action_dim:
+            raise ValueError(
+                f"choices {self.choices.counts} make {self.choices.size} action components, the "
+                f"bounds say {self.action_dim}"
             )
         if self.max_episode_steps is not None:
             check_counts(self, "max_episode_steps")
@@ -303,7 +315,7 @@ class StreamingConfig(WorldConfig):
             raise ValueError(
                 f"frames of {self.height} x {self.width} do not divide into tokens of {cell} x "
                 f"{cell} pixels (codec downscale {self.codec.downscale} x patch "
-                f"{self.denoiser.patch}); choose another patch"
+                f"{self.denoiser.patch}); {self._what_fits(cell)}"
             )
         if both := set(self.hidden) & set(self.observations):
             raise ValueError(f"{', '.join(sorted(both))}: hidden, and observed as well")
@@ -313,6 +325,16 @@ class StreamingConfig(WorldConfig):
         if self.denoiser.sees_states and not self.tracked:
             raise ValueError("sees_states is set, but there are no observations or hidden states")
         self.plane.check(self)
+
+    def _what_fits(self, cell: int) -> str:
+        """The patches that frames divide into, and the frames that tokens of `cell` pixels do."""
+        cells = math.gcd(self.height, self.width) // self.codec.downscale
+        fitting = [str(patch) for patch in range(2, cells + 1) if cells % patch == 0]
+        size = [max(1, round(side / cell)) * cell for side in (self.height, self.width)]
+        frames = f"collect or convert frames of another size (--height {size[0]} --width {size[1]})"
+        if not fitting or math.gcd(self.height, self.width) % self.codec.downscale:
+            return f"no patch fits: {frames}"
+        return f"patches that fit are {', '.join(fitting)} (--patch), or {frames}"
 
     @property
     def tracked(self) -> dict[str, ObservationConfig]:

@@ -74,8 +74,12 @@ class Head(nn.Module):
         result: dict[str, Tensor] = {}
         if self.num_rewards:
             result["reward"], result["end"] = rewards.unbind(-1)
+        return result | self.parts(states)
+
+    def parts(self, states: Tensor) -> dict[str, Tensor]:
+        """States (..., S) by name, (..., n) each; views."""
         parts = states.split(list(self.sizes.values()), dim=-1) if self.sizes else ()
-        return result | dict(zip(self.sizes, parts, strict=True))
+        return dict(zip(self.sizes, parts, strict=True))
 
     def judged(self, states: Tensor) -> Tensor:
         """Reward and logit of the end, (..., 2), as far as the states (..., S) tell them; (..., 0)

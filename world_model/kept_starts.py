@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from world_model.given_states import known_states
 from world_model.state import WorldState, joined
 
 if TYPE_CHECKING:
@@ -66,7 +67,13 @@ class KeptStarts:
         if start in self._states:
             return self._states[start]
         clip = world.starts[start]
-        state = world.start(clip.frames[None], clip.actions[None], np.zeros(1, np.int64))
+        known = known_states(world.config, clip.states)
+        state = world.start(
+            clip.frames[None],
+            clip.actions[None],
+            np.zeros(1, np.int64),
+            {name: values[None] for name, values in known.items()},
+        )
         if self._num_bytes + state.num_bytes <= MOST_BYTES[world.device.type]:
             self._states[start] = state
             self._num_bytes += state.num_bytes

@@ -24,9 +24,10 @@ class Start:
     actions: np.ndarray
     """float32 (T - 1, A), in the environment's own units"""
     states: dict[str, np.ndarray] = field(default_factory=dict)
-    """Low-dimensional observations at each frame, float32 (T, n) each."""
-    seed: int = 0
-    """Seed of the ground truth's reset."""
+    """Low-dimensional observations at each frame, float32 (T, n) each: what a world knows of its
+    state where it begins. One that is missing is estimated from the frames."""
+    seed: int | None = 0
+    """Seed of the ground truth's reset; None where there was none, as on a real robot."""
     replay: np.ndarray | None = None
     """float32 (n, A): every action since that reset, n >= T - 1. None if it is not known."""
     episode_id: str = ""
@@ -42,6 +43,12 @@ class Start:
                 f"a start has {len(self.frames)} frames and {len(self.actions)} actions; "
                 "N actions go with N + 1 frames"
             )
+        for name, values in self.states.items():
+            if values.ndim != 2 or len(values) != len(self.frames):
+                raise ValueError(
+                    f"a start has observation {name!r} of shape {values.shape}, expected "
+                    f"({len(self.frames)}, n): that of each frame"
+                )
 
 
 class Starts(Sequence[Start]):

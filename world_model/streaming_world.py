@@ -9,7 +9,7 @@ Dimensions: B environments, K candidates, H horizon, A action, C channels, h w l
 components of all states: low-dimensional observations and hidden ones.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args
 
 import numpy as np
@@ -84,10 +84,12 @@ class StreamingWorld(WorldModel):
         frames: np.ndarray | Tensor,
         actions: np.ndarray | Tensor,
         seeds: Sequence[int] | np.ndarray | Tensor,
+        observations: Mapping[str, np.ndarray | Tensor] | None = None,
     ) -> StreamingState:
         """See `WorldModel.start`; the whole clip goes through the network, frame by frame."""
-        frames, actions, seeds = self._check_clips(frames, actions, seeds)
+        frames, actions, seeds, given = self._check_clips(frames, actions, seeds, observations)
         num_envs, num_frames = frames.shape[:2]
+        known = self._scaled(given, (num_envs, num_frames))
         latents = encode_clip(self.codec, frames_to_pixels(frames))
         actions = self.scale_actions(actions)
         ring = self.denoiser.empty_ring(num_envs)
@@ -95,14 +97,14 @@ class StreamingWorld(WorldModel):
         past = latents.new_zeros(num_envs, 2, self.config.state_dim)
         controls = latents.new_zeros(num_envs, self.config.control_dim)
         acted = torch.zeros(num_envs, dtype=torch.bool, device=self.device)
-        read = self._look(latents[:, 0], before, controls, acted, ring)
+        read = self._look(latents[:, 0], before, controls, acted, ring, known[:, 0])
         past = self._pass(self._pass(past, read), read)  # before the first frame, nothing moved
         for t in range(1, num_frames):
             before = latents[:, t - 1]
             controls = self.next_controls(actions[:, t - 1], controls, acted, past)
             acted = torch.ones_like(acted)
             ring.advance()
-            read = self._look(latents[:, t], before, controls, acted, ring)
+            read = self._look(latents[:, t], before, controls, acted, ring, known[:, t])
             past = self._pass(past, read)
         return StreamingState(
             latents=latents[:, -1].clone(),
@@ -366,21 +368,41 @@ class StreamingWorld(WorldModel):
         noise = counted_noise(state.seeds, state.steps, self.config.latent_shape)
         return sampler.noise_scale * noise
 
+    def _scaled(self, given: dict[str, Tensor], leading: tuple[int, int]) -> Tensor:
+        """Observations by name (B, T, n) as states (B, T, S) within [-1, 1]; NaN where none is
+        given."""
+        known = self.state_low.new_full((*leading, self.config.state_dim), torch.nan)
+        parts = self.head.parts(known)
+        for name, values in given.items():
+            parts[name].copy_(values)
+        return 2 * (known - self.state_low) / (self.state_high - self.state_low) - 1
+
     def _look(
-        self, latents: Tensor, before: Tensor, controls: Tensor, acted: Tensor, ring: Ring
+        self,
+        latents: Tensor,
+        before: Tensor,
+        controls: Tensor,
+        acted: Tensor,
+        ring: Ring,
+        known: Tensor,
     ) -> dict[str, Tensor]:
         """Write a given frame (B, C, h, w) as the ring's newest; what is read off it.
 
-        A world that sees states has a reader for them; else the head reads the tokens.
+        A world that sees states has a reader for them; else the head reads the tokens. What is
+        `known` of the states, (B, S), is taken as it is; NaN is what is not.
         """
         network = self._network()
         controls, acted, before = controls[:, None], acted[:, None], before[:, None]
         clean = controls.new_zeros(1, *acted.shape)
         [told] = network.passes(clean, controls, acted, ring)
         tokens = network.remember(latents[:, None] - before, before, told, ring)
-        if self.reader is None:
-            return self.head(tokens, told.told.guess)
-        return self.head(tokens, self.reader(latents), certain=True)
+        if self.reader is not None:
+            states = torch.where(known.isnan(), self.reader(latents), known)
+            return self.head(tokens, states, certain=True)
+        read = self.head(tokens, told.told.guess)
+        for name, part in self.head.parts(known).items():
+            read[name] = torch.where(part.isnan(), read[name], part)
+        return read
 
     def _shown(
         self, num_envs: int, frame: Tensor | None, read: dict[str, Tensor]
@@ -409,6 +431,4 @@ class StreamingWorld(WorldModel):
 
     def _named(self, shown: dict[str, Tensor]) -> dict[str, Tensor]:
         """States (..., S) of what a step hands out, by name (..., n)."""
-        sizes = self.head.sizes
-        parts = shown["states"].split(list(sizes.values()), dim=-1) if sizes else ()
-        return dict(zip(sizes, parts, strict=True))
+        return self.head.parts(shown["states"]) if self.config.tracked else {}

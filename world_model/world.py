@@ -9,7 +9,7 @@ h w latent cells.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from world_model.codec import make_codec
 from world_model.config import StreamingConfig, WorldConfig
+from world_model.given_states import check_observations, known_states
 from world_model.inputs import (
     as_indices,
     as_numbers,
@@ -112,6 +113,7 @@ class WorldModel(nn.Module, ABC):
         frames: np.ndarray | Tensor,
         actions: np.ndarray | Tensor,
         seeds: Sequence[int] | np.ndarray | Tensor,
+        observations: Mapping[str, np.ndarray | Tensor] | None = None,
     ) -> WorldState:
         """Take in recorded clips.
 
@@ -121,18 +123,23 @@ class WorldModel(nn.Module, ABC):
                 frame t to frame t + 1. Here as in steps and rollouts, actions that already lie on
                 a CUDA device are not looked at for NaN and infinity, which would wait for it.
             seeds: 64-bit ints (B,): each environment's stream of noise.
+            observations: What was observed at each frame beside it, by the names of the world's
+                observations (all or some), float (B, T, n) each, in the environment's own units:
+                the robot's own state is known where there is a robot. What is not given is
+                estimated from the frames.
 
         Returns:
             A state at the last frame, its `output` what the world reads there.
 
         Raises:
-            ValueError: A shape or type is wrong, a number is not finite, or a seed no integer.
+            ValueError: A shape or type is wrong, a number is not finite, a seed no integer, or an
+                observation is unknown or far out of its bounds.
         """
 
     def begin(
         self, starts: Sequence[int] | np.ndarray, seeds: Sequence[int] | np.ndarray | Tensor
     ) -> WorldState:
-        """As `start`, with starts of the world's own.
+        """As `start`, with starts of the world's own, and the observations that they carry.
 
         Args:
             starts: Their indices (B,) in `self.starts`, B at least 1.
@@ -145,18 +152,20 @@ class WorldModel(nn.Module, ABC):
         return self._begin(indices, as_seeds(seeds, len(indices)))
 
     def _begin(self, starts: list[int], seeds: Tensor) -> WorldState:
-        """`begin`, checked; clips of one length start in one call."""
+        """`begin`, checked; clips of one length and like observations start in one call."""
         clips = [self.starts[start] for start in starts]
-        rows: dict[int, list[int]] = {}
+        known = [known_states(self.config, clip.states) for clip in clips]
+        rows: dict[tuple[int, tuple[str, ...]], list[int]] = {}
         for row, clip in enumerate(clips):
-            rows.setdefault(len(clip.frames), []).append(row)
+            rows.setdefault((len(clip.frames), tuple(known[row])), []).append(row)
         parts = [
             self.start(
                 np.stack([clips[row].frames for row in alike]),
                 np.stack([clips[row].actions for row in alike]),
                 seeds[alike],
+                {name: np.stack([known[row][name] for row in alike]) for name in names},
             )
-            for alike in rows.values()
+            for (_, names), alike in rows.items()
         ]
         return joined(list(rows.values()), parts)
 
@@ -246,7 +255,8 @@ class WorldModel(nn.Module, ABC):
         frames: np.ndarray | Tensor,
         actions: np.ndarray | Tensor,
         seeds: Sequence[int] | np.ndarray | Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        observations: Mapping[str, np.ndarray | Tensor] | None,
+    ) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
         config = self.config
         expected = f"uint8 (B, T, {config.height}, {config.width}, 3) with B and T at least 1"
         frames = as_tensor("frames", frames, expected)
@@ -265,10 +275,12 @@ class WorldModel(nn.Module, ABC):
         actions = as_numbers("actions", actions, f"float32 {expected}: those between the frames")
         if num_frames == 1 and actions.numel() == 0:
             actions = torch.zeros(expected)
+        known = check_observations(config, observations, (num_envs, num_frames))
         return (
             frames.to(self.device),
             self._check_actions(actions, expected[:2]),
             seeds.to(self.device),
+            {name: values.to(self.device) for name, values in known.items()},
         )
 
     def _check_actions(self, actions: np.ndarray | Tensor, leading: tuple[int, ...]) -> Tensor:

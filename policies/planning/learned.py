@@ -4,7 +4,7 @@ Dimensions: B environments, K candidates, H horizon, A action.
 """
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from world_model import (
     RolloutOutput,
     StreamingState,
     StreamingWorld,
+    WorldConfig,
     WorldModel,
     WorldState,
 )
@@ -80,11 +81,18 @@ def imagined(
     return_frames: bool = False,
 ) -> RolloutOutput:
     """A world's rollout, or where states are imagined alone, what it foresees."""
+    actions = settled(world.config, actions)
     if imagine == "states":
         assert isinstance(world, StreamingWorld)
         assert isinstance(state, StreamingState)
         return world.foresee(state, actions)
     return world.rollout(state, actions, return_frames=return_frames)
+
+
+def settled(config: WorldConfig, actions: Any) -> Any:
+    """Actions (..., A) that a planner tries, as the world knows them: discrete ones are the
+    one-hot vectors that are nearest."""
+    return actions if config.choices is None else config.choices.settled(actions)
 
 
 def set_precision(world: WorldModel, precision: Literal["float32", "bf16"]) -> None:

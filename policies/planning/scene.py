@@ -14,7 +14,9 @@ import numpy as np
 
 from irasim_env.ground_truth import GroundTruth
 from policies.branching import Experience
+from policies.planning.learned import settled
 from world_model import Start, WorldConfig, WorldModel, WorldState
+from world_model.given_states import known_states
 
 # Noise that a plan is made with differs from that of the world it is carried out in, and from
 # decision to decision.
@@ -57,8 +59,8 @@ class RealScene:
 
     Args:
         config: The world's; it names the simulator and how its frames look.
-        model: The world to plan in, started at each decision from the last real frames and actions;
-            None plans in the simulator itself, and then nothing is drawn.
+        model: The world to plan in, started at each decision from the last real frames, actions and
+            observations; None plans in the simulator itself, and then nothing is drawn.
     """
 
     def __init__(self, config: WorldConfig, model: WorldModel | None):
@@ -72,6 +74,7 @@ class RealScene:
             self.env = self._truth.env
         self._seed = 0
         self._frames: list[np.ndarray] = []
+        self._observed: list[dict[str, np.ndarray]] = []
         self._actions: list[np.ndarray] = []
 
     def reset(self, seed: int) -> np.ndarray:
@@ -83,10 +86,10 @@ class RealScene:
         else:
             shape = (1, *self._truth.frame_shape)
             nothing = np.zeros((0, self.config.action_dim), np.float32)
-            self._truth.reset_to(
+            observation = self._truth.reset_to(
                 Start(frames=np.zeros(shape, np.uint8), actions=nothing, seed=seed, replay=nothing)
             )
-            self._frames = [self._truth.frame]
+            self._frames, self._observed = [self._truth.frame], [self._known(observation)]
         agent = getattr(self.env.unwrapped, "agent", None)
         if agent is not None and len(agent.position) == self.config.action_dim:
             return np.array(agent.position, np.float32)
@@ -109,16 +112,20 @@ class RealScene:
         actions = self.experience.actions[len(self._actions) - len(frames) + 1 :]
         # Each decision looks at other noise, told by how far the episode is.
         seed = self._seed * PLANNING_SEED + len(self._actions)
-        return self.model.start(frames[None], actions[None], [seed])
+        observed = self._observed[-len(frames) :]
+        known = {name: np.stack([each[name] for each in observed])[None] for name in observed[0]}
+        return self.model.start(frames[None], actions[None], [seed], known)
 
     def step(self, action: np.ndarray) -> Transition:
         """See `Scene.step`."""
-        action = np.asarray(action, np.float32)
+        action = settled(self.config, np.asarray(action, np.float32))
         step = self.env.step if self._truth is None else self._truth.step
-        _, reward, terminated, _, info = step(action)
+        observation, reward, terminated, _, info = step(action)
         self._actions.append(action)
         if self._truth is not None:
-            self._frames = [*self._frames[-self.config.context :], self._truth.frame]
+            kept = self.config.context
+            self._frames = [*self._frames[-kept:], self._truth.frame]
+            self._observed = [*self._observed[-kept:], self._known(observation)]
         success = info.get("is_success", terminated and self.config.success_on_termination)
         coverage = info.get("coverage")
         return Transition(
@@ -131,6 +138,11 @@ class RealScene:
     def close(self) -> None:
         """Close the simulator."""
         self.env.close()
+
+    def _known(self, observation: Any) -> dict[str, np.ndarray]:
+        """What the simulator observes of the state that the model plans from."""
+        seen = observation if isinstance(observation, dict) else {}
+        return {} if self.model is None else known_states(self.model.config, seen)
 
 
 class LearnedScene:
@@ -168,7 +180,9 @@ class LearnedScene:
 
     def step(self, action: np.ndarray) -> Transition:
         """See `Scene.step`."""
-        _, reward, terminated, _, _ = self.env.step(np.asarray(action, np.float32))
+        _, reward, terminated, _, _ = self.env.step(
+            settled(self.config, np.asarray(action, np.float32))
+        )
         self._steps += 1
         return Transition(
             reward=float(reward),

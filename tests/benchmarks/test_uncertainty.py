@@ -63,7 +63,9 @@ def test_prediction_is_the_worlds_own_and_error_is_to_the_truth(config):
     measured = predict(world, clips, config)
     assert measured.error.shape == (2, 4)
     clip = clips[1]
-    state = world.start(clip.frames[None, :3], clip.actions[None, :2], [config.seed + 1])
+    observed = {name: values[None] for name, values in clip.observations.items()}
+    assert list(observed) == ["agent_pos"]
+    state = world.start(clip.frames[None, :3], clip.actions[None, :2], [config.seed + 1], observed)
     before = clip.frames[2]
     for t in range(4):
         frame = world.step_(state, clip.actions[None, 2 + t]).frame[0].numpy()

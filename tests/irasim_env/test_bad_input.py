@@ -249,12 +249,10 @@ def test_wrong_reward_fn_is_refused(tiny_world):
         env.step(GOOD)
 
 
-@pytest.mark.parametrize("driver", ["offscreen", "windows"])
-def test_a_window_without_a_display_is_refused(tiny_world, monkeypatch, driver):
+def test_a_window_that_pygame_cannot_draw_is_refused(tiny_world, monkeypatch):
     pygame.display.quit()
-    monkeypatch.setenv("SDL_VIDEODRIVER", driver)
-    message = 'there is no display for a window; make the environment with render_mode="rgb_array"'
-    with pytest.raises(ValueError, match=message):
+    monkeypatch.setenv("SDL_VIDEODRIVER", "windows")
+    with pytest.raises(ValueError, match=r"there is no display .* SDL_VIDEODRIVER .*unset it"):
         gym.make("IRASim/World-v0", world=tiny_world, render_mode="human")
     assert not pygame.display.get_init()
 

@@ -110,7 +110,7 @@ def test_clip_given_equals_the_start_it_was_taken_from(env):
     start = env.unwrapped.task.world.starts[1]
     expected = env.reset(seed=5, options={"start": 1})[0]
     expected_next = env.step(draw_actions(1)[0])
-    clip = {"frames": start.frames, "actions": start.actions}
+    clip = {"frames": start.frames, "actions": start.actions, "observations": start.states}
     obs, info = env.reset(seed=5, options=clip)
     assert info["start"] is None
     assert equivalent(obs, expected, exact=True)

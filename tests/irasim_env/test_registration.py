@@ -34,5 +34,6 @@ def test_importing_twice_does_not_warn(tiny_world):
 
 
 def test_world_v0_asks_for_its_world():
-    with pytest.raises(TypeError, match="'world'"):
-        gym.make("IRASim/World-v0")
+    for make in (gym.make, gym.make_vec):
+        with pytest.raises(ValueError, match=r'no world.*make\("IRASim/World-v0", world="pusht"\)'):
+            make("IRASim/World-v0")

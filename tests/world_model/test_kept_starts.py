@@ -29,9 +29,9 @@ def runs(world, monkeypatch) -> list[int]:
     """How many clips each run of `world.start` took."""
     counts, start = [], world.start
 
-    def counted(frames, actions, seeds):
+    def counted(frames, actions, seeds, observations):
         counts.append(len(frames))
-        return start(frames, actions, seeds)
+        return start(frames, actions, seeds, observations)
 
     monkeypatch.setattr(world, "start", counted)
     return counts
@@ -39,7 +39,8 @@ def runs(world, monkeypatch) -> list[int]:
 
 def alone(world: WorldModel, start: int, seed: int) -> WorldState:
     clip = world.starts[start]
-    return world.start(clip.frames[None], clip.actions[None], [seed])
+    known = {name: values[None] for name, values in clip.states.items()}
+    return world.start(clip.frames[None], clip.actions[None], [seed], known)
 
 
 def assert_same(one: WorldState, other: WorldState) -> None:
