@@ -190,10 +190,11 @@ def episode_states(
     states = dict(episode.states)
     for name in hidden:
         if name not in episode.hidden:
+            anew = f"record anew with `irasim collect --hidden {name}` into another directory, or "
             raise ValueError(
                 f"episode {episode.episode_id} has no hidden {name!r} (it has "
-                f"{', '.join(episode.hidden) or 'none'}): record anew with `irasim collect "
-                f"--hidden {name}` into another directory, or train a world without it"
+                f"{', '.join(episode.hidden) or 'none'}): {anew if episode.env_id else ''}train a "
+                "world without it"
             )
         if name in episode.states:
             raise ValueError(

@@ -64,7 +64,8 @@ class ConvertConfig:
     """Writing: keep every pixel (H.264 in RGB, which browsers do not play); else yuv420p, which
     is not exact."""
     task: str | None = None
-    """Writing: what is to be done, in words (default: the environment's id)."""
+    """Writing: what is to be done, in words (default: as it was when the episodes were brought in,
+    else the environment's id)."""
     episodes_per_file: int = 100
     """Writing: episodes that share a parquet file and a video."""
 

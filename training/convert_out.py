@@ -3,13 +3,24 @@
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from training.convert_config import VERSIONS_NOTED, ConvertConfig
-from training.episodes import SPLITS, Episode, list_episodes, read_episode
+from training.episodes import SPLITS, Episode, list_episodes, read_episode, read_json
+from training.missing_split import CONVERTED
 from training.run_directory import as_written
 from world_model.versions import versions
+
+
+def _tasks(source: Path) -> dict[str, str]:
+    """What was to be done in each episode, if these were brought in from where that was known."""
+    path = source / CONVERTED
+    tasks: Any = read_json(path).get("tasks") if path.is_file() else None
+    if not isinstance(tasks, dict):
+        return {}
+    return {name: ", ".join(map(str, words)) for name, words in tasks.items() if words}
 
 
 def write_out(config: ConvertConfig, source: Path) -> None:
@@ -34,7 +45,7 @@ def write_out(config: ConvertConfig, source: Path) -> None:
         lossless=config.lossless, task=config.task, episodes_per_file=config.episodes_per_file
     )
     about = {"config": as_written(config), "versions": versions(*VERSIONS_NOTED)}
-    LeRobotWriter(part, how, about).write(episodes())
+    LeRobotWriter(part, how, about, _tasks(source)).write(episodes())
     reader = LeRobotReader(part)
     truth = read_episode(source, *names[0]).frames
     height, width = truth.shape[1:3]

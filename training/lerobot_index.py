@@ -186,7 +186,7 @@ class LeRobotIndex:
                 name: _whole(str(path), row, f"{key}/{name}")
                 for name in ("chunk_index", "file_index")
             }
-            return self._path(template, self.info[template], numbers)
+            return self._path(template, self.info.get(template), numbers)
 
         video = begin = None
         if self.video_key is not None:
@@ -198,15 +198,17 @@ class LeRobotIndex:
             tasks=_tasks(row),
             data=file("data_path", "data"),
             video=video,
-            begin_s=None if begin is None else float(begin),
+            begin_s=float(begin) if isinstance(begin, int | float) else None,
         )
 
     def _path(self, key: str, template: Any, names: dict[str, Any]) -> Path:
         """A file of the dataset by its template in meta/info.json."""
         info = self.root / "meta" / "info.json"
         try:
-            name = str(template).format(video_key=self.video_key, **names)
-        except (KeyError, IndexError, ValueError) as error:
+            if not isinstance(template, str):
+                raise ValueError("it is no text")
+            name = template.format(video_key=self.video_key, **names)
+        except (KeyError, IndexError, AttributeError, ValueError) as error:
             raise ValueError(
                 f"{info}: {key} is {template!r}, expected a template of {', '.join(names)}"
             ) from error
@@ -240,15 +242,23 @@ def read_info(root: Path) -> dict[str, Any]:
     if not isinstance(info["fps"], int | float) or not info["fps"] > 0:
         raise ValueError(f"{path}: fps is {info['fps']!r}, expected a positive number")
     features = info["features"]
-    if not isinstance(features, dict) or not all(
-        isinstance(one, dict)
-        and isinstance(one.get("dtype"), str)
-        and isinstance(one.get("shape", []), list)
-        for one in features.values()
-    ):
+    if not isinstance(features, dict) or not all(map(_is_feature, features.values())):
         raise ValueError(f"{path}: features are not as LeRobot describes them (dtype and shape)")
     _whole(str(path), info, "total_episodes")
     return info
+
+
+def _is_feature(one: Any) -> bool:
+    """Whether an entry of meta/info.json's features is of LeRobot's form."""
+    if not isinstance(one, dict) or not isinstance(one.get("dtype"), str):
+        return False
+    shape = one.get("shape", [])
+    details = (one.get(key) for key in ("info", "video_info"))
+    return (
+        isinstance(shape, list)
+        and all(isinstance(side, int) and side >= 0 for side in shape)
+        and all(isinstance(one, dict | None) for one in details)
+    )
 
 
 def parquet() -> Any:
@@ -266,7 +276,7 @@ def parquet_errors() -> tuple[type[Exception], ...]:
     """What pyarrow raises for a file that is damaged, or is no parquet."""
     import pyarrow
 
-    return (pyarrow.ArrowException, OSError, ValueError)
+    return (pyarrow.ArrowException, OSError, ValueError, TypeError, KeyError)
 
 
 def _json_lines(path: Path) -> list[tuple[int, dict[str, Any]]]:

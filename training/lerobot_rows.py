@@ -176,7 +176,13 @@ def column_array(path: Path, table: Any, name: str) -> np.ndarray:
             )
         values = values.flatten()
     _check_complete(path, name, values)
-    return values.to_numpy(zero_copy_only=False).reshape(length, -1)
+    numbers = values.to_numpy(zero_copy_only=False)
+    if numbers.dtype.kind not in "biuf" or not numbers.size:
+        raise BrokenEpisodeError(
+            f"{path}: {name!r} is of {table[name].type} in {length} rows, expected numbers",
+            "columns of no numbers",
+        )
+    return numbers.reshape(length, -1)
 
 
 def _check_complete(path: Path, name: str, values: Any) -> None:

@@ -7,7 +7,7 @@ names of states) is kept in meta/irasim.json and found again when the dataset is
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -42,7 +42,7 @@ class LeRobotWriteConfig:
     lossless: bool = False
     """Every pixel as recorded (H.264 in RGB, which browsers do not play), not yuv420p."""
     task: str | None = None
-    """What is to be done, in words (default: the environment's id)."""
+    """What is to be done, in words (default: what is known of each, or the environment's id)."""
     episodes_per_file: int = 100
     """Episodes that share a parquet file and a video."""
 
@@ -58,10 +58,18 @@ class LeRobotWriter:
         root: Where to; made if absent.
         config: How.
         about: What meta/irasim.json says besides, such as what it was written with.
+        tasks: What was to be done in an episode, in words, by its id, where that is known.
     """
 
-    def __init__(self, root: Path, config: LeRobotWriteConfig, about: dict[str, Any] | None = None):
+    def __init__(
+        self,
+        root: Path,
+        config: LeRobotWriteConfig,
+        about: dict[str, Any] | None = None,
+        tasks: Mapping[str, str] | None = None,
+    ):
         self.root, self.config, self.about = root, config, about or {}
+        self.known_tasks = tasks or {}
         self.tasks: dict[str, int] = {}
         self.rows: list[dict[str, Any]] = []  # of meta/episodes
         self.stats: list[dict[str, Stats]] = []  # of each episode
@@ -121,7 +129,8 @@ class LeRobotWriter:
         """Describe an episode whose video begins at frame `begin` of its file; its columns."""
         index, length = len(self.rows), len(episode.frames)
         row = self.rows[-1]["dataset_to_index"] if self.rows else 0
-        task = self.config.task or episode.env_id or episode.policy
+        known = self.known_tasks.get(episode.episode_id)
+        task = self.config.task or known or episode.env_id or episode.policy
         columns = _columns(episode)
         frame = np.arange(length)
         columns |= {

@@ -14,6 +14,8 @@ from training.episodes import SPLITS, Episode, list_episodes, read_annotation, r
 
 pytest.importorskip("pyarrow", reason="needs pip install 'irasim-env[lerobot]'")
 
+import pyarrow.parquet as pq
+
 from tests.training.lerobot_sets import (
     CAMERA,
     LENGTHS,
@@ -61,6 +63,12 @@ def assert_right(out: Path, expected: Sequence[int] = (0, 1, 2), step: int = 1) 
         np.testing.assert_array_equal(episode.actions, recorded[step - 1 :: step][: len(kept) - 1])
         if episode.states:
             np.testing.assert_array_equal(episode.states["state"], recorded[::step] * 2)
+
+
+def assert_right_numbers(out: Path) -> None:
+    """As `assert_right`, of video that has lost colour."""
+    for index, episode in episodes(out).items():
+        np.testing.assert_array_equal(episode.actions, actions(index, LENGTHS[index])[:-1])
 
 
 @pytest.mark.parametrize("version", ["v3.0", "v2.1", "v2.0"])
@@ -504,6 +512,28 @@ def test_damaged_files_are_named(tmp_path: Path, path: str, content: str | None,
         convert(source)
 
 
+@pytest.mark.parametrize("name", ["action", "next.reward", "observation.state"])
+@pytest.mark.parametrize("kind", ["words", "nothing"])
+def test_columns_of_no_numbers_are_named(tmp_path: Path, name: str, kind: str):
+    """Whatever meta/info.json says of them."""
+    source = make(
+        tmp_path / "set",
+        "v2.1",
+        columns=lambda e, n, a: {name: (["words"] if kind == "words" else [[]]) * n},
+        features=lambda known: known | OUTCOMES,
+    )
+    with pytest.raises(ValueError, match=rf"000000\.parquet: '{name}' is of .*, expected numbers"):
+        convert(source)
+
+
+def test_tasks_go_there_and_back(tmp_path: Path):
+    source = make(tmp_path / "set", "v2.1")
+    back = convert(convert(source))
+    rows = back / "meta/episodes/chunk-000/file-000.parquet"
+    assert [row["tasks"] for row in pq.read_table(rows).to_pylist()] == [["do"]] * 3
+    assert_right_numbers(convert(back))
+
+
 @pytest.mark.parametrize(
     "values",
     [
@@ -515,6 +545,10 @@ def test_damaged_files_are_named(tmp_path: Path, path: str, content: str | None,
         {"features": {"action": {"dtype": 3}}},
         {"data_path": "../{episode_index}.parquet"},
         {"data_path": "{nothing}"},
+        {"data_path": 3},
+        {"data_path": "{episode_index.x}{chunk_index.x}"},
+        {"features": {"action": {"dtype": "float32", "shape": ["wide"]}}},
+        {"features": {"action": {"dtype": "float32", "shape": [6], "info": [1]}}},
         {"video_path": "/etc/{episode_index}"},
         {"splits": {"train": "1:2:3"}},
         {"splits": [1]},

@@ -3,6 +3,7 @@
 import tracemalloc
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from training.resize import resize_frame
 
 pytest.importorskip("pyarrow", reason="needs pip install 'irasim-env[lerobot]'")
 
-from tests.training.lerobot_sets import make
+from tests.training.lerobot_sets import CAMERA, feature, frame, make, png
 from tests.training.test_lerobot_sets import convert
 
 
@@ -38,8 +39,20 @@ def test_frames_are_as_with_tensors(old: tuple[int, int], new: tuple[int, int]):
     assert difference.max() <= 1 and (difference > 0).mean() < 0.001  # halves that round otherwise
 
 
+def pictures(e: int, n: int, a: np.ndarray) -> dict[str, Any]:
+    return {CAMERA: [png(frame(e, k, 144, 192)) for k in range(n)]}
+
+
+PICTURES: dict[str, Any] = {
+    "cameras": (),
+    "columns": pictures,
+    "features": lambda known: known | {CAMERA: feature("image", 144, 192, 3)},
+}
+
+
+@pytest.mark.parametrize("how", [{}, PICTURES], ids=["video", "pictures"])
 @pytest.mark.parametrize("version", ["v3.0", "v2.1"])
-def test_memory_does_not_grow_with_an_episode(tmp_path: Path, version: str):
+def test_memory_does_not_grow_with_an_episode(tmp_path: Path, version: str, how: dict[str, Any]):
     """All frames of the long one take 49 MB."""
     peaks = []
     for length in (20, 600):
@@ -49,6 +62,7 @@ def test_memory_does_not_grow_with_an_episode(tmp_path: Path, version: str):
             lengths=(length,),
             size=(144, 192),
             video_fps=Fraction(30),
+            **how,
         )
         tracemalloc.start()
         convert(source, "--height", "24", "--width", "32")
