@@ -142,3 +142,25 @@ def test_a_policy_of_stable_baselines3_learns_in_it(first: int):
         return
     with pytest.raises(InvalidAction, match="expected an integer from 1 to 4"):
         model.learn(8)  # Stable-Baselines3 counts from 0, whatever the space says
+
+
+def test_the_card_says_what_there_is_to_choose():
+    from world_model.card import write_card
+
+    text = write_card(world(WAYS).config)
+    assert "Action: an integer from 1 to 4; the model sees one-hot vectors (4,)" in text
+
+
+def test_gymnasiums_own_player_chooses(monkeypatch):
+    import pygame
+
+    from irasim_env.gymnasium_play import play_arguments
+
+    env = gym.make("IRASim/World-v0", world=world(WAYS), render_mode="rgb_array")
+    arguments = play_arguments(env)
+    wrapped = arguments["env"]
+    wrapped.reset(seed=0)
+    wrapped.step(arguments["noop"])
+    assert wrapped._action.tolist() == [1, 0, 0, 0]
+    wrapped.step(arguments["keys_to_action"][(pygame.K_DOWN,)])
+    assert wrapped._action.tolist() == [0, 0, 1, 0]
