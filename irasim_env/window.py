@@ -40,7 +40,9 @@ class Window:
         height, width = frame.shape[:2]
         factor = max(1, round(_HEIGHT / height))
         size = width * factor, height * factor
-        if self._screen is None:
+        # A process has one display: another window may have closed it, or taken it.
+        if self._screen is None or pygame.display.get_surface() is not self._screen:
+            pygame.display.init()
             self._screen = pygame.display.set_mode(size)
             pygame.display.set_caption(self._title)
         picture = pygame.surfarray.make_surface(frame.swapaxes(0, 1))

@@ -32,7 +32,10 @@ FLAGS = {
         world start seed device fps scale smooth no-smooth reality no-reality directions speed
         auto-reset no-auto-reset max-episode-steps record keys steps typed chunk
     """,
-    "collect": "env-id env-kwargs policy out split episodes max-steps hidden workers",
+    "collect": """
+        env-id env-kwargs policy out split episodes max-steps camera states height width hidden
+        workers
+    """,
     "encode": """
         vae splits height width draw seed precision batch threads broken cpu no-cpu
     """,

@@ -14,11 +14,17 @@ def write_card(config: WorldConfig) -> str:
         f"`{name}` ({len(bounds.low)},), {list(bounds.low)} to {list(bounds.high)}"
         for name, bounds in config.observations.items()
     ]
+    action = (
+        f"({config.action_dim},), {list(config.action_low)} to {list(config.action_high)}{names}"
+    )
+    if config.choices is not None:
+        action = (
+            f"{config.choices.describe()}; the model sees one-hot vectors ({config.action_dim},)"
+        )
     facts = {
         "Engine": engine,
         "Observation": "; ".join(observed),
-        "Action": f"({config.action_dim},), {list(config.action_low)} to "
-        f"{list(config.action_high)}{names}; {config.fps:g} a second",
+        "Action": f"{action}; {config.fps:g} a second",
         "Reward": "predicted, with the end of the episode" if config.reward_head else "none",
     }
     if config.ground_truth is not None:

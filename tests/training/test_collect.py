@@ -259,9 +259,7 @@ def test_unknown_environment_is_named_with_the_cure(env_id: str):
         make_env(env_id, {})
 
 
-def test_environment_without_pixels_or_with_discrete_actions_is_refused():
-    with pytest.raises(ValueError, match="expected a Box"):
-        make_env("CartPole-v1", {})
+def test_environment_without_pixels_is_refused():
     with pytest.raises(ValueError, match="cannot render rgb_array"):
         make_env("Blind-v0", {})
 
