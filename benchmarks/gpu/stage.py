@@ -10,10 +10,10 @@ from benchmarks.gpu.stages import SKIPPED
 # Module of each stage, whose `run(settings, record)` does the work, and its share of the budget.
 STAGES = {
     "machine": ("benchmarks.gpu.machine", 0.04),
-    "truth": ("benchmarks.gpu.truth", 0.24),
-    "step": ("benchmarks.gpu.step", 0.28),
-    "chunk": ("benchmarks.gpu.chunk", 0.16),
-    "training": ("benchmarks.gpu.training", 0.28),
+    "truth": ("benchmarks.gpu.truth", 0.22),
+    "step": ("benchmarks.gpu.step", 0.26),
+    "chunk": ("benchmarks.gpu.chunk", 0.18),
+    "training": ("benchmarks.gpu.training", 0.3),
 }
 
 

@@ -171,6 +171,11 @@ def _status(code: int | None, in_time: bool, log: Path, first: int) -> Status:
     return "out_of_memory" if any(sign in text for sign in OUT_OF_MEMORY) else "failed"
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, be it told by another error, as by one of a capture."""
+    return any(sign in f"{type(error).__name__}: {error}" for sign in OUT_OF_MEMORY)
+
+
 def _exit(code: int | None) -> str:
     if code is not None and code < 0:
         name = signal.Signals(-code).name

@@ -16,6 +16,7 @@ import torch
 from benchmarks import ceilings, planning
 from benchmarks.gpu.kernels import profile_kernels
 from benchmarks.gpu.record import Record, StageSettings
+from benchmarks.gpu.stages import is_out_of_memory
 from benchmarks.report import number
 from benchmarks.stepping import (
     Env,
@@ -73,13 +74,14 @@ def run(settings: StageSettings, record: Record) -> None:
     for place, size in enumerate(plan.batches):
         for precision in PRECISIONS:
             rates |= time_size(world, size, precision, plan, best, settings, record)
+            forget_graphs(world)
+        if settings.device == "cuda":
+            note_targets(rates, record)
         if not place:
             profile_step(world, settings, record)
             time_decisions(world, plan, settings, record)
-        forget_graphs(world)
-    time_resets(world, plan, settings, record)
-    if settings.device == "cuda":
-        note_targets(rates, record)
+            time_resets(world, plan, settings, record)
+            forget_graphs(world)
 
 
 def measure_ceilings(device: str) -> dict[str, float]:
@@ -130,9 +132,10 @@ def time_size(
                 + (number(told["peak_cuda_mib"], 0), f"{told['share_of_large_product']:.1%}")
                 + (f"{told['share_of_large_copy']:.1%}",),
             )
-    except torch.OutOfMemoryError as error:
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
         record.figure(f"batch {size}, {precision}", f"out of memory: {str(error)[:200]}")
-        forget_graphs(world)
     finally:
         world.graph = None
     return rates
