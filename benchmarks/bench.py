@@ -21,6 +21,10 @@ PARTS = {
     "chunk": Part(
         module="benchmarks.chunk_speed", summary="a chunk model's sampler: precision, graph, steps"
     ),
+    "gpu": Part(
+        module="benchmarks.gpu.command",
+        summary="on a GPU: prove the captured step, measure it, time training; all in minutes",
+    ),
     "planning": Part(module="benchmarks.planning", summary="what a planner's decision takes"),
     "pusht-planning": Part(
         module="benchmarks.pusht_planning",

@@ -52,7 +52,7 @@ def time_products(world: WorldModel, size: int, *, turns: int, seed: int) -> dic
     work = step_work(world, size, seed)
     finish = measured_ceilings.synchroniser(world.device)
     alone = measured_ceilings.products_alone(work.products, world.device)
-    step = _stepping(world, _begin(world, size, seed), seed)
+    step = stepping(world, begin_at_starts(world, size, seed), seed)
     seconds = time_in_turns([step, lambda: (alone(), finish())], turns)
     rates = np.array([work.flops, measured_ceilings.product_flops(work.products)]) / seconds
     told = ratio(rates[:, 0], rates[:, 1], seed)
@@ -78,7 +78,7 @@ def ceilings(world: WorldModel) -> dict[str, Any]:
 
 def step_work(world: WorldModel, size: int, seed: int) -> Work:
     """What one step of `size` environments asks of the device."""
-    state, action = _begin(world, size, seed), _draw_action(world, size, seed)
+    state, action = begin_at_starts(world, size, seed), draw_action(world, size, seed)
     with eagerly(world):
         return count_work(lambda: world.step_(state, action))
 
@@ -90,18 +90,18 @@ def time_age(world: WorldModel, age: int, turns: int, seed: int) -> dict[str, An
     the host), memory of the process, and of the GPU where it runs on one, read after a hundred
     steps and at the end.
     """
-    old = _begin(world, 1, seed)
+    old = begin_at_starts(world, 1, seed)
     finish = measured_ceilings.synchroniser(world.device)
     settled = _held(world.device)
     for step in progress_bar(range(age), desc="ageing", unit="step"):
-        world.step_(old, _draw_action(world, 1, seed + step))
+        world.step_(old, draw_action(world, 1, seed + step))
         if step == min(100, age - 1):
             finish()
             settled = _held(world.device)
     finish()
     grown = _held(world.device) - settled
-    fresh = _begin(world, 1, seed + 1)
-    seconds = time_in_turns([_stepping(world, old, seed), _stepping(world, fresh, seed)], turns)
+    fresh = begin_at_starts(world, 1, seed + 1)
+    seconds = time_in_turns([stepping(world, old, seed), stepping(world, fresh, seed)], turns)
     return {
         "age": age,
         "turns": turns,
@@ -130,8 +130,8 @@ def time_contexts(
         denoiser = replace(config.denoiser, context=context)
         other = WorldModel.create(replace(config, denoiser=denoiser), world.starts)
         other = other.to(world.device)
-        state = _begin(other, 1, seed)
-        calls.append(_stepping(other, state, seed))
+        state = begin_at_starts(other, 1, seed)
+        calls.append(stepping(other, state, seed))
         sizes.append(state.num_bytes)
     seconds = time_in_turns(calls, turns)
     return [
@@ -149,10 +149,10 @@ def time_against(
     world: WorldModel, command: str, turns: int, seed: int, threads: int
 ) -> dict[str, Any]:
     """One environment's step and another program's, turn about; see turns.py."""
-    with _env(world, 1) as env, program(command, threads) as theirs:
+    with environment(world, 1) as env, program(command, threads) as theirs:
         env.reset(seed=seed)
         env.action_space.seed(seed)
-        ours = functools.partial(_step, env)
+        ours = functools.partial(timed_step, env)
         seconds = time_in_turns([ours, theirs], turns)
     return {
         "command": command,
@@ -190,7 +190,7 @@ def _held(device: torch.device) -> np.ndarray:
 
 
 def _time_env(world: WorldModel, size: int, seed: int, steps: int, repeats: int) -> dict[str, Any]:
-    with _env(world, size) as env:
+    with environment(world, size) as env:
         seconds = [
             _time_steps(env, seed + repeat, steps)
             for repeat in progress_bar(range(repeats), desc=f"batch {size}", unit="repeat")
@@ -206,24 +206,36 @@ def _time_env(world: WorldModel, size: int, seed: int, steps: int, repeats: int)
 
 
 @contextmanager
-def _env(world: WorldModel, size: int) -> Iterator[Env]:
+def environment(world: WorldModel, size: int, **kwargs: Any) -> Iterator[Env]:
+    """`size` environments of a world, as a user makes them, without a time limit."""
+    name, kwargs = "IRASim/World-v0", kwargs | {"world": world}
     if size == 1:
-        env = gym.make("IRASim/World-v0", world=world, max_episode_steps=-1)
+        env = gym.make(name, max_episode_steps=-1, **kwargs)
     else:
-        env = gym.make_vec("IRASim/World-v0", num_envs=size, world=world, autoreset_mode="Disabled")
+        env = gym.make_vec(name, num_envs=size, autoreset_mode="Disabled", **kwargs)
     try:
         yield env
     finally:
         env.close()
 
 
-def _step(env: Env) -> float:
-    """Seconds of a step by random actions; where it ends an episode another begins, uncounted."""
+def timed_step(env: Env, device: torch.device | None = None) -> float:
+    """Seconds of a step by random actions; where it ends an episode another begins, uncounted.
+
+    Args:
+        env: One environment or many.
+        device: For `output="torch"`: where actions are made, and waited for; None for arrays.
+    """
     action = env.action_space.sample()
+    finish = measured_ceilings.synchroniser(device or "cpu")
+    if device is not None:
+        action = torch.as_tensor(action, device=device)
+        finish()
     begin = time.perf_counter()
     _, _, terminated, truncated, _ = env.step(action)
+    finish()
     seconds = time.perf_counter() - begin
-    over = np.logical_or(terminated, truncated)
+    over = np.logical_or(*(torch.as_tensor(x).cpu().numpy() for x in (terminated, truncated)))
     if over.any():
         vector = isinstance(env, gym.vector.VectorEnv)
         env.reset(options={"reset_mask": over} if vector else None)
@@ -235,26 +247,26 @@ def _time_steps(env: Env, seed: int, num_steps: int) -> np.ndarray:
     env.reset(seed=seed)
     env.action_space.seed(seed)
     steps = range(WARM_UP + num_steps)
-    return np.array([_step(env) for _ in steps][WARM_UP:])
+    return np.array([timed_step(env) for _ in steps][WARM_UP:])
 
 
-def _begin(world: WorldModel, size: int, seed: int) -> WorldState:
+def begin_at_starts(world: WorldModel, size: int, seed: int) -> WorldState:
     """A state of `size` environments at starts of the world, one after the other."""
     starts = [(seed + i) % len(world.starts) for i in range(size)]
     return world.begin(starts, range(seed, seed + size))
 
 
-def _draw_action(world: WorldModel, size: int, seed: int) -> np.ndarray:
+def draw_action(world: WorldModel, size: int, seed: int) -> np.ndarray:
     """Random actions within bounds, float32 (size, A)."""
     low, high = np.array(world.config.action_low), np.array(world.config.action_high)
     rng = np.random.default_rng(seed)
     return rng.uniform(low, high, (size, len(low))).astype(np.float32)
 
 
-def _stepping(world: WorldModel, state: WorldState, seed: int) -> Callable[[], None]:
+def stepping(world: WorldModel, state: WorldState, seed: int) -> Callable[[], None]:
     """One step of one environment, to the end."""
     finish = measured_ceilings.synchroniser(world.device)
-    action = _draw_action(world, len(state), seed)
+    action = draw_action(world, len(state), seed)
 
     def step() -> None:
         world.step_(state, action)

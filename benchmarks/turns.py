@@ -21,19 +21,23 @@ WARM_UP = 5  # turns before timing begins
 REST = 0.01  # seconds before each turn, so that the threads of the last one have gone to sleep
 
 
-def time_in_turns(calls: Sequence[Callable[[], object]], turns: int) -> np.ndarray:
+def time_in_turns(
+    calls: Sequence[Callable[[], object]], turns: int, warm_up: int | None = None
+) -> np.ndarray:
     """Seconds of calls made one after the other, who goes first changing every turn.
 
     Args:
         calls: One step each, finished when they return.
         turns: How often each is timed, after a few that are not.
+        warm_up: How many these are; None: five.
 
     Returns:
         float64 (turns, calls).
     """
     if turns < 1:
         raise ValueError(f"turns is {turns}, expected at least 1")
-    seconds = np.zeros((turns + WARM_UP, len(calls)))
+    warm_up = WARM_UP if warm_up is None else warm_up
+    seconds = np.zeros((turns + warm_up, len(calls)))
     for turn in range(len(seconds)):
         for place in range(len(calls)):
             who = (turn + place) % len(calls)
@@ -41,7 +45,7 @@ def time_in_turns(calls: Sequence[Callable[[], object]], turns: int) -> np.ndarr
             begin = time.perf_counter()
             calls[who]()
             seconds[turn, who] = time.perf_counter() - begin
-    return seconds[WARM_UP:]
+    return seconds[warm_up:]
 
 
 def ratio(over: np.ndarray, under: np.ndarray, seed: int = 0) -> dict[str, Any]:

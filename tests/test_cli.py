@@ -72,6 +72,7 @@ FLAGS = {
     "bench passes": """
         world data out split episodes context horizons passes teacher-passes seed batch device
     """,
+    "bench gpu": "out budget smoke no-smoke stages world seed",
     "bench planning": """
         world out candidates horizon iterations envs max-rows precisions repeats threads seed device
         imagine

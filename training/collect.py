@@ -209,7 +209,7 @@ def _collected(config: CollectConfig, indices: list[int]) -> Iterator[str]:
         yield from (collect_episode(config, index) for index in indices)
         return
     with (
-        _worker_environment(),
+        worker_environment(),
         ProcessPoolExecutor(config.workers, mp_context=get_context("spawn")) as pool,
     ):
         futures = [pool.submit(collect_episode, config, index) for index in indices]
@@ -222,7 +222,7 @@ def _collected(config: CollectConfig, indices: list[int]) -> Iterator[str]:
 
 
 @contextmanager
-def _worker_environment() -> Iterator[None]:
+def worker_environment() -> Iterator[None]:
     """Environment variables for processes that start meanwhile."""
     before = dict(os.environ)
     os.environ.update(WORKER_ENVIRONMENT)

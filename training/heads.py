@@ -89,7 +89,7 @@ def drawn_tokens(trunk: StreamingObjective, batch: Batch) -> tuple[Tensor, Tenso
     controls = trunk.controls(batch)
     previous = trunk.roll(batch, controls)
     levels = torch.full_like(batch.levels, 1 / trunk.config.sampler.num_steps)
-    levels[:, 0] = 0.0  # a start's first frame is given
+    levels[:, 0].zero_()  # a start's first frame is given
     level = levels[..., None, None, None]
     noisy = (1 - level) * (batch.latents - previous) + level * batch.noise
     _, tokens = trunk.denoiser(noisy, previous, levels, controls, batch.acted)

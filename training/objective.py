@@ -66,7 +66,15 @@ class StreamingObjective(nn.Module):
 
     def forward(self, batch: "Batch") -> Losses:
         """Summed losses of the frames of one batch."""
-        latents, valid = batch.latents, batch.supervised
+        error, head = self.errors(batch)
+        return Losses(
+            dynamics=(error * batch.supervised).sum(),
+            head=self.head_weight * (head * read_frames(batch, self.config)).sum(),
+        )
+
+    def errors(self, batch: "Batch") -> tuple[Tensor, Tensor]:
+        """Errors of each frame's change, and of what the head reads off it, (B, T) each."""
+        latents = batch.latents
         controls = self.controls(batch)
         previous, seen = self.roll(batch, controls), batch.seen
         if batch.smear is not None:
@@ -81,11 +89,7 @@ class StreamingObjective(nn.Module):
         wrong = predicted.float() - change
         error = frame_error(wrong, self.edge_weight, self.absolute_weight)  # (B, T)
         read = self.head(tokens.float(), batch.told)
-        head = head_loss(read, batch, self.config)
-        return Losses(
-            dynamics=(error * valid).sum(),
-            head=self.head_weight * (head * read_frames(batch, self.config)).sum(),
-        )
+        return error, head_loss(read, batch, self.config)
 
     @torch.no_grad()
     def roll(self, batch: "Batch", controls: Tensor) -> Tensor:
@@ -189,7 +193,7 @@ def make_batch(
     latents = encode_clip(world.codec, frames_to_pixels(clips.frames))
     num_frames = latents.shape[1]
     acted = torch.ones_like(clips.valid)
-    acted[:, 0] = False
+    acted[:, 0].fill_(False)
     actions = torch.where(acted[..., None], world.scale_actions(clips.actions), 0.0)
     supervised = clips.valid & acted
     states = scaled_states(world, clips.states)
@@ -282,7 +286,7 @@ def draw_smear(seeds: Tensor, samples: Tensor, latents: Tensor) -> Smear:
         seeds, samples, (6, num_frames), stream=SMEAR
     ).unbind(1)
     hit = (kind < 0.5).to(latents.dtype)
-    hit[:, 0] = 0
+    hit[:, 0].zero_()
     coarse = counted_noise(seeds, samples, (num_frames, 8, 8), stream=SMEAR)
     blobs = F.interpolate(coarse, (height, width), mode="bilinear", align_corners=False)
     blobs = (0.5 + 2 * blobs).clamp(0, 1) * hit[..., None, None]  # (B, T, h, w)
@@ -311,7 +315,7 @@ def draw_levels(seeds: Tensor, samples: Tensor, num_frames: int) -> Tensor:
     kind, value = counted_uniform(seeds, samples, (2, num_frames), stream=LEVELS).unbind(1)
     levels = torch.where(kind < 0.5, torch.ones_like(value), 0.2 + 0.8 * value)
     levels = torch.where(kind >= 0.75, torch.zeros_like(levels), levels)
-    levels[:, 0] = 0.0
+    levels[:, 0].zero_()
     return levels
 
 

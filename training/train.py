@@ -7,6 +7,7 @@ The world that is kept has the averaged weights.
 
 import dataclasses
 import json
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ import tyro
 
 from training.chunk_presets import CHUNK_PRESETS, ChunkTrainConfig
 from training.episodes import read_json
+from training.gpu_presets import GPU_PRESETS, GpuTrainConfig
 from training.presets import PRESETS, TrainConfig
 from training.published_layout import refuse_published
 from training.run_directory import HEAD_STATE, as_written, environment, run_training
@@ -36,6 +38,10 @@ def cli(arguments: list[str]) -> None:
         from training.chunk_train import main as train_chunk_model
 
         train_chunk_model(config)
+    elif isinstance(config, GpuTrainConfig):
+        from training.captured_train import main as train_by_the_clock
+
+        train_by_the_clock(config, time.monotonic() - age_of_process())
     else:
         main(config)
 
@@ -48,7 +54,7 @@ def parse(arguments: list[str]) -> TrainConfig | ChunkTrainConfig:
             name = arguments[i + 1]
         elif argument.startswith("--preset="):
             name = argument.removeprefix("--preset=")
-    presets = PRESETS | CHUNK_PRESETS
+    presets = PRESETS | CHUNK_PRESETS | GPU_PRESETS
     if name not in presets:
         raise SystemExit(f"irasim train: no preset {name!r}; choose one of {', '.join(presets)}")
     preset = presets[name]()
@@ -59,8 +65,16 @@ def parse(arguments: list[str]) -> TrainConfig | ChunkTrainConfig:
         prog="irasim train",
         description="Train a world: from recorded episodes (or none) to a world directory. Models "
         "that denoise chunks of frames (IRASim, LVDM, VDM) have options of their own: "
-        "irasim train --preset rt1_frame_ada --help.",
+        "irasim train --preset rt1_frame_ada --help. So has the run of minutes on a GPU: "
+        "irasim train --preset pusht_video_gpu --help.",
     )
+
+
+def age_of_process() -> float:
+    """Seconds since this process began: what was loaded until now has taken of a run's time."""
+    import psutil
+
+    return max(0.0, time.time() - psutil.Process().create_time())
 
 
 def main(config: TrainConfig) -> Path:

@@ -190,6 +190,16 @@ def no_collection() -> Iterator[None]:
             gc.enable()
 
 
+@contextmanager
+def on_capture_stream(device: torch.device) -> Iterator[None]:
+    """Run eagerly where a device's graphs are captured, as what will be captured must have run."""
+    stream = _capture_stream(device)
+    stream.wait_stream(torch.cuda.current_stream(device))
+    with torch.cuda.stream(stream):
+        yield
+    torch.cuda.current_stream(device).wait_stream(stream)
+
+
 @functools.cache
 def _capture_stream(device: torch.device) -> torch.cuda.Stream:
     """The stream that all of a device's graphs are captured on, and warmed up on.

@@ -2,6 +2,8 @@
 
 Dimension key: T frames, H height, W width. H.264 in RGB at quantiser 0 loses nothing, but does not
 play in browsers; videos for people are yuv420p, which does and is not exact.
+
+PyAV is loaded where a video is read or written: nothing else needs it.
 """
 
 import os
@@ -11,12 +13,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import av
 import numpy as np
-from av.container import InputContainer
-from av.error import FFmpegError
-from av.video.stream import VideoStream
+
+if TYPE_CHECKING:
+    import av
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
 
 # Frames from one key frame to the next: 10 seeks quickly and costs little.
 KEYFRAME_INTERVAL = 10
@@ -51,6 +55,8 @@ def video_writer(
             for frames in parts:
                 write(frames)  # uint8 (T, H, W, 3)
     """
+    import av
+
     path = Path(path)
     if not fps > 0:
         raise ValueError(f"{path}: fps is {fps}, expected a positive number")
@@ -233,7 +239,7 @@ def frames_by_number(
         raise ValueError(f"{path}: frame {wanted} could not be read: the file is damaged")
 
 
-def _to_array(path: str | Path, frame: av.VideoFrame) -> np.ndarray:
+def _to_array(path: str | Path, frame: "av.VideoFrame") -> np.ndarray:
     if frame.is_corrupt:
         raise ValueError(f"{path}: a frame is damaged; record or copy the file again")
     # Lossless videos decode to RGB planes; stacking them is four times as fast as a conversion.
@@ -241,8 +247,13 @@ def _to_array(path: str | Path, frame: av.VideoFrame) -> np.ndarray:
 
 
 @contextmanager
-def _open_video(path: str | Path, threads: int = 1) -> Iterator[tuple[InputContainer, VideoStream]]:
+def _open_video(
+    path: str | Path, threads: int = 1
+) -> Iterator[tuple["InputContainer", "VideoStream"]]:
     """A file and its first video stream; what FFmpeg refuses in it becomes a ValueError."""
+    import av
+    from av.error import FFmpegError
+
     if not Path(path).is_file():
         raise ValueError(f"{path}: no such video file")
     try:

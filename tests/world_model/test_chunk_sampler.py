@@ -324,6 +324,16 @@ class TestOnGpu:
         assert all(map(torch.equal, made, expected))
         assert not torch.equal(made[0], made[1])
 
+    @pytest.mark.parametrize("name", CAPTURED_SAMPLERS)
+    def test_captured_bf16_stays_near_eager_float32(self, name):
+        denoiser = lively().cuda()
+        inputs = [tensor.cuda() for tensor in chunk(denoiser)]
+        eager = ChunkSampler(denoiser, settings(name, 12))(*inputs)
+        ways = {"precision": "bf16", "tabulate": True, "graph": True}
+        made = ChunkSampler(denoiser, settings(name, 12), **ways)(*inputs)
+        assert psnr(made[:, 1:], eager[:, 1:]) > 35
+        assert not torch.equal(made, eager)
+
     def test_short_chunks_share_the_graph_of_whole_ones(self):
         denoiser = lively().cuda()
         first, actions, noise = (tensor.cuda() for tensor in chunk(denoiser))

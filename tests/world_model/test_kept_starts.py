@@ -13,7 +13,7 @@ import torch
 
 import irasim_env  # noqa: F401  registers the ids
 from tests.chunk_worlds import table_world
-from tests.conftest import TINY_CONFIG, make_starts
+from tests.conftest import NEEDS_GPU, TINY_CONFIG, make_starts
 from world_model import WorldModel, WorldState, kept_starts
 from world_model.streaming_graph import state_tensors
 from world_model.streaming_state import StreamingState
@@ -214,3 +214,27 @@ def test_a_reset_in_inference_mode_can_be_stepped_outside_of_it(world):
             env.reset(options={"start": 0})
         env.step(env.action_space.sample())
         env.unwrapped._episode[0].latents.add_(0)
+
+
+class TestOnGpu:
+    pytestmark = NEEDS_GPU
+
+    def test_a_start_is_copied_on_the_device_and_stepped_as_if_it_had_been_computed(
+        self, tiny_world, monkeypatch
+    ):
+        world = WorldModel.from_pretrained(tiny_world, device="cuda")
+        first = world.begin([2, 1, 2], [5, 6, 7])
+        monkeypatch.setattr(world, "start", None)  # what is computed now would fail
+        again = world.begin([2, 1, 2], [5, 6, 7])
+        monkeypatch.undo()
+        assert_same(again, first)
+        assert isinstance(again, StreamingState)
+        assert all(tensor.is_cuda for tensor in state_tensors(again).values())
+        action = torch.full((3, 2), 100.0)
+        made = world.step_(again, action)
+        for row, start in enumerate((2, 1, 2)):
+            single = alone(world, start, 5 + row)
+            expected = world.step_(single, action[:1]).frame.int()
+            assert (made.frame[row].int() - expected[0]).abs().max() <= 1
+        # Episodes that go on leave what is kept as it was.
+        assert_same(world.begin([2, 1, 2], [5, 6, 7]), first)

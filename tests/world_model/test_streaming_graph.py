@@ -379,8 +379,8 @@ def test_the_test_for_asking_the_host_sees_it():
                 asks()
 
 
-def test_bf16_stays_near_float32():
-    world = randomized(StreamingWorld.create(TINY_CONFIG, make_starts(TINY_CONFIG)))
+def test_bf16_stays_near_float32(device):
+    world = randomized(StreamingWorld.create(TINY_CONFIG, make_starts(TINY_CONFIG))).to(device)
     assert isinstance(world, StreamingWorld)
     full, half = begin(world, [0, 1], [3, 4]), begin(world, [0, 1], [3, 4])
     for action in draw(8, 2):

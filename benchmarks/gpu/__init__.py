@@ -1,0 +1,1 @@
+"""`irasim bench gpu`: proves, measures and trains on a GPU that is lent for minutes."""

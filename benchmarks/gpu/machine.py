@@ -1,0 +1,40 @@
+"""Stage: what machine this is, and what it does at its best."""
+
+import subprocess
+
+import torch
+
+from benchmarks import ceilings
+from benchmarks.gpu.record import Record, StageSettings
+from benchmarks.report import hardware, number, versions
+
+
+def run(settings: StageSettings, record: Record) -> None:
+    """Names, versions, and the rates of large products and of a large copy."""
+    device = settings.device
+    record.figure("device", hardware(device))
+    record.figure("versions", versions())
+    record.figure("driver", driver() if device == "cuda" else None)
+    ceilings.BUDGET = 0.02 if settings.smoke else 0.5
+    if settings.smoke:
+        ceilings.LARGE_MATMUL["cpu"], ceilings.LARGE_COPY["cpu"] = 256, 2**20
+    header = ("large product", "TFLOP/s")
+    for name, dtype in (("float32", torch.float32), ("bf16", torch.bfloat16)):
+        flops = ceilings.large_matmul_ceiling(dtype, device)
+        record.figure(f"large_product_{name}_tflops", flops / 1e12)
+        record.row("Ceilings", header, (name, number(flops / 1e12, 3)))
+    copied = ceilings.copy_ceiling(device)
+    record.figure("large_copy_gbytes_per_second", copied / 1e9)
+    record.row("Ceilings", header, ("large copy, GB/s", number(copied / 1e9, 1)))
+    if device == "cuda":
+        record.figure("memory_bytes", torch.cuda.get_device_properties(0).total_memory)
+
+
+def driver() -> str | None:
+    """What nvidia-smi says of the card; None where it is not there."""
+    query = ("nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader")
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
