@@ -45,8 +45,9 @@ def collect_absent(config: TrainConfig, hidden: tuple[str, ...]) -> None:
         if before != settings:
             changed = ", ".join(name for name in settings if before.get(name) != settings[name])
             raise SystemExit(
-                f"{config.data}: another training began to collect episodes here, with another "
-                f"{changed}, and did not finish; run that one again, or choose another --data"
+                f"{config.data}: another training began to collect episodes here, of "
+                f"{before.get('env_id')}, and did not finish; this one has another {changed}. Run "
+                "that one again, or choose another --data"
             )
     write_json(note, settings)
     collect_all(config, settings)

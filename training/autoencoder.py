@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from world_model.frames import frames_to_pixels
+from world_model.hub import fetch
 
 
 def load_autoencoder(name: str) -> AutoencoderKL:
@@ -20,11 +21,11 @@ def load_autoencoder(name: str) -> AutoencoderKL:
         ValueError: The directory holds none, the name is neither a directory nor a Hub id, or the
             Hub does not give it, or its files are damaged.
     """
-    folder = Path(name)
+    folder = Path(name).expanduser()
     if not folder.is_dir():
-        if name.count("/") != 1 or name.startswith((".", "/")):
-            raise ValueError(f"{name}: no such directory, and no Hub id (owner/name) either")
-        folder = _fetch(name)
+        files = ("config.json", "diffusion_pytorch_model.safetensors")
+        files += tuple(f"vae/{file}" for file in files)
+        folder = fetch(name, "autoencoder", files=files)
     nested = folder / "vae"
     if (nested / "config.json").is_file():
         folder = nested
@@ -35,23 +36,6 @@ def load_autoencoder(name: str) -> AutoencoderKL:
     except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
         raise ValueError(
             f"{folder}: is no whole AutoencoderKL ({error}); fetch it again"
-        ) from error
-
-
-def _fetch(repo_id: str) -> Path:
-    """The directory of a Hub repository's autoencoder, from the Hub or its cache here."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    files = ["config.json", "diffusion_pytorch_model.safetensors"]
-    try:
-        return Path(
-            snapshot_download(repo_id, allow_patterns=[*files, *(f"vae/{f}" for f in files)])
-        )
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise ValueError(
-            f"the autoencoder {repo_id} cannot be had from the Hub, and there is no copy of it "
-            f"here: fetch it where there is a connection, and give its directory ({error})"
         ) from error
 
 

@@ -10,6 +10,7 @@ import tyro
 
 from training.convert_config import ConvertConfig
 from world_model.directories import check_directory
+from world_model.hub import fetch
 
 
 def main(config: ConvertConfig) -> None:
@@ -34,22 +35,8 @@ def main(config: ConvertConfig) -> None:
 
 def _locate(source: str) -> Path:
     """The directory of a dataset, downloaded if it is one of the Hub's."""
-    path = Path(source)
-    if path.is_dir():
-        return path
-    if path.exists():
-        raise ValueError(f"{source}: is a file, expected a dataset's directory, or a Hub id")
-    if source.count("/") != 1 or source.startswith((".", "/", "~")) or path.parent.is_dir():
-        raise ValueError(f"{source}: no such directory, and no Hub id (owner/name) either")
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(source, repo_type="dataset"))
-    except Exception as error:  # the Hub's client and what lies below it raise dozens of kinds
-        raise ValueError(
-            f"{source}: no such directory, and it cannot be had from the Hub as a dataset "
-            f"({type(error).__name__}: {str(error).strip().splitlines()[0]})"
-        ) from error
+    path = Path(source).expanduser()
+    return path if path.is_dir() else fetch(source, "dataset", kind="dataset")
 
 
 def cli(arguments: list[str]) -> None:

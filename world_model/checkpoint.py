@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 
 from world_model.card import write_card
 from world_model.config import WorldConfig
+from world_model.hub import fetch
 from world_model.starts import Starts
 
 if TYPE_CHECKING:
@@ -72,23 +73,11 @@ def find_world(name_or_path: str | Path) -> Path:
     if name in shipped_worlds():
         return SHIPPED / name
     if name.count("/") == 1 and not name.startswith((".", "/", "~")):
-        return _fetch_world(name)
+        return fetch(name, "world", files=(CONFIG, WEIGHTS, STARTS, CARD))
     raise ValueError(
         f"no world {name!r}: it is neither a directory nor shipped "
         f"({', '.join(shipped_worlds()) or 'none are'}) nor a Hub id (owner/name)"
     )
-
-
-def _fetch_world(repo_id: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(repo_id, allow_patterns=[CONFIG, WEIGHTS, STARTS, CARD]))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise ValueError(
-            f"no world {repo_id!r}: no such directory here, and the Hub did not give it ({error})"
-        ) from error
 
 
 def load_world(name_or_path: str | Path) -> "WorldModel":

@@ -33,4 +33,4 @@ class Square(gym.Env[np.ndarray, np.ndarray]):
         return picture
 
 
-gym.register("tests/Square-v0", entry_point=Square, max_episode_steps=6)
+gym.register("tests/Square-v0", entry_point=f"{__name__}:Square", max_episode_steps=6)
