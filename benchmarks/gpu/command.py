@@ -120,8 +120,8 @@ def check_gpu() -> None:
 
 @contextmanager
 def _asked_to_end() -> Iterator[Callable[[], None]]:
-    """Take note of a request to end (SIGTERM, as `timeout` sends it), so that the running stage ends
-    too; gives a function that ends this process where it was asked to.
+    """Take note of a request to end (SIGTERM, as `timeout` sends it), so that the stage that runs
+    ends too; gives a function that ends this process where it was asked to.
 
     An exception in the handler itself could come while a stage is being started, which nobody would
     then know of.
