@@ -9,11 +9,11 @@ import json
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, NoReturn, get_args
+from typing import Any, Literal, get_args
 
 from training.presets import seconds
 
@@ -86,7 +86,7 @@ def main(config: GpuConfig) -> dict[str, Any]:
         write_report(config.out / "gpu.json", content)
         (config.out / "gpu.md").write_text(as_text(content) + "\n", encoding="utf-8")
 
-    with tempfile.TemporaryDirectory() as directory, _ends_with_its_stages():
+    with tempfile.TemporaryDirectory() as directory, _asked_to_end() as check:
         stages = []
         for name, share in shares.items():
             result = Path(directory) / f"{name}.result.json"
@@ -102,7 +102,7 @@ def main(config: GpuConfig) -> dict[str, Any]:
                 )
             )
         environment = ENVIRONMENT | (SMOKE_ENVIRONMENT if config.smoke else {})
-        run_stages(stages, budget, log, report, environment)
+        run_stages(stages, budget, log, report, environment, check)
     print(as_text(content))
     return content
 
@@ -119,15 +119,26 @@ def check_gpu() -> None:
 
 
 @contextmanager
-def _ends_with_its_stages() -> Iterator[None]:
-    """Let a request to end (SIGTERM, as `timeout` sends it) end the running stage too."""
+def _asked_to_end() -> Iterator[Callable[[], None]]:
+    """Take note of a request to end (SIGTERM, as `timeout` sends it), so that the stage that runs
+    ends too; gives a function that ends this process where it was asked to.
 
-    def end(*_: object) -> NoReturn:
-        sys.exit("irasim bench gpu: asked to end; what was measured is in gpu.json")
+    An exception in the handler itself could come while a stage is being started, which nobody would
+    then know of.
+    """
+    asked = False
 
-    before = signal.signal(signal.SIGTERM, end)
+    def note(*_: object) -> None:
+        nonlocal asked
+        asked = True
+
+    def check() -> None:
+        if asked:
+            sys.exit("irasim bench gpu: asked to end; what was measured is in gpu.json")
+
+    before = signal.signal(signal.SIGTERM, note)
     try:
-        yield
+        yield check
     finally:
         signal.signal(signal.SIGTERM, before)
 

@@ -51,6 +51,7 @@ def run_stages(
     log: Path,
     report: Callable[[dict[str, dict[str, Any]]], None],
     environment: dict[str, str] | None = None,
+    check: Callable[[], None] = lambda: None,
 ) -> dict[str, dict[str, Any]]:
     """Run all stages within a budget.
 
@@ -61,6 +62,7 @@ def run_stages(
         report: Is given the results of all stages so far whenever they change; of a stage that
             runs, `status` is "running".
         environment: Variables beside those of this process.
+        check: Is called again and again; what it raises ends the running stage, and all of it.
 
     Returns:
         For each stage by name: `status`, `seconds`, `limit`, its last lines where it did not end
@@ -75,7 +77,7 @@ def run_stages(
         def running(content: dict[str, Any], name: str = stage.name) -> None:
             report({**results, name: {"status": "running", **content}})
 
-        results[stage.name] = run_stage(stage, left * share, log, running, environment)
+        results[stage.name] = run_stage(stage, left * share, log, running, environment, check)
         report(results)
     return results
 
@@ -86,6 +88,7 @@ def run_stage(
     log: Path,
     report: Callable[[dict[str, Any]], None],
     environment: dict[str, str] | None = None,
+    check: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Run one stage for at most `limit` seconds; see `run_stages`."""
     stage.result.unlink(missing_ok=True)
@@ -105,7 +108,7 @@ def run_stage(
             process_group=0,
         )
         try:
-            in_time = _wait(process, begin + limit, stage.result, report)
+            in_time = _wait(process, begin + limit, stage.result, report, check)
         finally:
             end_group(process)
     status = _status(process.returncode, in_time, log, first)
@@ -146,10 +149,12 @@ def _wait(
     end: float,
     result: Path,
     report: Callable[[dict[str, Any]], None],
+    check: Callable[[], None],
 ) -> bool:
     """Whether a process ended in time; its notes are reported as they come."""
     seen = None
     while process.poll() is None:
+        check()
         if time.monotonic() >= end:
             return False
         if result.is_file() and (changed := result.stat().st_mtime_ns) != seen:
