@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from world_model.whole_files import write_whole
+
 if TYPE_CHECKING:
     from world_model import WorldConfig
 
@@ -53,7 +55,7 @@ def main(config: CardConfig) -> Path:
                 "measure this one"
             )
     path = directory / CARD
-    path.write_text(write_card(world.config, parameters, quality, speeds, train), encoding="utf-8")
+    write_whole(path, write_card(world.config, parameters, quality, speeds, train))
     print(f"written: {path}")
     return path
 

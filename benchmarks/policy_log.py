@@ -1,10 +1,11 @@
 """Played episodes on disk, a line of JSON each, so that a run goes on where it stopped."""
 
 import json
-import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from benchmarks.line_log import append_line, whole_lines
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,17 +59,11 @@ class PolicyLog:
         self.path = path
         self._records: dict[tuple[str, int], EpisodeRecord] = {}
         settings = json.loads(json.dumps(settings, default=str))
-        if not path.exists():
+        lines = whole_lines(path)
+        if not lines:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._append({"settings": settings})
+            append_line(path, {"settings": settings})
             return
-        text = path.read_text()
-        lines = text.splitlines(keepends=True)
-        if lines and not lines[-1].endswith("\n"):
-            # Stopped while writing: that episode is played again.
-            whole = "".join(lines[:-1])
-            path.write_text(whole)
-            lines = lines[:-1]
         try:
             entries = [json.loads(line) for line in lines]
             found = entries[0]["settings"]
@@ -98,7 +93,7 @@ class PolicyLog:
 
     def add(self, record: EpisodeRecord) -> None:
         """Keep an episode: on disk before this returns."""
-        self._append(asdict(record))
+        append_line(self.path, asdict(record))
         self._records[record.policy, record.start] = record
 
     def episodes(self, policy: str, starts: range, max_steps: int) -> list[EpisodeRecord]:
@@ -112,9 +107,3 @@ class PolicyLog:
         if record is None or (record.limit < max_steps and not record.ended):
             return None
         return record
-
-    def _append(self, entry: dict[str, Any]) -> None:
-        with self.path.open("a") as file:
-            file.write(json.dumps(entry, allow_nan=False) + "\n")
-            file.flush()
-            os.fsync(file.fileno())

@@ -28,6 +28,7 @@ from training.episodes import (
 from training.record import load_policy, make_env, record_episode
 from world_model.directories import check_directory
 from world_model.versions import versions
+from world_model.whole_files import clear_leftovers
 
 # Each split draws its seeds from a range of its own, as long as the distance between them.
 FIRST_SEED = {"train": 0, "val": 1_000_000, "test": 2_000_000}
@@ -139,6 +140,7 @@ def main(config: CollectConfig) -> None:
     make_env(config.env_id, config.make_kwargs).close()
     present = set(list_episodes(config.out, config.split))
     missing = [i for i in range(config.episodes) if f"{i:06d}" not in present]
+    clear_leftovers(config.out)
     config.out.mkdir(parents=True, exist_ok=True)
     _note_run(config, len(missing))
     label = f"{config.split}: {config.env_id}, {config.policy}"
@@ -212,6 +214,9 @@ def _note_run(config: CollectConfig, num_missing: int) -> None:
         "new_episodes": num_missing,
         "versions": versions(*VERSIONS_NOTED, module),
     }
+    run = json.loads(json.dumps(run))  # as it will be read
+    if runs and all(runs[-1].get(key) == run[key] for key in ("config", "seeds", "versions")):
+        return  # which goes on where it was stopped
     write_json(path, {"runs": [*runs, run]})
 
 

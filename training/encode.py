@@ -19,6 +19,7 @@ import tyro
 from training.episodes import read_json, write_json
 from training.published_annotation import cameras, content_path, with_latents
 from world_model.directories import check_directory
+from world_model.whole_files import clear_leftovers
 
 if TYPE_CHECKING:
     import torch
@@ -99,6 +100,7 @@ def main(config: EncodeConfig) -> None:
     vae = load_autoencoder(config.vae)
     state = PartialState(cpu=config.cpu)
     if state.is_main_process:
+        clear_leftovers(config.root)
         _note_run(config)
     assert state.device is not None, "accelerate gives each process a device"
     nn.Module.to(vae, state.device, _dtype(config.precision))

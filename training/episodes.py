@@ -9,7 +9,6 @@ Time contract: `frames[t]` is what is seen before `actions[t]`, which leads to `
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from world_model.video import read_video, write_video
+from world_model.video import read_video, video_encoder
+from world_model.whole_files import whole_file, write_whole
 
 SPLITS = ("train", "val", "test")
 
@@ -112,16 +112,11 @@ def write_episode(root: str | Path, split: str, episode: Episode) -> None:
     text = _json_text(annotation, content)
     annotation.parent.mkdir(parents=True, exist_ok=True)
     video.parent.mkdir(parents=True, exist_ok=True)
-    new_annotation, new_video = _temporary(annotation), _temporary(video)
-    try:
+    with whole_file(annotation) as new_annotation, whole_file(video) as new_video:
         new_annotation.write_text(text)
-        write_video(new_video, episode.frames, episode.fps)
+        with video_encoder(new_video, episode.fps, name=video) as write:
+            write(episode.frames)
         annotation.unlink(missing_ok=True)
-        os.replace(new_video, video)
-        os.replace(new_annotation, annotation)
-    finally:
-        new_annotation.unlink(missing_ok=True)
-        new_video.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
@@ -130,12 +125,7 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     Raises:
         ValueError: The content holds what JSON does not; names the file.
     """
-    text, temporary = _json_text(path, content), _temporary(path)
-    try:
-        temporary.write_text(text)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, _json_text(path, content))
 
 
 def _json_text(path: Path, content: dict[str, Any]) -> str:
@@ -143,11 +133,6 @@ def _json_text(path: Path, content: dict[str, Any]) -> str:
         return json.dumps(content, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: cannot be written as JSON ({error})") from error
-
-
-def _temporary(path: Path) -> Path:
-    """A name beside `path`, hidden from listings."""
-    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """`irasim export`: a chunk world's model as a checkpoint that the IRASim reference runs."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +10,7 @@ from training.episodes import write_json
 from training.run_directory import as_written
 from world_model.directories import check_directory
 from world_model.versions import versions
+from world_model.whole_files import whole_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,12 +52,8 @@ def main(config: ExportConfig) -> None:
         raise ValueError(f"--out {config.out}: is a directory, expected a file; name one in it")
     world = WorldModel.from_pretrained(config.world)
     config.out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = config.out.with_name(f".{config.out.name}.{os.getpid()}.tmp")
-    try:
+    with whole_file(config.out, durable=True) as temporary:
         export_world(world, temporary)
-        os.replace(temporary, config.out)
-    finally:
-        temporary.unlink(missing_ok=True)
     content = {
         "command": "irasim export",
         "config": as_written(config),

@@ -3,7 +3,6 @@
 Dimension key: T frames, H W, C = 4 latent channels, h w = H / 8, W / 8.
 """
 
-import os
 from pathlib import Path
 from typing import Literal
 from zipfile import is_zipfile
@@ -16,6 +15,7 @@ from av.error import FFmpegError
 from torch import Tensor
 
 from world_model.video import read_frames, read_video
+from world_model.whole_files import whole_file
 
 # Key of the latents in Language-Table's files; RT-1's and Bridge's hold the tensor alone.
 LATENTS_KEY = "obs"
@@ -88,12 +88,9 @@ def write_latents(path: Path, latents: Tensor, *, with_key: bool) -> None:
         with_key: Language-Table's form, a dict, or that of RT-1 and Bridge, the tensor alone.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        torch.save({LATENTS_KEY: latents} if with_key else latents, temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    # Given an open file, torch does not write its name into it.
+    with whole_file(path) as temporary, temporary.open("wb") as file:
+        torch.save({LATENTS_KEY: latents} if with_key else latents, file)
 
 
 def _load_latents(path: Path) -> Tensor:

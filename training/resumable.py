@@ -1,7 +1,6 @@
 """What all training loops share: averaged weights, accumulation, a state that resumes exactly."""
 
 import dataclasses
-import os
 import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -11,6 +10,8 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast
 from torch import Tensor, nn
+
+from world_model.whole_files import whole_file
 
 
 @dataclass
@@ -121,9 +122,8 @@ class ResumableTrainer:
             "progress": dataclasses.asdict(self.progress),
             "more": more,
         }
-        temporary = path.with_suffix(".part")
-        torch.save(state, temporary)
-        os.replace(temporary, path)
+        with whole_file(path, durable=True) as temporary:
+            torch.save(state, temporary)
 
     def load_state(self, path: Path) -> None:
         """Continue where `save_state` was called.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from training.episodes import read_json
 from world_model.directories import check_directory
+from world_model.whole_files import clear_leftovers, write_whole
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -58,6 +59,7 @@ def run_training(
         prepare: What the main process does first, while the others wait.
     """
     check_directory(config.out)
+    clear_leftovers(config.out)
     accelerator = make_accelerator(
         config.out, cpu=config.cpu, mixed_precision=config.mixed_precision
     )
@@ -114,7 +116,7 @@ def write_config(config: Any, out: Path, free: set[str]) -> None:
                 f"{out} holds a run with another {', '.join(changed)}; choose another "
                 "--out, or delete it to start anew"
             )
-    path.write_text(json.dumps(content, indent=2) + "\n")
+    write_whole(path, json.dumps(content, indent=2) + "\n")
 
 
 def as_written(config: Any) -> dict[str, Any]:

@@ -7,9 +7,6 @@ A world is `config.json`, `model.safetensors`, `starts.safetensors` and `README.
 import hashlib
 import json
 import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from world_model.card import write_card
 from world_model.config import WorldConfig
 from world_model.starts import Starts
+from world_model.whole_files import whole_file, write_whole
 
 if TYPE_CHECKING:
     from world_model.world import WorldModel
@@ -160,34 +158,19 @@ def save_world(world: "WorldModel", directory: Path) -> None:
         k: v.detach().to("cpu", world.stored_dtype).contiguous()
         for k, v in world.state_dict().items()
     }
-    with _whole(directory / WEIGHTS) as path:
+    with whole_file(directory / WEIGHTS, durable=True) as path:
         save_file(weights, path)
-    with _whole(directory / STARTS) as path:
+    with whole_file(directory / STARTS, durable=True) as path:
         world.starts.save(path)
     checksums = {name: _checksum(directory / name) for name in (WEIGHTS, STARTS)}
     if not (directory / CARD).exists():
         card = world.card
         same = card and (card.config, card.weights) == (world.config, checksums[WEIGHTS])
         content = card.content if card and same else write_card(world.config).encode()
-        with _whole(directory / CARD) as path:
+        with whole_file(directory / CARD) as path:
             path.write_bytes(content)
     data = json.loads(world.config.to_json()) | {"sha256": checksums}
-    with _whole(directory / CONFIG) as path:
-        path.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path` that takes its place when all is written."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(descriptor)
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o644)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(directory / CONFIG, json.dumps(data, indent=2) + "\n", durable=True)
 
 
 def _checksum(path: Path) -> str:

@@ -4,7 +4,6 @@ Dimension key: T frames, H height, W width. H.264 in RGB at quantiser 0 loses no
 play in browsers; videos for people are yuv420p, which does and is not exact.
 """
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
@@ -15,6 +14,8 @@ import numpy as np
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.video.stream import VideoStream
+
+from world_model.whole_files import whole_file
 
 # Frames from one key frame to the next: 10 seeks quickly and costs little.
 KEYFRAME_INTERVAL = 10
@@ -45,51 +46,60 @@ def video_writer(
             for frames in parts:
                 write(frames)  # uint8 (T, H, W, 3)
     """
-    path = Path(path)
+    with (
+        whole_file(path) as temporary,
+        video_encoder(temporary, fps, lossless=lossless, name=path) as write,
+    ):
+        yield write
+
+
+@contextmanager
+def video_encoder(
+    path: Path, fps: float, *, lossless: bool = True, name: str | Path | None = None
+) -> Iterator[Callable[[np.ndarray], None]]:
+    """As `video_writer`, into a file that is there half written until the end: a temporary one.
+
+    Args:
+        path, fps, lossless: See there.
+        name: What errors call the file.
+    """
+    name = name or path
     if not fps > 0:
-        raise ValueError(f"{path}: fps is {fps}, expected a positive number")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        raise ValueError(f"{name}: fps is {fps}, expected a positive number")
     codec = "libx264rgb" if lossless else "libx264"
     quality = {"g": str(KEYFRAME_INTERVAL)} | ({"qp": "0"} if lossless else {"crf": "18"})
     rate = Fraction(fps).limit_denominator(1000)
-    try:
-        with av.open(str(temporary), "w", format="mp4") as container:
-            stream = container.add_stream(codec, rate=rate, options=quality)
-            stream.pix_fmt = "rgb24" if lossless else "yuv420p"
-            stream.codec_context.thread_count = 1
-            size: tuple[int, ...] = ()
+    with av.open(str(path), "w", format="mp4") as container:
+        stream = container.add_stream(codec, rate=rate, options=quality)
+        stream.pix_fmt = "rgb24" if lossless else "yuv420p"
+        stream.codec_context.thread_count = 1
+        size: tuple[int, ...] = ()
 
-            def write(frames: np.ndarray) -> None:
-                nonlocal size
-                frames = np.asarray(frames)
-                if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3:
-                    raise ValueError(
-                        f"{path}: frames are {frames.dtype} {frames.shape}, expected uint8 "
-                        "(T, H, W, 3)"
-                    )
-                if not lossless:
-                    padding = [(0, 0), (0, frames.shape[1] % 2), (0, frames.shape[2] % 2), (0, 0)]
-                    frames = np.pad(frames, padding, mode="edge")
-                if not size:
-                    size = frames.shape[1:3]
-                    stream.height, stream.width = size
-                if frames.shape[1:3] != size:
-                    raise ValueError(
-                        f"{path}: frames are {frames.shape[1:3]}, those before were {size}"
-                    )
-                for frame in frames:
-                    picture = av.VideoFrame.from_ndarray(
-                        np.ascontiguousarray(frame), format="rgb24"
-                    )
-                    container.mux(stream.encode(picture))
-
-            yield write
+        def write(frames: np.ndarray) -> None:
+            nonlocal size
+            frames = np.asarray(frames)
+            if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3:
+                raise ValueError(
+                    f"{name}: frames are {frames.dtype} {frames.shape}, expected uint8 (T, H, W, 3)"
+                )
+            if not lossless:
+                padding = [(0, 0), (0, frames.shape[1] % 2), (0, frames.shape[2] % 2), (0, 0)]
+                frames = np.pad(frames, padding, mode="edge")
             if not size:
-                raise ValueError(f"{path}: no frames were given, expected at least one")
-            container.mux(stream.encode())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+                size = frames.shape[1:3]
+                stream.height, stream.width = size
+            if frames.shape[1:3] != size:
+                raise ValueError(
+                    f"{name}: frames are {frames.shape[1:3]}, those before were {size}"
+                )
+            for frame in frames:
+                picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+                container.mux(stream.encode(picture))
+
+        yield write
+        if not size:
+            raise ValueError(f"{name}: no frames were given, expected at least one")
+        container.mux(stream.encode())
 
 
 def read_video(path: str | Path) -> np.ndarray:

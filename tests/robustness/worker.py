@@ -1,0 +1,199 @@
+"""A process that damages one kind of input again and again, and tells what its readers made of it.
+
+    python -m tests.robustness.worker NAME --count 500 [--seed 0] [--first 0]
+
+It may not take more than 2 GB of address space beyond what it has after its imports, nor 5 seconds
+of processor time for an input: then it is gone, and who started it knows from its last line which
+input that was (see fuzz.py).
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import traceback
+import warnings
+import zlib
+from pathlib import Path
+from typing import Any
+
+MEMORY = 2 * 2**30
+SECONDS = 5.0
+# Of waiting, on a machine that others use too.
+WALL_SECONDS = 60
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+# What an allocation over the limit says of itself, if it was taken for a damaged file.
+NO_MEMORY = ("alloc", "not enough memory", "insufficient memory", "bad_alloc", "out of memory")
+
+
+class Watch:
+    """Notes where Python opens files to write, or changes folders."""
+
+    def __init__(self) -> None:
+        self.allowed: tuple[Path, ...] = ()
+        self.outside: list[str] = []
+        self.on = False
+        sys.addaudithook(self._hook)
+
+    def _hook(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if not self.on:
+            return
+        if event == "open":
+            path, _, flags = arguments
+            if not isinstance(flags, int) or not flags & WRITING:
+                return
+            paths = [path]
+        elif event in ("os.rename", "os.link", "os.symlink"):
+            paths = list(arguments[:2])
+        elif event in ("os.remove", "os.mkdir", "os.rmdir", "os.truncate", "shutil.rmtree"):
+            paths = [arguments[0]]
+        else:
+            return
+        for path in paths:
+            if isinstance(path, str | bytes | os.PathLike):
+                place = Path(os.path.realpath(os.fsdecode(path)))
+                if not any(place.is_relative_to(one) for one in self.allowed):
+                    self.outside.append(f"{event} {place}")
+
+
+def files_in(place: Path, but: tuple[Path, ...]) -> dict[str, tuple[int, int]]:
+    """Size and time of change of all that is in a directory, some folders left out."""
+    found = {}
+    for folder, folders, files in os.walk(place):
+        folders[:] = [name for name in folders if Path(folder, name) not in but]
+        for name in (*folders, *files):
+            stat = os.lstat(os.path.join(folder, name))
+            changed = 0 if name in folders else stat.st_mtime_ns
+            found[os.path.join(folder, name)] = (stat.st_size if changed else 0, changed)
+    return found
+
+
+def blame(error: BaseException) -> str | None:
+    """Why an exception is a fault of ours; None where it is an answer to the user."""
+    text = str(error)
+    if isinstance(error, MemoryError) or any(part in text.lower() for part in NO_MEMORY):
+        return "memory"
+    if isinstance(error, SystemExit):
+        return None if isinstance(error.code, str) else "exit"
+    # What Python's own decoders raise are kinds of it too, but say nothing of the file.
+    if isinstance(error, ValueError) and not isinstance(error, UnicodeError):
+        return None if type(error) is ValueError else "traceback"
+    return "traceback"
+
+
+def where(error: BaseException) -> str:
+    """An exception in a line, and the lines of ours that it came through."""
+    frames = [
+        f"{Path(frame.filename).name}:{frame.lineno}"
+        for frame in traceback.extract_tb(error.__traceback__)
+        if "site-packages" not in frame.filename and "/tests/" not in frame.filename
+    ]
+    return f"{type(error).__name__}: {str(error)[:300]} ({' '.join(frames[-6:])})"
+
+
+def grown() -> int:
+    """Bytes of memory at the peak since `forget_peak`."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def forget_peak() -> None:
+    """Begin to measure anew."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def limit_memory() -> None:
+    """So much more address space and no more."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    limit = pages * resource.getpagesize() + MEMORY
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+def main() -> None:
+    """Fuzz, a line of JSON before each input and one after."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("name")
+    parser.add_argument("--count", type=int, default=60)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--first", type=int, default=0)
+    options = parser.parse_args()
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    from tests.robustness.readers import FUZZED
+
+    [fuzzed] = [one for one in FUZZED if one.name == options.name]
+    warnings.simplefilter("ignore")
+    watch = Watch()
+    with tempfile.TemporaryDirectory() as temporary:
+        place = Path(os.path.realpath(temporary))
+        sound = place / "sound"
+        sound.mkdir()
+        fuzzed.make(sound)
+        quiet = open(os.devnull, "w")  # noqa: SIM115
+        for number in range(options.first, options.count):
+            rng = random.Random(zlib.crc32(f"{options.seed} {fuzzed.name} {number}".encode()))
+            # Several levels, so that ".." of names in the input leads to where it is noticed.
+            case = place / "case"
+            shutil.rmtree(case, ignore_errors=True)
+            data, out = case / "a" / "b" / "data", case / "a" / "b" / "out"
+            shutil.copytree(sound, data)
+            out.mkdir()
+            os.chdir(case)
+            if number == options.first:  # everything is imported then, and it must be readable
+                for read in fuzzed.read:
+                    with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
+                        read(data, out)
+                limit_memory()
+                shutil.rmtree(case)
+                shutil.copytree(sound, data)
+                out.mkdir()
+                os.chdir(case)
+            said = fuzzed.damage(rng, data)
+            print(json.dumps({"number": number, "damage": said}), file=answers, flush=True)
+            allowed = (out, *(data / folder for folder in fuzzed.may_write))
+            before = files_in(place, allowed)
+            watch.allowed, watch.outside = (*allowed, Path(os.devnull)), []
+            forget_peak()
+            base = grown()
+            signal.setitimer(signal.ITIMER_PROF, SECONDS)
+            signal.alarm(WALL_SECONDS)
+            results, faults = [], []
+            watch.on = True
+            for read in fuzzed.read:
+                try:
+                    with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
+                        read(data, out)
+                    results.append("taken")
+                except BaseException as error:
+                    kind = blame(error)
+                    results.append("refused" if kind is None else kind)
+                    if kind is not None:
+                        faults.append(f"{kind}: {where(error)}")
+                    elif not any(part in str(error) for part in (str(data), str(out))):
+                        results[-1] = "refused without a file"
+                        faults.append(f"unnamed: {error}")
+            watch.on = False
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            signal.alarm(0)
+            if (peak := grown() - base) > MEMORY:
+                faults.append(f"memory: {peak / 2**20:.0f} MB")
+            after = files_in(place, allowed)
+            changed = [path for path in after if before.get(path) != after[path]]
+            changed += [path for path in before if path not in after]
+            faults += [f"written: {path}" for path in (*watch.outside, *changed)]
+            answer = {"number": number, "results": results, "faults": faults}
+            print(json.dumps(answer), file=answers, flush=True)
+        os.chdir(place)
+
+
+if __name__ == "__main__":
+    main()
