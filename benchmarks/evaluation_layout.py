@@ -24,15 +24,13 @@ import torch
 from torch import Tensor
 
 from benchmarks.evaluation_config import REFERENCE_FPS
+from world_model.video import SAME_EVERYWHERE
 from world_model.whole_files import whole_file, whole_folder
 
 Protocol = Literal["short", "long"]
 # What imageio does when, as in the reference, it is given a rate alone: x264's own quality, sides
 # enlarged to multiples of 16.
 REFERENCE_CRF, BLOCK = 23, 16
-# x264's macroblock tree otherwise rounds as the processor's instructions do, and with AVX-512 it
-# reads memory that was never written: the same frames then gave files .001 dB apart.
-SAME_EVERYWHERE = "cpu-independent=1"
 
 
 @dataclass(frozen=True, kw_only=True)

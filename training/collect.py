@@ -20,8 +20,8 @@ from training.episodes import (
     SPLITS,
     Episode,
     list_episodes,
-    read_annotation,
     read_json,
+    read_record,
     write_episode,
     write_json,
 )
@@ -241,9 +241,9 @@ def summary(root: Path, split: str) -> str:
     """A table of a split: episodes, frames, mean length and ends of each kind of policy."""
     kinds: dict[str, list[tuple[int, bool]]] = {}
     for episode_id in list_episodes(root, split):
-        annotation = read_annotation(root, split, episode_id)
-        ends = (len(annotation["actions"]), any(annotation["terminated"]))
-        kinds.setdefault(annotation["policy"], []).append(ends)
+        arrays, labels = read_record(root, split, episode_id)
+        ends = (len(arrays["actions"]), bool(arrays["terminated"].any()))
+        kinds.setdefault(labels["policy"], []).append(ends)
     lines = [f"{'policy':<16}{'episodes':>9}{'frames':>9}{'mean steps':>12}{'terminated':>12}"]
     for kind, ends in sorted(kinds.items()):
         steps = sum(length for length, _ in ends)

@@ -5,6 +5,7 @@ training.published). A file of latents is whole or absent, and its annotation na
 there; so a run that stopped goes on where it was, in any number of processes.
 """
 
+import os
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -155,6 +156,13 @@ def _decode(config: EncodeConfig, path: Path) -> dict[str, "Tensor"]:
         content_path(path, named, "latents", camera): content_path(path, named, "video", camera)
         for camera in cameras(named)
     }
+    if len(found) < len(cameras(named)):
+        raise ValueError(f"{path}: names one file for the latents of two videos: {list(found)}")
+    for latents in found:
+        if Path(os.path.normpath(latents)).parts[0] != NOTE.parent.name:
+            raise ValueError(
+                f"{path}: names {latents!r} for its latents, expected a file in {NOTE.parent}/"
+            )
     if named == annotation and all((config.root / latents).is_file() for latents in found):
         return {}
     return {

@@ -9,6 +9,7 @@ Time contract: `frames[t]` is what is seen before `actions[t]`, which leads to `
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from world_model.json_files import parse_json
 from world_model.video import read_video, video_encoder
 from world_model.whole_files import whole_file, write_whole
 
@@ -142,13 +144,12 @@ def read_json(path: Path) -> dict[str, Any]:
         ValueError: The file is missing, no JSON, or no JSON object.
     """
     try:
-        content = json.loads(path.read_bytes())
+        text = path.read_bytes()
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file") from None
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"{path}: is not readable as JSON ({error}); delete it or restore it"
-        ) from error
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror})") from error
+    content = parse_json(text, path)
     if not isinstance(content, dict):
         raise ValueError(f"{path}: holds a JSON {type(content).__name__}, expected an object")
     return content
@@ -169,22 +170,19 @@ def read_annotation(root: str | Path, split: str, episode_id: str) -> dict[str, 
     return content
 
 
-def read_episode(root: str | Path, split: str, episode_id: str) -> Episode:
-    """An episode with its frames; keys of the annotation that are not known here are left alone.
+def read_record(
+    root: str | Path, split: str, episode_id: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """All of an episode but its frames: its arrays and its labels, as `Episode` names them.
+
+    Keys of the annotation that are not known here are left alone.
 
     Raises:
-        ValueError: Names the file: annotation missing or unreadable, video missing, unreadable, or
-            not of one frame more than there are actions, lists of wrong length, or values that
-            are null, not finite or of another type than `Episode` says.
+        ValueError: Names the file: annotation missing or unreadable, lists of wrong length, or
+            values that are null, not finite or of another type than `Episode` says.
     """
     path = annotation_path(root, split, episode_id)
     content = read_annotation(root, split, episode_id)
-    named = content.get("video_path", f"videos/{split}/{episode_id}.mp4")
-    if not isinstance(named, str):
-        raise ValueError(f"{path}: video_path is {named!r}, expected text")
-    video = Path(root) / named
-    if not video.is_file():
-        raise ValueError(f"{video}: missing, though {path} describes it; restore it or delete both")
     try:
         with np.errstate(over="ignore"):  # what overflows is not finite, which is checked
             actions = np.asarray(content["actions"]).astype(np.float32, casting="same_kind")
@@ -197,19 +195,49 @@ def read_episode(root: str | Path, split: str, episode_id: str) -> Episode:
     except (TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"{path}: lists of uneven length or of no numbers ({error})") from error
     _check_numbers(str(path), actions, rewards, terminated, states | hidden)
-    labels = _labels(str(path), content)
+    arrays = {
+        "actions": actions,
+        "rewards": rewards.astype(np.float64),
+        "terminated": terminated.astype(bool),
+        "states": {name: values.astype(np.float64) for name, values in states.items()},
+        "hidden": {name: values.astype(np.float64) for name, values in hidden.items()},
+    }
+    named = content.get("video_path", f"videos/{split}/{episode_id}.mp4")
+    return arrays, _labels(str(path), content) | {"video": file_of(root, named, path)}
+
+
+def file_of(root: str | Path, named: Any, source: Path) -> Path:
+    """Where the file lies that an annotation names, within its dataset.
+
+    Raises:
+        ValueError: It is no file's name, or leads out of the dataset.
+    """
+    if not isinstance(named, str) or not named or not named.isprintable():
+        raise ValueError(f"{source}: names the file {named!r}, expected a path in the dataset")
+    path = os.path.normpath(os.path.join(root, named))
+    if not Path(path).is_relative_to(os.path.normpath(root)):
+        raise ValueError(
+            f"{source}: names the file {named!r}, which leads out of the dataset {root}; move the "
+            "file there, or put a link to it there"
+        )
+    return Path(root) / named
+
+
+def read_episode(root: str | Path, split: str, episode_id: str) -> Episode:
+    """An episode with its frames.
+
+    Raises:
+        ValueError: As `read_record`; or its video is missing, unreadable, or not of one frame more
+            than there are actions.
+    """
+    path = annotation_path(root, split, episode_id)
+    arrays, labels = read_record(root, split, episode_id)
+    video = labels.pop("video")
+    if not video.is_file():
+        raise ValueError(f"{video}: missing, though {path} describes it; restore it or delete both")
     frames = read_video(video)
-    _check_frames(str(video), frames, actions)
-    return Episode(
-        episode_id=episode_id,
-        frames=frames,
-        actions=actions,
-        rewards=rewards.astype(np.float64),
-        terminated=terminated.astype(bool),
-        states={name: values.astype(np.float64) for name, values in states.items()},
-        hidden={name: values.astype(np.float64) for name, values in hidden.items()},
-        **labels,
-    )
+    _check_frames(str(video), frames, arrays["actions"])
+    return Episode(episode_id=episode_id, frames=frames, **arrays, **labels)
 
 
 def _check_numbers(

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from training.arm import arm_actions
+from training.episodes import file_of
 from training.published import DataConfig
 
 # An annotation's keys for a single camera and for several, and the entry's key in the latter.
@@ -33,6 +34,10 @@ def content_path(
     single, several, entry_key = CONTENT_KEYS[source]
     if several in annotation:
         entries = annotation[several]
+        if not isinstance(entries, dict | list):
+            raise ValueError(
+                f"{path}: {several!r} is a {type(entries).__name__}, expected an entry a camera"
+            )
         known = list(entries) if isinstance(entries, dict) else list(range(len(entries)))
         if camera not in known:
             raise ValueError(f"{path}: camera {camera!r} of {several!r} asked for, it has {known}")
@@ -42,10 +47,11 @@ def content_path(
         raise ValueError(f"{path}: camera {camera!r} asked for, it has one camera only: 0")
     else:
         found = annotation.get(single)
-    if not isinstance(found, str) or not found:
+    if found is None or found == "":
         raise ValueError(
             f"{path}: names no {source} file (keys {single!r}, {several!r}); {MISSING_CURE[source]}"
         )
+    file_of(path.parents[2], found, path)
     return found
 
 
@@ -101,7 +107,7 @@ def _numbers(path: Path, annotation: dict[str, Any], key: str) -> np.ndarray:
         )
     try:
         numbers = np.asarray(annotation[key], np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(
             f"{path}: {key!r} are lists of uneven length or no numbers ({error})"
         ) from error

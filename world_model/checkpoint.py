@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from world_model.card import write_card
 from world_model.config import WorldConfig
+from world_model.json_files import parse_json
 from world_model.starts import Starts
 from world_model.whole_files import whole_file, write_whole
 
@@ -129,12 +130,12 @@ def read_config(directory: Path) -> tuple[WorldConfig, dict[str, str]]:
     """
     path = directory / CONFIG
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        checksums = data.pop("sha256")
+        text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not text in UTF-8 ({error}); restore the file") from error
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{path} is not JSON ({error}); restore the file") from error
+    data = parse_json(text, path, "restore the file")
+    try:
+        checksums = data.pop("sha256")
     except (KeyError, AttributeError, TypeError) as error:
         raise ValueError(f"{path} lacks the key 'sha256' with its files' checksums") from error
     if not isinstance(checksums, dict) or not all(

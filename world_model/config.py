@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from world_model.config_fields import check_bounds, check_counts, check_positive, read_dataclass
+from world_model.json_files import parse_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -270,10 +271,7 @@ class WorldConfig(ABC):
         Raises:
             ValueError: not JSON, an unknown or a missing key, or a value of the wrong type.
         """
-        try:
-            data = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{source} is not JSON ({error}); restore the file") from error
+        data = parse_json(text, source, "restore the file")
         engine = data.get("engine", "streaming") if isinstance(data, dict) else "streaming"
         if engine == "streaming":
             return read_dataclass(StreamingConfig, data, source)

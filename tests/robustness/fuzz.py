@@ -1,6 +1,6 @@
 """Runs the workers, again after each that died, and counts what came of it.
 
-    python -m tests.robustness.fuzz [--count 500] [--seed 0] [NAME ...]
+python -m tests.robustness.fuzz [--count 500] [--seed 0] [NAME ...]
 """
 
 import argparse

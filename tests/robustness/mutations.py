@@ -220,9 +220,7 @@ def _resize(header: dict[str, Any], names: list[str], name: str, shape: list[int
     header[name]["data_offsets"] = [begin, end + grown]
 
 
-def _retyped(
-    header: dict[str, Any], names: list[str], name: str, width: int, data: bytes
-) -> bytes:
+def _retyped(header: dict[str, Any], names: list[str], name: str, width: int, data: bytes) -> bytes:
     """The data with a tensor's bytes made as many as its new type takes."""
     begin, end = header[name]["data_offsets"]
     size = _product(header[name]["shape"]) * width

@@ -164,7 +164,7 @@ def test_numbers_of_numpy_are_labels_too(tmp_path: Path):
     assert (read.seed, read.fps) == (3, 10.0)
 
 
-def fail(*_: Any) -> None:
+def fail(*_: Any, **__: Any) -> None:
     raise OSError("the disk is full")
 
 
@@ -179,7 +179,7 @@ def test_failed_writing_leaves_what_was_there(
         with pytest.raises(ValueError, match=r"000003\.json: cannot be written as JSON"):
             write_episode(root, "val", other)
     else:
-        monkeypatch.setattr("training.episodes.write_video", fail)
+        monkeypatch.setattr("training.episodes.video_encoder", fail)
         with pytest.raises(OSError, match="disk is full"):
             write_episode(root, "val", other)
     assert {path: path.read_bytes() for path in root.rglob("*.*")} == before
@@ -219,7 +219,9 @@ def test_killed_writing_never_mixes_two_episodes(root: Path, monkeypatch: pytest
         ("fps", "fast", "fps is 'fast', expected a positive number"),
         ("env_id", None, "env_id is None, expected text"),
         ("env_kwargs", [1], "env_kwargs are"),
-        ("video_path", 3, "video_path is 3, expected text"),
+        ("video_path", 3, "names the file 3, expected a path in the dataset"),
+        ("video_path", "../x.mp4", "leads out of the dataset"),
+        ("video_path", "/x.mp4", "leads out of the dataset"),
     ],
 )
 def test_annotation_of_other_values_is_named(root: Path, key: str, value: Any, message: str):
