@@ -83,11 +83,19 @@ class DistillationTrainer(ResumableTrainer):
         }
 
     def recent(self) -> dict[str, float | None]:
-        """Mean losses of the last steps; None where this process has made none."""
+        """Mean losses of the last steps, a resumed run's earlier ones among them; None of none."""
         if not self._losses:
             return {"change": None, "reading": None}
         change, reading = torch.tensor(self._losses).mean(0).tolist()
         return {"change": change, "reading": reading}
+
+    def _more_state(self) -> dict[str, Tensor]:
+        """The last losses."""
+        return {"losses": torch.tensor(self._losses, dtype=torch.float64).reshape(-1, 2)}
+
+    def _load_more_state(self, tensors: dict[str, Tensor]) -> None:
+        if "losses" in tensors:
+            self._losses = [(change, reading) for change, reading in tensors["losses"].tolist()]
 
     def _batch(self, samples: Tensor) -> WalkBatch:
         begin, config = time.perf_counter(), self.config

@@ -151,12 +151,12 @@ def _decode(config: EncodeConfig, path: Path) -> dict[str, "Tensor"]:
     from training.published_content import whole_video
 
     annotation = read_json(path)
-    named = with_latents(annotation, path.parent.name, path.stem)
+    named = with_latents(path, annotation)
     found = {
         content_path(path, named, "latents", camera): content_path(path, named, "video", camera)
-        for camera in cameras(named)
+        for camera in cameras(path, named)
     }
-    if len(found) < len(cameras(named)):
+    if len(found) < len(cameras(path, named)):
         raise ValueError(f"{path}: names one file for the latents of two videos: {list(found)}")
     for latents in found:
         if Path(os.path.normpath(latents)).parts[0] != NOTE.parent.name:
@@ -192,7 +192,7 @@ def _encode(
         write_latents(config.root / name, latents, with_key="videos" not in read_json(path))
     if videos:
         annotation = read_json(path)
-        named = with_latents(annotation, path.parent.name, path.stem)
+        named = with_latents(path, annotation)
         if named != annotation:
             write_json(path, named)
     return bool(videos)

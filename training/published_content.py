@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from av.error import FFmpegError
 from torch import Tensor
 
+from world_model.sound_weights import check_stored
 from world_model.video import read_frames, read_video
 from world_model.whole_files import whole_file
 
@@ -114,4 +115,5 @@ def _load_latents(path: Path) -> Tensor:
             f"{path}: holds {found}, expected float latents (T, C, h, w), alone or as "
             f"{LATENTS_KEY!r} of a dict"
         )
+    check_stored(latents, f"{path}: its tensor")
     return latents.detach()

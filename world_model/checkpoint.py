@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from world_model.card import write_card
 from world_model.config import WorldConfig
 from world_model.json_files import parse_json
+from world_model.sound_weights import check_fits, check_stored, shapes_in
 from world_model.starts import Starts
 from world_model.whole_files import whole_file, write_whole
 
@@ -104,22 +103,36 @@ def load_world(name_or_path: str | Path) -> "WorldModel":
     config, checksums = read_config(directory)
     for name in (WEIGHTS, STARTS):
         _check_file(directory / name, checksums.get(name))
-    kind = engine(config)
-    with torch.device(kind.built_on):
-        world = kind(config, Starts.load(directory / STARTS))
-    try:
-        weights = load_file(directory / WEIGHTS)
-    except SafetensorError as error:
-        raise ValueError(f"{directory / WEIGHTS} is damaged ({error}); restore it") from error
-    try:
-        # Assigned, not copied: gigabytes in a chunk world.
-        floats = {k: v.float() for k, v in weights.items()}
-        world.load_state_dict(floats, strict=True, assign=True)
-    except RuntimeError as error:
-        raise ValueError(f"{directory / WEIGHTS} does not fit {CONFIG}: {error}") from error
+    kind, path = engine(config), directory / WEIGHTS
+    world = check_fits(lambda: kind(config), shapes_in(path), path)
+    if kind.built_on != "meta":
+        world = kind(config)
+    world.starts = Starts.load(directory / STARTS)
+    _check_starts(world, directory / STARTS)
+    for name, weight in (weights := load_file(path)).items():
+        check_stored(weight, f"{path}: {name}")
+    # Assigned, not copied: gigabytes in a chunk world.
+    world.load_state_dict({k: v.float() for k, v in weights.items()}, strict=True, assign=True)
     if card.is_file():
         world.card = Card(config, checksums[WEIGHTS], card.read_bytes())
     return world
+
+
+def _check_starts(world: "WorldModel", path: Path) -> None:
+    """Raise ValueError unless starts are of the world's frames, actions and observations."""
+    config = world.config
+    for index, start in enumerate(world.starts):
+        found = (start.frames.shape[1:3], start.actions.shape[1:])
+        expected = ((config.height, config.width), (config.action_dim,))
+        for name, bounds in config.observations.items():
+            if name in start.states:
+                found += (start.states[name].shape[1:],)
+                expected += ((len(bounds.low),),)
+        if found != expected:
+            raise ValueError(
+                f"{path}: start {index} has frames, actions and states of the shapes {found}, the "
+                f"world's are {expected}; copy the world again, whole"
+            )
 
 
 def read_config(directory: Path) -> tuple[WorldConfig, dict[str, str]]:

@@ -125,7 +125,7 @@ COMMANDS = [
         _chunk_data,
         ("train", "--preset", "chunk_tiny", "--data", "data", "--out", "out", "--cpu")
         + ("--max-steps", "8", "--num-frames", "4", "--validation-interval", "4", "--workers", "0")
-        + ("--action-scale", "1", "1", "--sample-steps", "2", "--save-every", "0s")
+        + ("--action-scale", "1", "1", "--sample-steps", "4", "--save-every", "0s")
         + (
             "--validate-every",
             "4",

@@ -346,10 +346,7 @@ def mutate_torch(rng: random.Random, path: Path) -> str:
 
 def _latents(directory: Path) -> None:
     _plane(directory)
-    for path in directory.rglob("*.json"):
-        content = json.loads(path.read_text())
-        shutil.rmtree(directory / "videos", ignore_errors=True)
-        path.write_text(json.dumps(content))
+    shutil.rmtree(directory / "videos")
 
 
 def _video(directory: Path) -> None:
