@@ -67,7 +67,7 @@ def replay_ground_truth(
                 Start(
                     frames=window.context,
                     actions=window.context_actions,
-                    seed=window.seed,
+                    seed=window.seed or 0,
                     replay=window.replay,
                 )
             )

@@ -4,7 +4,7 @@ Held-out episodes, half of them the expert's: some context frames, then predicti
 recorded actions. One window opens each episode; another closes each that ended, to score its end.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from benchmarks.windows import Window
     from world_model import WorldModel
 
+# How many episodes are measured on if nobody says how many.
+MOST_EPISODES = 100
 ABOUT_FRAMES = (
     'PSNR is that of uint8 frames, capped at 60 dB; "nothing moves" is the last context frame, '
     "repeated; sharpness is gradient energy, predicted over true. Intervals are bootstrapped over "
@@ -42,10 +44,11 @@ class QualityConfig:
     """Recorded episodes, as irasim collect writes them."""
     out: Path = Path("runs/quality")
     """Directory for quality.json, strip.png and videos/."""
-    split: Literal["train", "val", "test"] = "test"
-    """Which episodes; those of test were never trained on."""
-    episodes: int = 100
-    """How many episodes; half of them of the expert, if there is one."""
+    split: Literal["train", "val", "test"] | None = None
+    """Which episodes. Default: test, which were never trained on; val where the data have no
+    test."""
+    episodes: int | None = None
+    """How many episodes; half of them of the expert, if there is one. Default: all, up to 100."""
     context: int = 4
     """Frames given."""
     horizon: int = 63
@@ -66,7 +69,8 @@ class QualityConfig:
 
     def __post_init__(self):
         for name, least in (("episodes", 1), ("context", 1), ("horizon", 1), ("batch", 1)):
-            if getattr(self, name) < least:
+            value = getattr(self, name)
+            if value is not None and value < least:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least {least}")
         if self.controls == 1 or self.controls < 0:
             raise ValueError(
@@ -85,6 +89,7 @@ def main(config: QualityConfig) -> dict[str, Any]:
 
     device = report.choose_device(config.device)
     check_directory(config.out)
+    config = settle(config)
     world = WorldModel.from_pretrained(config.world, device=device)
     results = {
         "command": "irasim bench quality",
@@ -106,6 +111,23 @@ def main(config: QualityConfig) -> dict[str, Any]:
     return results
 
 
+def settle(config: QualityConfig) -> QualityConfig:
+    """The config with the split and the number of episodes that these data have."""
+    from benchmarks.windows import usable_episodes
+    from training.episodes import list_episodes
+
+    split = config.split
+    if split is None:
+        split = "test" if list_episodes(config.data, "test") else "val"
+        if split == "val":
+            print(f"{config.data} has no test episodes: measured on val")
+    count = config.episodes
+    if count is None:
+        usable = usable_episodes(config.data, split, config.context)
+        count = max(1, min(MOST_EPISODES, sum(map(len, usable.values()))))
+    return replace(config, split=split, episodes=count)
+
+
 def measure(world: "WorldModel", config: QualityConfig) -> dict[str, Any]:
     """All scores of a world, and the pictures."""
     from tqdm import tqdm
@@ -115,6 +137,7 @@ def measure(world: "WorldModel", config: QualityConfig) -> dict[str, Any]:
     from benchmarks.windows import choose_episodes, count_by_policy, ending, opening
     from training.episodes import read_episode
 
+    assert config.split is not None and config.episodes is not None, "settled before"
     openings, endings = [], []
     chosen = choose_episodes(config.data, config.split, config.episodes, config.context)
     for episode_id in tqdm(chosen, desc="episodes", unit="episode"):
@@ -167,8 +190,9 @@ def measure(world: "WorldModel", config: QualityConfig) -> dict[str, Any]:
             rewards["closing"] = outcome_scores.score_rewards(endings, closing)
             ends["closing"] = outcome_scores.score_ends(endings, closing)
         results |= {"rewards": rewards, "ends": ends}
-    if config.controls:
+    if config.controls and len(openings) > 1:  # actions are exchanged between episodes
         indices = pictures.spread_kinds(openings, config.controls)
+        replayable = all(window.seed is not None for window in openings)
         results["controls"] = action_controls.score_controls(
             world,
             [openings[i] for i in indices],
@@ -176,7 +200,7 @@ def measure(world: "WorldModel", config: QualityConfig) -> dict[str, Any]:
             shifts=config.shifts,
             seeds=[seeds[i] for i in indices],
             batch=config.batch,
-            replay=world.config.ground_truth is not None,
+            replay=world.config.ground_truth is not None and replayable,
         )
     shown = pictures.spread_kinds(openings, config.videos)
     if shown:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from training.episodes import Episode, list_episodes, read_annotation
+from training.missing_split import cure_for_missing
 
 EXPERT = "expert"  # the kind of policy that half of the episodes are taken from
 
@@ -22,8 +23,8 @@ class Window:
 
     episode_id: str
     policy: str
-    seed: int
-    """Of the ground truth's reset."""
+    seed: int | None
+    """Of the ground truth's reset; None where the recording has none."""
     replay: np.ndarray
     """float32 (n, A): all actions from that reset to the last context frame."""
     frames: np.ndarray
@@ -82,22 +83,27 @@ def choose_episodes(root: Path, split: str, count: int, num_context: int) -> lis
     Raises:
         ValueError: The split is empty or holds fewer than `count` episodes that are long enough.
     """
-    kinds: dict[str, list[str]] = {}
-    for episode_id in list_episodes(root, split):
-        annotation = read_annotation(root, split, episode_id)
-        if len(annotation["actions"]) >= num_context:
-            kinds.setdefault(annotation["policy"], []).append(episode_id)
+    kinds = usable_episodes(root, split, num_context)
     available = sum(map(len, kinds.values()))
     if available < count:
         raise ValueError(
             f"{root} has {available} {split} episodes of at least {num_context} steps, asked for "
-            f"are {count}: ask for fewer with --episodes, or record more with irasim collect "
-            f"--split {split}"
+            f"are {count}: ask for fewer with --episodes, or {cure_for_missing(root, split)}"
         )
     expert = kinds.pop(EXPERT, [])
     others = [i for turn in itertools.zip_longest(*kinds.values()) for i in turn if i is not None]
     num_others = min(len(others), max(count // 2, count - len(expert)))
     return sorted([*expert[: count - num_others], *others[:num_others]])
+
+
+def usable_episodes(root: Path, split: str, num_context: int) -> dict[str, list[str]]:
+    """Ids of the episodes that are long enough to predict a frame, by kind of policy."""
+    kinds: dict[str, list[str]] = {}
+    for episode_id in list_episodes(root, split):
+        annotation = read_annotation(root, split, episode_id)
+        if len(annotation["actions"]) >= num_context:
+            kinds.setdefault(annotation["policy"], []).append(episode_id)
+    return kinds
 
 
 def opening(episode: Episode, num_context: int, horizon: int) -> Window:

@@ -37,8 +37,8 @@ FLAGS = {
         vae splits height width draw seed precision batch threads broken cpu no-cpu
     """,
     "convert": """
-        out camera action reward done height width val env-id lossless no-lossless task
-        episodes-per-file
+        out camera states action reward done height width fps commands absolute-components episodes
+        broken val test env-id lossless no-lossless task episodes-per-file
     """,
     "import": """
         out vae num-heads dataset name starts starts-split starts-source max-starts camera

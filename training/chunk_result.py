@@ -63,9 +63,7 @@ def describe_actions(config: ChunkTrainConfig, annotation: dict[str, Any]) -> Ac
         return Actions(low=known.low, high=known.high, scale=config.action_scale, names=known.names)
     if config.kind == "arm":
         return Actions(low=ARM_LOW, high=ARM_HIGH, scale=config.action_scale, names=ARM_NAMES)
-    spaces = {}
-    if "env_id" in annotation:
-        spaces = environment_bounds(annotation["env_id"], annotation.get("env_kwargs", {}))
+    spaces = environment_bounds(annotation.get("env_id"), annotation.get("env_kwargs", {}))
     low, high = spaces.get("action") or data_bounds(_recorded_actions(config))
     return Actions(low=low, high=high, scale=config.action_scale)
 

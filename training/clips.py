@@ -18,6 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from training.episodes import Episode, list_episodes, read_episode
+from training.missing_split import cure_for_missing
 from world_model.noise import counted_index
 
 # Hidden states that change by more than this share of their range, within so many frames, move.
@@ -75,7 +76,7 @@ class ClipStore:
             if not ids:
                 raise ValueError(
                     f"{dataset} has no {split} episodes (expected {dataset}/annotation/{split}/"
-                    "*.json); record some with `irasim collect` or convert yours"
+                    f"*.json); {cure_for_missing(dataset, split)}"
                 )
             found += [(dataset, i) for i in ids]
         ids = [episode_id for _, episode_id in found]

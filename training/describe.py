@@ -111,7 +111,7 @@ def picture_edges(config: TrainConfig, spaces: "dict[str, Bounds]", store: ClipS
 
 
 def take_starts(root: Path, split: str, num_frames: int, limit: int) -> Starts:
-    """The first frames of a split's episodes, with the seed and actions that lead there."""
+    """The first frames of a split's episodes, with the seed and actions that lead there, if any."""
     starts = []
     for episode_id in list_episodes(root, split)[:limit]:
         episode = read_episode(root, split, episode_id)
@@ -121,8 +121,8 @@ def take_starts(root: Path, split: str, num_frames: int, limit: int) -> Starts:
                 frames=episode.frames[:num_frames],
                 actions=actions,
                 states={k: v[:num_frames].astype(np.float32) for k, v in episode.states.items()},
-                seed=episode.seed,
-                replay=actions,
+                seed=episode.seed or 0,
+                replay=None if episode.seed is None else actions,
                 episode_id=f"{split}/{episode_id}",
             )
         )
@@ -132,8 +132,13 @@ def take_starts(root: Path, split: str, num_frames: int, limit: int) -> Starts:
 Bounds = tuple[tuple[float, ...], tuple[float, ...]]
 
 
-def environment_bounds(env_id: str, kwargs: dict[str, Any]) -> dict[str, Bounds]:
-    """Bounds of the action (under "action") and of each named observation, where finite."""
+def environment_bounds(env_id: str | None, kwargs: dict[str, Any]) -> dict[str, Bounds]:
+    """Bounds of the action (under "action") and of each named observation, where finite.
+
+    None for recordings of no environment (`env_id` None), or of one that cannot be made here.
+    """
+    if env_id is None:
+        return {}
     import gymnasium as gym
 
     try:

@@ -10,7 +10,7 @@ Time contract: `frames[t]` is what is seen before `actions[t]`, which leads to `
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,22 +22,24 @@ from world_model.video import read_video, video_encoder
 from world_model.whole_files import whole_file, write_whole
 
 SPLITS = ("train", "val", "test")
+# The policy of episodes that do not say whose they are.
+RECORDED = "recorded"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Episode:
-    """One recorded episode: N actions, N + 1 frames; all numbers are finite.
+class EpisodeNumbers:
+    """What an episode of N actions holds besides its N + 1 frames; all numbers are finite.
 
     Attributes:
         episode_id: name of its files, without a path.
-        frames: uint8 (N + 1, H, W, 3), RGB.
         actions: float32 (N, A), in the environment's own units, as they were stepped.
         rewards: float64 (N,).
         terminated: bool (N,).
         states: low-dimensional observations by name, float64 (N + 1, n).
         hidden: what else the simulator says of its state, which no observation shows, likewise.
-        seed: of the environment's reset; with the actions it replays the episode.
-        env_id, env_kwargs: what `gymnasium.make` was given.
+        seed: of the environment's reset; with the actions it replays the episode. None where there
+            is nothing to replay, as with the recordings of a real robot.
+        env_id, env_kwargs: what `gymnasium.make` was given; None where it was no such environment.
         policy: kind of the policy that acted.
         fps: frames a second.
 
@@ -46,16 +48,15 @@ class Episode:
     """
 
     episode_id: str
-    frames: np.ndarray
     actions: np.ndarray
     rewards: np.ndarray
     terminated: np.ndarray
     states: dict[str, np.ndarray] = field(default_factory=dict)
     hidden: dict[str, np.ndarray] = field(default_factory=dict)
-    seed: int
-    env_id: str
+    seed: int | None = None
+    env_id: str | None = None
     env_kwargs: dict[str, Any] = field(default_factory=dict)
-    policy: str
+    policy: str = RECORDED
     fps: float
 
     def __post_init__(self):
@@ -63,9 +64,26 @@ class Episode:
         if "/" in self.episode_id or self.episode_id.startswith(".") or not self.episode_id:
             raise ValueError(f"episode_id is {self.episode_id!r}, expected a file's name")
         _check_numbers(name, self.actions, self.rewards, self.terminated, self.states | self.hidden)
-        _check_frames(name, self.frames, self.actions)
         for key, value in _labels(name, vars(self)).items():
             object.__setattr__(self, key, value)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Episode(EpisodeNumbers):
+    """One recorded episode, its frames with it.
+
+    Attributes:
+        frames: uint8 (N + 1, H, W, 3), RGB.
+
+    Raises:
+        ValueError: As `EpisodeNumbers`, or the frames are of another form or number.
+    """
+
+    frames: np.ndarray
+
+    def __post_init__(self):
+        super().__post_init__()
+        _check_frames(f"episode {self.episode_id}", self.frames, self.actions)
 
 
 def annotation_path(root: str | Path, split: str, episode_id: str) -> Path:
@@ -88,12 +106,24 @@ def list_episodes(root: str | Path, split: str) -> list[str]:
 def write_episode(root: str | Path, split: str, episode: Episode) -> None:
     """Write an episode, in place of one of that id: all of it, or else what was there stays.
 
+    Raises:
+        ValueError: `env_kwargs` hold what JSON does not.
+    """
+    write_streamed(root, split, episode, [episode.frames])
+
+
+def write_streamed(
+    root: str | Path, split: str, episode: EpisodeNumbers, parts: Iterable[np.ndarray]
+) -> None:
+    """As `write_episode`, for frames that come in parts, uint8 (T, H, W, 3), and are let go.
+
     Both files are complete under temporary names before either takes its place. Then an annotation
     that is there goes, the video comes, and the annotation comes last: killed in between, the
     episode is absent; never are one episode's frames beside another's actions.
 
     Raises:
-        ValueError: `env_kwargs` hold what JSON does not.
+        ValueError: `env_kwargs` hold what JSON does not, or the frames are not one more than the
+            actions; and whatever the parts raise.
     """
     annotation = annotation_path(root, split, episode.episode_id)
     video = video_path(root, split, episode.episode_id)
@@ -116,8 +146,13 @@ def write_episode(root: str | Path, split: str, episode: Episode) -> None:
     video.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(annotation) as new_annotation, whole_file(video) as new_video:
         new_annotation.write_text(text)
+        count = 0
         with video_encoder(new_video, episode.fps, name=video) as write:
-            write(episode.frames)
+            for part in parts:
+                write(part)
+                count += len(part)
+        if count != len(episode.actions) + 1:
+            raise ValueError(_wrong_count(f"episode {episode.episode_id}", count, episode.actions))
         annotation.unlink(missing_ok=True)
 
 
@@ -156,18 +191,18 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_annotation(root: str | Path, split: str, episode_id: str) -> dict[str, Any]:
-    """An episode's annotation as it is on disk, without its video.
+    """An episode's annotation as it is on disk, without its video; what it may leave out is filled.
 
     Raises:
         ValueError: The annotation is missing, is no JSON object, or lacks a key.
     """
     path = annotation_path(root, split, episode_id)
     content = read_json(path)
-    required = ("actions", "rewards", "terminated", "seed", "env_id", "policy", "fps")
+    required = ("actions", "rewards", "terminated", "fps")
     missing = [key for key in required if key not in content]
     if missing:
         raise ValueError(f"{path}: lacks {', '.join(missing)}")
-    return content
+    return {"seed": None, "env_id": None, "policy": RECORDED, **content}
 
 
 def read_record(
@@ -274,8 +309,8 @@ def _check_numbers(
 
 def _labels(name: str, content: Mapping[str, Any]) -> dict[str, Any]:
     """Seed, environment, policy and rate of an episode, as Python's own types."""
-    seed, fps = content["seed"], content["fps"]
-    if (
+    seed, fps = content.get("seed"), content["fps"]
+    if seed is not None and (
         not isinstance(seed, int | float | np.integer | np.floating)
         or isinstance(seed, bool)
         or seed % 1 != 0
@@ -285,26 +320,29 @@ def _labels(name: str, content: Mapping[str, Any]) -> dict[str, Any]:
         fps > 0 and math.isfinite(fps)
     ):
         raise ValueError(f"{name}: fps is {fps!r}, expected a positive number")
-    for key in ("env_id", "policy"):
-        if not isinstance(content[key], str):
-            raise ValueError(f"{name}: {key} is {content[key]!r}, expected text")
+    env_id, policy = content.get("env_id"), content.get("policy", RECORDED)
+    for key, text in (("env_id", env_id), ("policy", policy)):
+        if not isinstance(text, str) and not (key == "env_id" and text is None):
+            raise ValueError(f"{name}: {key} is {text!r}, expected text")
     env_kwargs = content.get("env_kwargs", {})
     if not isinstance(env_kwargs, dict):
         raise ValueError(f"{name}: env_kwargs are {env_kwargs!r}, expected arguments by name")
     return {
-        "seed": int(seed),
-        "env_id": content["env_id"],
+        "seed": None if seed is None else int(seed),
+        "env_id": env_id,
         "env_kwargs": env_kwargs,
-        "policy": content["policy"],
+        "policy": policy,
         "fps": float(fps),
     }
 
 
+def _wrong_count(name: str, count: int, actions: np.ndarray) -> str:
+    return f"{name}: {count} frames for {len(actions)} actions, expected {len(actions) + 1}"
+
+
 def _check_frames(name: str, frames: np.ndarray, actions: np.ndarray) -> None:
     if len(frames) != len(actions) + 1:
-        raise ValueError(
-            f"{name}: {len(frames)} frames for {len(actions)} actions, expected {len(actions) + 1}"
-        )
+        raise ValueError(_wrong_count(name, len(frames), actions))
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3:
         raise ValueError(
             f"{name}: frames are {frames.dtype} {frames.shape}, expected uint8 (T, H, W, 3)"

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from training.episodes import Episode
-from training.lerobot_read import STATE
+from training.lerobot_features import PREFIX
 
 CAMERA = "observation.image"
 DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
@@ -57,7 +57,7 @@ def features(first: Episode, lossless: bool) -> dict[str, dict[str, Any]]:
         **{name: _feature("int64") for name in COUNTERS},
     }
     if names:
-        found[f"{STATE}state"] = _feature("float32", len(names), names)
+        found[f"{PREFIX}state"] = _feature("float32", len(names), names)
     return found
 
 

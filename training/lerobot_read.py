@@ -1,13 +1,15 @@
-"""Datasets in LeRobot's format v3 (parquet and mp4), read with pyarrow and PyAV.
+"""Datasets in LeRobot's formats v2.0, v2.1 and v3.0, read with pyarrow and PyAV.
 
 Time: a row has a frame and the action that was taken there, as many frames as actions. What the
 last action of an episode led to was not recorded, so an episode of L rows is one of L frames and
-L - 1 actions by our contract; "next.reward" and "next.done" of a row belong to its action.
+L - 1 actions by our contract; "next.reward" and "next.done" of a row belong to its action, and
+those of the last row go to the last transition that is there (training.lerobot_rate).
 
-Episodes lie one after another in shared parquet and mp4 files: frame k of one is the frame nearest
-to `from_timestamp + k / fps` of its video.
+Frames are told by their number, not by their time (training.lerobot_index). They come one by one,
+so that memory does not grow with an episode.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,28 +17,36 @@ from typing import Any
 import numpy as np
 
 from training.episodes import read_json
-from world_model.video import frames_from
+from training.lerobot_features import choose, components
+from training.lerobot_index import BrokenEpisodeError, LeRobotIndex, Place, read_info
+from training.lerobot_rate import (
+    Commands,
+    count_transitions,
+    merge_actions,
+    merge_outcomes,
+    step_for,
+)
+from training.lerobot_rows import LeRobotRows, column_array
+from world_model.video import frames_by_number
 
-VERSION = "v3."
 # Our own note beside a dataset that we wrote: what LeRobot's format has no place for.
 NOTE = Path("meta") / "irasim.json"
-STATE = "observation."
+# A frame that comes so many frames' times after the one before it was waited for.
+PAUSE = 1.5
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LeRobotEpisode:
-    """One episode by our time contract: L frames, L - 1 actions.
+    """One episode by our time contract, without its T frames: T - 1 actions.
 
     Attributes:
-        frames: uint8 (L, H, W, 3), RGB, as decoded.
-        actions: float32 (L - 1, A).
-        rewards: float64 (L - 1,), zeros if not recorded.
-        terminated: bool (L - 1,), False if not recorded.
-        states: low-dimensional observations by name, float64 (L, n).
+        actions: float32 (T - 1, A).
+        rewards: float64 (T - 1,), zeros if not recorded.
+        terminated: bool (T - 1,), False if not recorded.
+        states: low-dimensional observations by name, float64 (T, n).
         tasks: what was to be done, in words.
     """
 
-    frames: np.ndarray
     actions: np.ndarray
     rewards: np.ndarray
     terminated: np.ndarray
@@ -45,12 +55,17 @@ class LeRobotEpisode:
 
 
 class LeRobotReader:
-    """A LeRobot v3 dataset in a directory.
+    """A LeRobot dataset in a directory.
 
     Args:
         root: Directory with meta/, data/ and videos/.
         camera: Feature with the frames; may be left out if there is one.
         action, reward, done: Features with these.
+        states: Features with low-dimensional observations; None for all that are called so.
+        fps: Frames a second that are wanted, of those recorded; None for all.
+        commands: Whether actions say where to be or how far to move, which tells what a slower
+            action is.
+        held: Components of actions, by name or position, that are absolute in any case.
 
     Raises:
         ValueError: No such dataset, another version, or features that it does not have.
@@ -64,215 +79,182 @@ class LeRobotReader:
         action: str = "action",
         reward: str = "next.reward",
         done: str = "next.done",
+        states: Sequence[str] | None = None,
+        fps: float | None = None,
+        commands: Commands = "absolute",
+        held: Sequence[str] = (),
     ):
         self.root = root
-        self.info = _read_info(root)
-        self.fps = float(self.info["fps"])
+        self.info = read_info(root)
         self.features: dict[str, dict[str, Any]] = self.info["features"]
-        self.camera = self._choose_camera(camera)
-        self.action, self.reward, self.done = action, reward, done
-        if action not in self.features:
-            raise ValueError(
-                f"{root}: has no feature {action!r}, it has {', '.join(sorted(self.features))}"
-            )
-        self.episodes = self._read_episodes()
+        self.chosen = choose(
+            root,
+            self.features,
+            camera=camera,
+            action=action,
+            reward=reward,
+            done=done,
+            states=states,
+        )
+        recorded = float(self.info["fps"])
+        self.step = step_for(recorded, fps)
+        self.fps = recorded / self.step
+        self.commands: Commands = commands
+        self.held = components(self.features[action], held, "--absolute-components")
         note = root / NOTE
-        self._table: tuple[Path | None, Any] = (None, None)
         self.note: dict[str, Any] = read_json(note) if note.is_file() else {}
+        self.is_video = self.features[self.camera]["dtype"] == "video"
+        self.index = LeRobotIndex(root, self.info, self.camera if self.is_video else None)
+        self.rows = LeRobotRows(root, [action, reward, done, *self.chosen.states])
 
     @property
-    def state_features(self) -> list[str]:
-        """Low-dimensional observations."""
-        return [
-            name
-            for name, feature in self.features.items()
-            if name.startswith(STATE)
-            and feature["dtype"].startswith(("float", "int"))
-            and len(feature["shape"]) == 1
-        ]
+    def camera(self) -> str:
+        """The feature with the frames."""
+        return self.chosen.camera
 
     def __len__(self) -> int:
-        return len(self.episodes)
+        return self.index.count
+
+    def num_frames(self, index: int) -> int:
+        """How many frames are kept of an episode."""
+        return count_transitions(self.index[index].length, self.step) + 1
+
+    def tasks(self, index: int) -> list[str]:
+        """What was to be done, in words."""
+        return self.index[index].tasks
 
     def read(self, index: int) -> LeRobotEpisode:
-        """Episode `index`.
+        """Episode `index` without its frames.
 
         Raises:
-            ValueError: Names the file in which something is missing.
+            BrokenEpisodeError: Names the file in which something is missing.
         """
-        row = self.episodes[index]
-        length = int(row["length"])
-        if length < 2:
-            raise ValueError(
-                f"{self.root}: episode {index} has {length} frames, expected 2 or more"
-            )
-        data = self._file("data_path", row, "data")
-        table = self._rows(data, index, length)
-        last = length - 1
-        recorded = set(table.column_names)
-        rewards, done = np.zeros(last), np.zeros(last, bool)
-        if self.reward in recorded:
-            rewards = _array(data, table, self.reward)[:last, 0].astype(np.float64)
-        if self.done in recorded:
-            done = _array(data, table, self.done)[:last, 0].astype(bool)
+        place = self._place(index)
+        table = self.rows.read(place)
+        length, recorded = place.length, set(table.column_names)
+        rewards, done = np.zeros(length), np.zeros(length, bool)
+        if self.chosen.reward in recorded:
+            rewards = column_array(place.data, table, self.chosen.reward)[:, 0].astype(np.float64)
+        if self.chosen.done in recorded:
+            done = column_array(place.data, table, self.chosen.done)[:, 0].astype(bool)
+        if "episodes" in self.note:  # we wrote it: the last row repeats the one before
+            rewards[-1], done[-1] = 0.0, False
+        actions = column_array(place.data, table, self.chosen.action).astype(np.float32)
+        rewards, done = merge_outcomes(rewards, done, self.step)
+        kept = slice(0, len(actions), self.step)
+        states = {name: values[kept] for name, values in self._states(place, table).items()}
         return LeRobotEpisode(
-            frames=self._frames(row, table, length),
-            actions=_array(data, table, self.action)[:last].astype(np.float32),
+            actions=merge_actions(actions, self.step, self.commands, self.held),
             rewards=rewards,
             terminated=done,
-            states=self._states(data, table),
-            tasks=list(row.get("tasks") or []),
+            states=states,
+            tasks=place.tasks,
         )
 
-    def _states(self, data: Path, table: Any) -> dict[str, np.ndarray]:
+    def frames(self, index: int) -> Iterator[np.ndarray]:
+        """The kept frames of episode `index`, uint8 (H, W, 3), RGB, one at a time.
+
+        Raises:
+            BrokenEpisodeError: Names the file in which something is missing.
+        """
+        place = self._place(index)
+        try:
+            if self.is_video:
+                times, begin = self.index.frames_of(place)
+                assert place.video is not None
+                yield from frames_by_number(
+                    place.video, times, begin, self.num_frames(index), self.step
+                )
+            else:
+                yield from self._pictures(place)
+        except BrokenEpisodeError:
+            raise
+        except ValueError as error:
+            raise BrokenEpisodeError(str(error), "video damaged") from error
+
+    def check(self, index: int) -> None:
+        """Look for all that can be wrong with an episode, short of decoding its frames.
+
+        Raises:
+            BrokenEpisodeError: Something is; names the file.
+        """
+        place = self._place(index)
+        if self.is_video:
+            self.index.need_video(place)
+        episode = self.read(index)
+        if self.is_video:
+            self.index.frames_of(place)
+        named = {self.chosen.action: episode.actions, self.chosen.reward: episode.rewards}
+        for name, values in (named | episode.states).items():
+            if not np.isfinite(values).all():
+                raise BrokenEpisodeError(
+                    f"{place.data}: episode {index} has {name!r} that is no finite number",
+                    "numbers that are not finite",
+                )
+
+    def pause(self, index: int) -> str | None:
+        """Where an episode's video stood still, in words, if it did: frames may be lost there."""
+        if not self.is_video:
+            return None
+        place = self._place(index)
+        times, begin = self.index.frames_of(place)
+        gaps = np.diff(times.seconds[begin : begin + place.length])
+        longest = int(gaps.argmax())
+        if gaps[longest] * float(self.info["fps"]) < PAUSE:
+            return None
+        return f"episode {index}: {gaps[longest]:.3f} s from frame {longest} to the next"
+
+    def _place(self, index: int) -> Place:
+        place = self.index[index]
+        if count_transitions(place.length, self.step) < 1:
+            raise BrokenEpisodeError(
+                f"{self.root}: episode {index} has {place.length} frames, expected "
+                f"{self.step + 1} or more",
+                "too short",
+            )
+        return place
+
+    def _states(self, place: Place, table: Any) -> dict[str, np.ndarray]:
         found = {
-            name.removeprefix(STATE): _array(data, table, name).astype(np.float64)
-            for name in self.state_features
+            self.chosen.state_name(name): column_array(place.data, table, name).astype(np.float64)
+            for name in self.chosen.states
         }
-        if "states" not in self.note:
+        sizes = self.note.get("states")
+        joined = found.get("state")
+        if not sizes or joined is None or sum(sizes.values()) != joined.shape[1]:
             return found
         # We wrote it: our states one after another in "observation.state".
-        sizes = self.note["states"]
         ends = np.cumsum(list(sizes.values()))[:-1]
-        return (
-            dict(zip(sizes, np.split(found["state"], ends, axis=1), strict=True)) if sizes else {}
-        )
+        return dict(zip(sizes, np.split(joined, ends, axis=1), strict=True))
 
-    def _choose_camera(self, camera: str | None) -> str:
-        cameras = [
-            name
-            for name, feature in self.features.items()
-            if feature["dtype"] in ("video", "image") and not _is_depth(feature)
-        ]
-        if camera is None and len(cameras) == 1:
-            return cameras[0]
-        if camera not in cameras:
-            asked = "no camera is named" if camera is None else f"camera {camera!r} is asked for"
-            raise ValueError(f"{self.root}: {asked}, it has {', '.join(cameras) or 'none'}")
-        return camera
-
-    def _read_episodes(self) -> list[dict[str, Any]]:
-        """A row for each episode, sorted."""
-        pq = parquet()
-        paths = sorted((self.root / "meta" / "episodes").glob("*/*.parquet"))
-        if not paths:
-            raise ValueError(f"{self.root}: holds no meta/episodes/*/*.parquet")
-        rows: list[dict[str, Any]] = []
-        for path in paths:
-            names = [n for n in pq.read_schema(path).names if not n.startswith("stats/")]
-            rows += pq.read_table(path, columns=names).to_pylist()
-        rows.sort(key=lambda row: row["episode_index"])
-        found = [row["episode_index"] for row in rows]
-        if found != list(range(self.info["total_episodes"])):
-            raise ValueError(
-                f"{self.root}: meta/episodes describes {len(found)} episodes, meta/info.json "
-                f"announces {self.info['total_episodes']}; download it again"
-            )
-        return rows
-
-    def _file(self, template: str, row: dict[str, Any], key: str) -> Path:
-        """Where an episode's data or video lies."""
-        place = {name: row[f"{key}/{name}"] for name in ("chunk_index", "file_index")}
-        path = self.root / self.info[template].format(video_key=self.camera, **place)
-        if not path.is_file():
-            raise ValueError(f"{path}: missing, episode {row['episode_index']} lies in it")
-        return path
-
-    def _rows(self, path: Path, index: int, length: int) -> Any:
-        """The episode's rows of its parquet file."""
-        import pyarrow.compute as pc
-
-        if self._table[0] != path:  # episodes are read in order, and many share a file
-            self._table = (path, parquet().read_table(path))
-        table = self._table[1]
-        rows = table.filter(pc.equal(table["episode_index"], index))  # pyright: ignore[reportAttributeAccessIssue]
-        numbers = rows["frame_index"].to_numpy()
-        if not np.array_equal(numbers, np.arange(length)):
-            raise ValueError(
-                f"{path}: episode {index} has {len(numbers)} rows, expected frames 0 to "
-                f"{length - 1} in order"
-            )
-        return rows
-
-    def _frames(self, row: dict[str, Any], table: Any, length: int) -> np.ndarray:
-        if self.features[self.camera]["dtype"] == "image":
-            cells = table[self.camera].to_pylist()
-            return np.stack([_decode_image(self.root, cell) for cell in cells])
-        key = f"videos/{self.camera}"
-        path = self._file("video_path", row, key)
-        return episode_frames(path, float(row[f"{key}/from_timestamp"]), self.fps, length)
+    def _pictures(self, place: Place) -> Iterator[np.ndarray]:
+        size: tuple[int, ...] = ()
+        for cell in self.rows.pictures(place, self.camera, self.step):
+            picture = _decode_image(self.root, place, cell)
+            size = size or picture.shape
+            if picture.shape != size:
+                raise BrokenEpisodeError(
+                    f"{place.data}: episode {place.index} has pictures of {size[0]} x {size[1]} "
+                    f"and of {picture.shape[0]} x {picture.shape[1]}, expected one size",
+                    "pictures of unlike size",
+                )
+            yield picture
 
 
-def episode_frames(path: Path, begin: float, fps: float, length: int) -> np.ndarray:
-    """The frames nearest to begin, begin + 1 / fps, ...: uint8 (length, H, W, 3).
-
-    Raises:
-        ValueError: The video has none within half a frame of a time.
-    """
-    frames: list[np.ndarray] = []
-    for seconds, frame in frames_from(path, begin):
-        wanted = begin + len(frames) / fps
-        if seconds < wanted - 0.5 / fps:
-            continue
-        if seconds > wanted + 0.5 / fps:
-            raise ValueError(f"{path}: no frame at {wanted:.3f} s, the next is at {seconds:.3f} s")
-        frames.append(frame)
-        if len(frames) == length:
-            return np.stack(frames)
-    raise ValueError(
-        f"{path}: {len(frames)} frames from {begin:.3f} s on, expected {length}; download it again"
-    )
-
-
-def parquet() -> Any:
-    """pyarrow.parquet, which comes with an extra."""
-    try:
-        import pyarrow.parquet
-    except ImportError as error:
-        raise ValueError("LeRobot datasets need pyarrow: pip install 'irasim-env[lerobot]'") from (
-            error
-        )
-    return pyarrow.parquet
-
-
-def _read_info(root: Path) -> dict[str, Any]:
-    path = root / "meta" / "info.json"
-    if not path.is_file():
-        raise ValueError(f"{root}: is no LeRobot dataset (meta/info.json is missing)")
-    info = read_json(path)
-    version = str(info.get("codebase_version"))
-    if not version.startswith(VERSION):
-        raise ValueError(
-            f"{path}: codebase_version is {version}, expected v3.0; bring v2.1 up to date with "
-            "`python -m lerobot.scripts.convert_dataset_v21_to_v30 --repo-id=OWNER/NAME`"
-        )
-    missing = [key for key in ("fps", "features", "total_episodes") if key not in info]
-    if missing:
-        raise ValueError(f"{path}: lacks {', '.join(missing)}; download it again")
-    return info
-
-
-def _is_depth(feature: dict[str, Any]) -> bool:
-    details = feature.get("info") or feature.get("video_info") or {}
-    return bool(details.get("is_depth_map") or details.get("video.is_depth_map"))
-
-
-def _array(path: Path, table: Any, name: str) -> np.ndarray:
-    """A column as an array (L, n)."""
-    if name not in table.column_names:
-        raise ValueError(f"{path}: has no column {name!r}, though meta/info.json names it")
-    column = table[name].combine_chunks()
-    if column.null_count:
-        raise ValueError(f"{path}: {column.null_count} values of {name!r} are missing")
-    values = column.flatten() if hasattr(column, "flatten") and column.type.num_fields else column
-    return values.to_numpy(zero_copy_only=False).reshape(len(column), -1)
-
-
-def _decode_image(root: Path, cell: dict[str, Any]) -> np.ndarray:
+def _decode_image(root: Path, place: Place, cell: dict[str, Any]) -> np.ndarray:
+    """A picture that lies in the table itself, or in a file of the dataset that it names."""
     import cv2
 
-    encoded = np.frombuffer(cell.get("bytes") or b"", np.uint8)
+    content, name = cell.get("bytes") or b"", cell.get("path")
+    if not content and isinstance(name, str):
+        path = (root / name).resolve()
+        if path.is_relative_to(root.resolve()) and path.is_file():
+            content = path.read_bytes()
+    encoded = np.frombuffer(content, np.uint8)
     image = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if encoded.size else None
     if image is None:
-        raise ValueError(f"{root}: a picture ({cell.get('path')}) cannot be decoded")
+        raise BrokenEpisodeError(
+            f"{place.data}: a picture of episode {place.index} ({name}) cannot be decoded",
+            "pictures cannot be decoded",
+        )
     return np.ascontiguousarray(image[:, :, ::-1])

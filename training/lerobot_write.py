@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 
 from training.episodes import Episode
+from training.lerobot_features import PREFIX
+from training.lerobot_index import parquet
 from training.lerobot_meta import (
     CAMERA,
     CARD,
@@ -28,7 +30,7 @@ from training.lerobot_meta import (
     features,
     tasks_table,
 )
-from training.lerobot_read import NOTE, STATE, parquet
+from training.lerobot_read import NOTE
 from training.lerobot_stats import Stats, combine, number_stats, picture_stats
 from world_model.video import video_writer
 
@@ -114,7 +116,7 @@ class LeRobotWriter:
         """Describe an episode whose video begins at frame `begin` of its file; its columns."""
         index, length = len(self.rows), len(episode.frames)
         row = self.rows[-1]["dataset_to_index"] if self.rows else 0
-        task = self.config.task or episode.env_id
+        task = self.config.task or episode.env_id or episode.policy
         columns = _columns(episode)
         frame = np.arange(length)
         columns |= {
@@ -233,7 +235,7 @@ def _columns(episode: Episode) -> dict[str, np.ndarray]:
     }
     if episode.states:
         states = [values for _, values in sorted(episode.states.items())]
-        columns[f"{STATE}state"] = np.concatenate(states, axis=1).astype(np.float32)
+        columns[f"{PREFIX}state"] = np.concatenate(states, axis=1).astype(np.float32)
     return columns
 
 

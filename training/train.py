@@ -95,6 +95,7 @@ def collect_missing(config: TrainConfig) -> None:
     from training.collect import CollectConfig
     from training.collect import main as collect
     from training.episodes import list_episodes
+    from training.missing_split import cure_for_missing
 
     for split, count in zip(SPLITS, config.collect_episodes, strict=True):
         if list_episodes(config.data, split):
@@ -103,8 +104,8 @@ def collect_missing(config: TrainConfig) -> None:
             if split == "test":
                 continue
             raise SystemExit(
-                f"{config.data} has no {split} episodes. Record some with `irasim collect "
-                f"--split {split}`, or name --collect-env"
+                f"{config.data} has no {split} episodes: {cure_for_missing(config.data, split)}, "
+                "or name --collect-env"
             )
         collect(
             CollectConfig(

@@ -4,9 +4,12 @@ Dimension key: T frames, H height, W width. H.264 in RGB at quantiser 0 loses no
 play in browsers; videos for people are yuv420p, which does and is not exact.
 """
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 
 import av
@@ -22,6 +25,8 @@ KEYFRAME_INTERVAL = 10
 # x264's macroblock tree otherwise rounds as the processor's instructions do, and with AVX-512 it
 # reads memory that was never written: the same frames then gave files .001 dB apart.
 SAME_EVERYWHERE = "cpu-independent=1"
+# Where frames are wanted one after another, some are decoded ahead.
+DECODING_THREADS = min(4, os.cpu_count() or 1)
 
 
 def write_video(path: str | Path, frames: np.ndarray, fps: float, *, lossless: bool = True) -> None:
@@ -159,21 +164,81 @@ def read_frames(path: str | Path, indices: Sequence[int]) -> np.ndarray:
     return np.stack([found[index] for index in indices])
 
 
-def frames_from(path: str | Path, seconds: float) -> Iterator[tuple[float, np.ndarray]]:
-    """Frames of a video from a time on, in order: (time in seconds, uint8 (H, W, 3)).
+@dataclass(frozen=True, eq=False)
+class FrameTimes:
+    """When each frame of a video is shown, in order; known without decoding any."""
 
-    Begins at or before `seconds`, at a key frame; whatever the frame rate, constant or not.
+    pts: np.ndarray
+    """int64 (T,), in units of `time_base` seconds"""
+    time_base: Fraction
+
+    def __len__(self) -> int:
+        return len(self.pts)
+
+    @property
+    def seconds(self) -> np.ndarray:
+        """float64 (T,), from the first frame's time on."""
+        return (self.pts - self.pts[0]) * float(self.time_base)
+
+
+def frame_times(path: str | Path) -> FrameTimes:
+    """When each frame of a video is shown, whatever its frame rate, constant or not.
 
     Raises:
-        ValueError: As `read_video`.
+        ValueError: As `read_video`, or the file holds no frames, or some without a time.
     """
     with _open_video(path) as (container, stream):
         assert stream.time_base is not None, f"{path}: a stream without a time base"
-        first = stream.start_time or 0
-        container.seek(first + int(seconds / stream.time_base), stream=stream, backward=True)
-        for frame in container.decode(stream):
-            assert frame.pts is not None, f"{path}: a frame without a time"
-            yield float((frame.pts - first) * stream.time_base), _to_array(path, frame)
+        packets = [one for one in container.demux(stream) if one.size and not one.is_discard]
+        times = [one.pts for one in packets if one.pts is not None]
+        if not packets or len(times) < len(packets):
+            raise ValueError(
+                f"{path}: {len(packets)} frames, {len(packets) - len(times)} of them without a "
+                "time; expected at least one and none without; copy the file again"
+            )
+        return FrameTimes(np.sort(np.array(times, np.int64)), stream.time_base)
+
+
+def frames_by_number(
+    path: str | Path, times: FrameTimes, first: int, count: int, step: int = 1
+) -> Iterator[np.ndarray]:
+    """Frames first, first + step, ... of a video, `count` of them, uint8 (H, W, 3), one at a time.
+
+    Args:
+        path: The video.
+        times: Of its frames, as `frame_times` gives them: frames are told by number, not by time.
+        first, count, step: Which frames.
+
+    Raises:
+        ValueError: As `read_video`, or the video does not have these frames.
+    """
+    last = first + (count - 1) * step
+    if count < 1 or step < 1 or first < 0 or last >= len(times):
+        raise ValueError(
+            f"{path}: frames {first} to {last} asked for, expected some of 0 to {len(times) - 1}"
+        )
+    with _open_video(path, DECODING_THREADS) as (container, stream):
+        # Frames before an open key frame may be lost when it is sought; the first one's never are.
+        for sought in (first, 0):
+            container.seek(int(times.pts[sought]), stream=stream, backward=True)
+            decoded = container.decode(stream)
+            head = next(decoded, None)
+            if head is not None and head.pts is not None and head.pts <= times.pts[first]:
+                break
+        else:
+            raise ValueError(f"{path}: frame {first} could not be read: the file is damaged")
+        wanted = first
+        for frame in chain((head,), decoded):
+            if frame.pts is None or frame.pts < times.pts[wanted]:
+                continue
+            if frame.pts != times.pts[wanted]:
+                break
+            if (wanted - first) % step == 0:
+                yield _to_array(path, frame)
+            if wanted == last:
+                return
+            wanted += 1
+        raise ValueError(f"{path}: frame {wanted} could not be read: the file is damaged")
 
 
 def _to_array(path: str | Path, frame: av.VideoFrame) -> np.ndarray:
@@ -184,7 +249,7 @@ def _to_array(path: str | Path, frame: av.VideoFrame) -> np.ndarray:
 
 
 @contextmanager
-def _open_video(path: str | Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+def _open_video(path: str | Path, threads: int = 1) -> Iterator[tuple[InputContainer, VideoStream]]:
     """A file and its first video stream; what FFmpeg refuses in it becomes a ValueError."""
     if not Path(path).is_file():
         raise ValueError(f"{path}: no such video file")
@@ -193,7 +258,9 @@ def _open_video(path: str | Path) -> Iterator[tuple[InputContainer, VideoStream]
             if not container.streams.video:
                 raise ValueError(f"{path}: no video stream in this file")
             stream = container.streams.video[0]
-            stream.codec_context.thread_count = 1
+            stream.codec_context.thread_count = threads
+            if threads > 1:
+                stream.thread_type = "AUTO"
             yield container, stream
     except FFmpegError as error:
         raise ValueError(

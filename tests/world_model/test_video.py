@@ -1,12 +1,15 @@
 """Videos keep frames exactly, appear whole or not at all, and say what is wrong with a bad file."""
 
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
 from world_model.video import (
-    frames_from,
+    frame_times,
+    frames_by_number,
     read_frames,
     read_video,
     video_writer,
@@ -109,10 +112,46 @@ def test_parts_of_another_size_leave_no_video(tmp_path: Path, frames: np.ndarray
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("begin", [0, 7, 13, 20])
-def test_frames_from_a_time_on_carry_their_times(tmp_path: Path, frames: np.ndarray, begin: int):
-    write_video(tmp_path / "noise.mp4", frames, 12.5)
-    found = {round(s * 12.5): f for s, f in frames_from(tmp_path / "noise.mp4", begin / 12.5)}
-    assert begin - 10 < min(found) <= begin and max(found) == 24
-    for index, frame in found.items():
-        np.testing.assert_array_equal(frame, frames[index])
+@pytest.mark.parametrize(
+    ("first", "count", "step"), [(0, 25, 1), (7, 3, 1), (13, 4, 3), (24, 1, 5)]
+)
+@pytest.mark.parametrize("lossless", [True, False])
+def test_frames_are_told_by_their_number(
+    tmp_path: Path, frames: np.ndarray, first: int, count: int, step: int, lossless: bool
+):
+    path = tmp_path / "noise.mp4"
+    write_video(path, frames, 12.5, lossless=lossless)
+    times = frame_times(path)
+    np.testing.assert_allclose(times.seconds, np.arange(25) / 12.5, atol=1e-4)
+    found = np.stack(list(frames_by_number(path, times, first, count, step)))
+    np.testing.assert_array_equal(found, read_video(path)[first::step][:count])
+
+
+def test_frames_are_counted_whatever_their_times(tmp_path: Path, frames: np.ndarray):
+    """At uneven times, with frames that refer to later ones and key frames far between."""
+    path = tmp_path / "uneven.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=30, options={"bf": "3", "g": "12"})
+        stream.width, stream.height, stream.pix_fmt = 24, 18, "yuv420p"
+        for i, frame in enumerate(frames):
+            shown = av.VideoFrame.from_ndarray(frame[:, :22], "rgb24").reformat(24, 18, "yuv420p")
+            shown.pts, shown.time_base = i * 33 + 200 * (i > 9), Fraction(1, 1000)
+            container.mux(stream.encode(shown))
+        container.mux(stream.encode())
+    times, whole = frame_times(path), read_video(path)
+    assert len(times) == 25 and np.diff(times.seconds).argmax() == 9
+    for first in range(25):
+        (found,) = frames_by_number(path, times, first, 1)
+        np.testing.assert_array_equal(found, whole[first])
+
+
+def test_frames_that_are_not_there_are_refused(tmp_path: Path, frames: np.ndarray):
+    path = tmp_path / "noise.mp4"
+    write_video(path, frames, 10)
+    times = frame_times(path)
+    for first, count, step in ((0, 26, 1), (24, 2, 1), (0, 9, 4), (-1, 2, 1)):
+        with pytest.raises(ValueError, match=r"noise\.mp4: frames .* expected some of 0 to 24"):
+            list(frames_by_number(path, times, first, count, step))
+    write_video(path, frames[:20], 10)  # changed since it was counted
+    with pytest.raises(ValueError, match="could not be read"):
+        list(frames_by_number(path, times, 0, 25))

@@ -1,0 +1,234 @@
+"""A LeRobot dataset as our episodes: the half of `irasim convert` that brings one in."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from training.convert import ConvertConfig
+from training.episodes import (
+    RECORDED,
+    SPLITS,
+    EpisodeNumbers,
+    list_episodes,
+    read_json,
+    write_json,
+    write_streamed,
+)
+from training.lerobot_broken import Broken
+from training.lerobot_read import LeRobotReader
+from training.lerobot_splits import assign
+from training.missing_split import CONVERTED as NOTE
+from training.resize import resize_frame
+from world_model.versions import versions
+
+# What a conversion may depend on.
+VERSIONS_NOTED = ("irasim-env", "numpy", "av", "pyarrow", "opencv-python")
+# What may be otherwise when a conversion goes on.
+FREE = ("out", "broken", "lossless", "task", "episodes_per_file", "env_id")
+
+
+def bring_in(config: ConvertConfig, source: Path) -> None:
+    """A LeRobot dataset into our layout, episode by episode; those that are there are kept.
+
+    Everything short of decoding is checked of all episodes before the first is written.
+    """
+    from tqdm import tqdm
+
+    reader = LeRobotReader(
+        source,
+        camera=config.camera,
+        action=config.action,
+        reward=config.reward,
+        done=config.done,
+        states=config.states,
+        fps=config.fps,
+        commands=config.commands,
+        held=config.absolute_components,
+    )
+    chosen = chosen_episodes(config.episodes, len(reader))
+    broken = Broken(config.broken, len(chosen))
+    for index in tqdm(chosen, "checking", unit="episode", leave=False, disable=None):
+        with broken.noted(index):
+            reader.check(index)
+    broken.stop_if_wanted()
+    kept = [index for index in chosen if index not in broken.problems]
+    notes, remarks = _notes(config, reader, kept)
+    _check_out(config, notes)
+    _write_note(config, reader, notes)
+    present = {(split, name) for split in SPLITS for name in list_episodes(config.out, split)}
+    missing = [i for i in kept if (notes[i]["split"], notes[i]["id"]) not in present]
+    for index in tqdm(missing, "bringing in", unit="episode", disable=None):
+        note = notes[index]
+        with broken.noted(index):
+            parts = (frame[None] for frame in _frames(config, reader, index))
+            write_streamed(config.out, note["split"], _numbers(reader, index, note), parts)
+        broken.stop_if_wanted()
+    _report(config, reader, kept, [*broken.lines(), *remarks])
+
+
+def chosen_episodes(wanted: tuple[str, ...], count: int) -> list[int]:
+    """Numbers of the episodes that are asked for; of all, if none is.
+
+    Raises:
+        ValueError: Something else than a number or a span, or an episode that there is not.
+    """
+    if not wanted:
+        return list(range(count))
+    found: set[int] = set()
+    for text in wanted:
+        match = re.fullmatch(r"(\d+)(?:(:)(\d*))?", text)
+        if not match:
+            raise ValueError(f"--episodes {text}: expected numbers or spans, as in 0 2 10:20")
+        begin = int(match[1])
+        end = (int(match[3]) if match[3] else count) if match[2] else begin + 1
+        if begin >= end or end > count:
+            raise ValueError(
+                f"--episodes {text}: there are {count} episodes, 0 to {count - 1} (a span's end is "
+                "not in it)"
+            )
+        found |= set(range(begin, end))
+    return sorted(found)
+
+
+def _notes(
+    config: ConvertConfig, reader: LeRobotReader, kept: list[int]
+) -> tuple[dict[int, dict[str, Any]], list[str]]:
+    """Id, split, seed, environment and policy of each episode; and what was decided about them."""
+    if "episodes" in reader.note:
+        return {index: reader.note["episodes"][index] for index in kept}, []
+    info = reader.root / "meta" / "info.json"
+    splits = assign(info, reader.info, len(reader), kept, val=config.val, test=config.test)
+    notes = {
+        index: {
+            "id": f"{index:06d}",
+            "split": split,
+            "seed": None,
+            "env_id": config.env_id,
+            "env_kwargs": {},
+            "policy": RECORDED,
+        }
+        for index, split in splits.of.items()
+    }
+    return notes, splits.remarks
+
+
+def _check_out(config: ConvertConfig, notes: dict[int, dict[str, Any]]) -> None:
+    """Refuse to mix two datasets, or two ways of bringing one in."""
+    path = config.out / NOTE
+    present = {(split, name) for split in SPLITS for name in list_episodes(config.out, split)}
+    if not present:
+        config.out.mkdir(parents=True, exist_ok=True)
+        return
+    if not path.is_file():
+        raise ValueError(f"{config.out} holds other episodes: choose another directory")
+    before = read_json(path).get("config")
+    if not isinstance(before, dict):
+        raise ValueError(f"{path}: lacks the key 'config'; restore it")
+    now = json.loads(json.dumps(_settings(config)))
+    default = json.loads(json.dumps(_settings(ConvertConfig(source="", out=config.out))))
+    changed = [key for key in now if key not in FREE and before.get(key, default[key]) != now[key]]
+    if changed:
+        raise ValueError(
+            f"{config.out} was made with another {', '.join(changed)}: choose another directory"
+        )
+    strange = present - {(note["split"], note["id"]) for note in notes.values()}
+    if strange:
+        split, name = sorted(strange)[0]
+        raise ValueError(
+            f"{config.out} holds {len(strange)} episodes that would not be in it now, such as "
+            f"{name} of {split}: other episodes were broken then; choose another directory"
+        )
+
+
+def _settings(config: ConvertConfig) -> dict[str, Any]:
+    return {**asdict(config), "out": str(config.out)}
+
+
+def _write_note(
+    config: ConvertConfig, reader: LeRobotReader, notes: dict[int, dict[str, Any]]
+) -> None:
+    """Say beside the episodes what they were made of, and how."""
+    content = {
+        "config": _settings(config),
+        "versions": versions(*VERSIONS_NOTED),
+        "camera": reader.camera,
+        "states": list(reader.chosen.states),
+        "left_out": {kind: list(names) for kind, names in reader.chosen.left_out.items()},
+        "tasks": {note["id"]: reader.tasks(index) for index, note in notes.items()},
+    }
+    write_json(config.out / NOTE, content)
+
+
+def _frames(config: ConvertConfig, reader: LeRobotReader, index: int) -> Iterator[np.ndarray]:
+    for frame in reader.frames(index):
+        yield frame if config.size is None else resize_frame(frame, config.size)
+
+
+def _numbers(reader: LeRobotReader, index: int, note: dict[str, Any]) -> EpisodeNumbers:
+    """Episode `index` as ours, without its frames."""
+    recorded = reader.read(index)
+    return EpisodeNumbers(
+        episode_id=note["id"],
+        actions=recorded.actions,
+        rewards=recorded.rewards,
+        terminated=recorded.terminated,
+        states=recorded.states,
+        seed=note["seed"],
+        env_id=note["env_id"],
+        env_kwargs=note["env_kwargs"],
+        policy=note["policy"],
+        fps=reader.fps,
+    )
+
+
+def _report(
+    config: ConvertConfig, reader: LeRobotReader, kept: list[int], remarks: list[str]
+) -> None:
+    """What is there now, what is not, and how to go on."""
+    counts = ", ".join(f"{len(list_episodes(config.out, split))} {split}" for split in SPLITS)
+    print(f"{config.out}: {counts} episodes of {reader.camera}, {reader.fps:g} frames a second")
+    for line in (*_contents(config, reader), *remarks, *_shortcomings(reader, kept)):
+        print(f"  {line}")
+    name = config.out.resolve().name
+    print(f"next: irasim train --data {config.out} --out runs/{name} --name {name}")
+
+
+def _contents(config: ConvertConfig, reader: LeRobotReader) -> Iterator[str]:
+    """What became of the features."""
+    names = [reader.chosen.state_name(name) for name in reader.chosen.states]
+    yield f"states: {', '.join(names) or 'none'}"
+    yield from reader.chosen.shortcomings()
+    if reader.step > 1:
+        how = (
+            "the last command before it"
+            if config.commands == "absolute"
+            else "the sum of the commands before it"
+        )
+        other = "relative" if config.commands == "absolute" else "absolute"
+        yield (
+            f"every {reader.step} frames one was kept, with {how}: commands are "
+            f"{config.commands} (--commands {other} if they are not)"
+        )
+
+
+def _shortcomings(reader: LeRobotReader, kept: list[int]) -> Iterator[str]:
+    """What this dataset did not have, in words."""
+    details = reader.features[reader.camera].get("info") or {}
+    pixels = details.get("video.pix_fmt", "of unknown form")
+    if reader.is_video and pixels not in ("gbrp", "rgb24"):
+        yield f"its video is {pixels}: not what the camera gave, colour least of all"
+    pauses = [line for index in kept if (line := reader.pause(index))]
+    if pauses:
+        yield (
+            f"videos of {len(pauses)} episodes stand still for a moment, frames were counted all "
+            f"the same: {'; '.join(pauses[:5])}{'; ...' if len(pauses) > 5 else ''}"
+        )
+    if reader.chosen.reward not in reader.features:
+        yield f"it has no {reader.chosen.reward!r}: rewards are 0, worlds learn none"
+    if reader.chosen.done not in reader.features:
+        yield f"it has no {reader.chosen.done!r}: no episode terminates"
