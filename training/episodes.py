@@ -22,6 +22,8 @@ from world_model.video import read_video, video_encoder
 from world_model.whole_files import whole_file, write_whole
 
 SPLITS = ("train", "val", "test")
+# In bytes: a file's name may have 255, and a temporary one adds to it.
+LONGEST_ID = 200
 # The policy of episodes that do not say whose they are.
 RECORDED = "recorded"
 
@@ -61,10 +63,9 @@ class EpisodeNumbers:
 
     def __post_init__(self):
         name = f"episode {self.episode_id}"
-        if "/" in self.episode_id or self.episode_id.startswith(".") or not self.episode_id:
-            raise ValueError(f"episode_id is {self.episode_id!r}, expected a file's name")
+        check_id(self.episode_id)
         _check_numbers(name, self.actions, self.rewards, self.terminated, self.states | self.hidden)
-        for key, value in _labels(name, vars(self)).items():
+        for key, value in labels_of(name, vars(self)).items():
             object.__setattr__(self, key, value)
 
 
@@ -84,6 +85,18 @@ class Episode(EpisodeNumbers):
     def __post_init__(self):
         super().__post_init__()
         _check_frames(f"episode {self.episode_id}", self.frames, self.actions)
+
+
+def check_id(episode_id: Any) -> None:
+    """Raise ValueError unless this can be the name of an episode's files."""
+    if (
+        not isinstance(episode_id, str)
+        or not episode_id.isprintable()
+        or "/" in episode_id
+        or episode_id.startswith(".")
+        or not 0 < len(episode_id.encode()) <= LONGEST_ID
+    ):
+        raise ValueError(f"episode_id is {str(episode_id)[:300]!r}, expected a file's name")
 
 
 def annotation_path(root: str | Path, split: str, episode_id: str) -> Path:
@@ -238,7 +251,7 @@ def read_record(
         "hidden": {name: values.astype(np.float64) for name, values in hidden.items()},
     }
     named = content.get("video_path", f"videos/{split}/{episode_id}.mp4")
-    return arrays, _labels(str(path), content) | {"video": file_of(root, named, path)}
+    return arrays, labels_of(str(path), content) | {"video": file_of(root, named, path)}
 
 
 def file_of(root: str | Path, named: Any, source: Path) -> Path:
@@ -307,7 +320,7 @@ def _check_numbers(
         raise ValueError(f"{name}: terminated holds something else than true and false")
 
 
-def _labels(name: str, content: Mapping[str, Any]) -> dict[str, Any]:
+def labels_of(name: str, content: Mapping[str, Any]) -> dict[str, Any]:
     """Seed, environment, policy and rate of an episode, as Python's own types."""
     seed, fps = content.get("seed"), content["fps"]
     if seed is not None and (

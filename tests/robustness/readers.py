@@ -360,13 +360,13 @@ def _video(directory: Path) -> None:
 def _read_video(name: str) -> Callable[[Path, Path], None]:
     def read(directory: Path, out: Path) -> None:
         from training.published_content import count_frames
-        from world_model.video import frames_from, read_frames, read_video
+        from world_model.video import frame_times, frames_by_number, read_frames, read_video
 
         for call in (
             lambda path: read_video(path),
             lambda path: read_frames(path, [0, 3, 24]),
             lambda path: count_frames(path, "video"),
-            lambda path: list(frames_from(path, 0.5)),
+            lambda path: list(frames_by_number(path, frame_times(path), 3, 5, 2)),
         ):
             with contextlib.suppress(ValueError):
                 call(directory / name)

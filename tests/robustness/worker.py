@@ -28,6 +28,7 @@ SECONDS = 5.0
 # Of waiting, on a machine that others use too.
 WALL_SECONDS = 60
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+OURS = ("world_model", "training", "irasim_env", "policies", "benchmarks")
 # What an allocation over the limit says of itself, if it was taken for a damaged file.
 NO_MEMORY = ("alloc", "not enough memory", "insufficient memory", "bad_alloc", "out of memory")
 
@@ -82,9 +83,8 @@ def blame(error: BaseException) -> str | None:
     if isinstance(error, SystemExit):
         return None if isinstance(error.code, str) else "exit"
     # What Python's own decoders raise are kinds of it too, but say nothing of the file.
-    if isinstance(error, ValueError) and not isinstance(error, UnicodeError):
-        return None if type(error) is ValueError else "traceback"
-    return "traceback"
+    mine = type(error).__module__.partition(".")[0] in OURS or type(error) is ValueError
+    return None if isinstance(error, ValueError) and mine else "traceback"
 
 
 def where(error: BaseException) -> str:
@@ -178,7 +178,7 @@ def main() -> None:
                     results.append("refused" if kind is None else kind)
                     if kind is not None:
                         faults.append(f"{kind}: {where(error)}")
-                    elif not any(part in str(error) for part in (str(data), str(out))):
+                    elif not any(part in str(error) for part in (str(data), str(out), "episode ")):
                         results[-1] = "refused without a file"
                         faults.append(f"unnamed: {error}")
             watch.on = False
