@@ -45,8 +45,11 @@ def check_fits(
     Raises:
         ValueError: They are not.
     """
-    with torch.device("meta"), _at_most(2 * len(shapes) + 100, path):
-        network = build()
+    try:
+        with torch.device("meta"), _at_most(2 * len(shapes) + 100, path):
+            network = build()
+    except ValueError as error:
+        raise ValueError(f"{path.with_name('config.json')}: {error}") from error
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     for name in sorted({*expected, *shapes}):
         if name not in shapes:
@@ -97,9 +100,7 @@ def _at_most(count: int, path: Path) -> Iterator[None]:
         nonlocal made
         made += threading.get_ident() == mine
         if made > count:
-            raise ValueError(
-                f"{path} does not fit config.json: it holds far fewer weights than the network has"
-            )
+            raise ValueError(f"{path} does not fit: it has far fewer weights than such a network")
 
     hook = register_module_parameter_registration_hook(counted)
     try:
