@@ -9,6 +9,7 @@ import numpy as np
 from training.convert import ConvertConfig
 from training.convert_in import VERSIONS_NOTED
 from training.episodes import SPLITS, Episode, list_episodes, read_episode
+from training.lerobot_note import read_note
 from training.run_directory import as_written
 from world_model.versions import versions
 
@@ -20,11 +21,16 @@ def write_out(config: ConvertConfig, source: Path) -> None:
     from training.lerobot_read import LeRobotReader
     from training.lerobot_write import LeRobotWriteConfig, LeRobotWriter
 
-    if config.out.exists() and any(config.out.iterdir()):
-        raise ValueError(f"{config.out} is not empty: choose another directory or delete it")
     names = [(split, name) for split in SPLITS for name in list_episodes(source, split)]
     if not names:
         raise ValueError(f"{source}: holds no episodes (annotation/SPLIT/ID.json)")
+    if config.out.exists() and any(config.out.iterdir()):
+        note = read_note(config.out)
+        there = [(episode["split"], episode["id"]) for episode in note.get("episodes", [])]
+        if note.get("config") == as_written(config) and there == names:
+            print(f"{config.out}: is there already, {len(names)} episodes")
+            return
+        raise ValueError(f"{config.out} is not empty: choose another directory or delete it")
 
     def episodes() -> Iterator[tuple[str, Episode]]:
         for split, name in tqdm(names, "writing", unit="episode", disable=None):

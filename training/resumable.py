@@ -5,6 +5,7 @@ import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -34,6 +35,23 @@ def check_division(batch_clips: int, num_processes: int, accumulation: int) -> N
             f"batch_clips {batch_clips} does not divide over {num_processes} processes and "
             f"{accumulation} parts"
         )
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """What `ResumableTrainer.save_state` wrote.
+
+    Raises:
+        ValueError: The file is damaged, or another.
+    """
+    try:
+        # Mapped, so that the processes of a machine share one copy while they read it.
+        state = torch.load(str(path), map_location="cpu", weights_only=True, mmap=True)
+        missing = {"weights", "average", "optimizer", "progress"} - set(state)
+    except Exception as error:  # torch raises half a dozen kinds for damaged or unsafe files
+        raise ValueError(f"{path} is damaged ({error}); delete it to start anew") from error
+    if missing:
+        raise ValueError(f"{path} is no state of a training; delete it to start anew")
+    return state
 
 
 class ResumableTrainer:
@@ -131,11 +149,7 @@ class ResumableTrainer:
         Raises:
             ValueError: The file is damaged, or of a run with another model.
         """
-        try:
-            # Mapped, so that the processes of a machine share one copy while they read it.
-            state = torch.load(str(path), map_location="cpu", weights_only=True, mmap=True)
-        except (RuntimeError, EOFError, ValueError, OSError) as error:
-            raise ValueError(f"{path} is damaged ({error}); delete it to start anew") from error
+        state = read_state(path)
         shapes = [tuple(weight.shape) for weight in state["weights"]]
         if shapes != [tuple(parameter.shape) for parameter in self.parameters]:
             raise ValueError(

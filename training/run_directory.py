@@ -58,6 +58,8 @@ def run_training(
         free: See `write_config`.
         prepare: What the main process does first, while the others wait.
     """
+    from training.resumable import read_state
+
     check_directory(config.out)
     clear_leftovers(config.out)
     accelerator = make_accelerator(
@@ -69,7 +71,10 @@ def run_training(
         if prepare is not None:
             prepare(config)
     accelerator.wait_for_everyone()
-    accelerator.init_trackers("tensorboard")
+    # What a killed run logged after its last state was saved is done, and logged, again.
+    state = config.out / STATE
+    done = read_state(state)["progress"]["step"] if state.exists() else 0
+    accelerator.init_trackers("tensorboard", init_kwargs={"tensorboard": {"purge_step": done + 1}})
     result = train(config, accelerator)
     accelerator.wait_for_everyone()
     gc.collect()  # a chunk model refers to itself

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,37 +32,40 @@ class Outcome:
     faults: list[str] = field(default_factory=list)
 
 
-def fuzz(name: str, count: int, seed: int = 0) -> Outcome:
-    """Damage inputs of a kind `count` times."""
-    outcome, first = Outcome(), 0
-    while first < count:
+def fuzz(names: Sequence[str], count: int, seed: int = 0) -> dict[str, Outcome]:
+    """Damage inputs of some kinds, `count` of each."""
+    outcomes = {name: Outcome() for name in names}
+    left, first = list(names), 0
+    while left:
         arguments = ["--count", str(count), "--seed", str(seed), "--first", str(first)]
         done = subprocess.run(
-            [sys.executable, "-m", "tests.robustness.worker", name, *arguments],
+            [sys.executable, "-m", "tests.robustness.worker", *left, *arguments],
             capture_output=True,
             text=True,
             cwd=ROOT,
             env={**os.environ, **ENVIRONMENT},
             check=False,
         )
-        damage, number = "", first - 1
+        name, number, damage = left[0], first - 1, ""
         for line in done.stdout.splitlines():
             answer = json.loads(line)
-            number = answer["number"]
+            name, number = answer["name"], answer["number"]
             if "damage" in answer:
                 damage = answer["damage"]
                 continue
-            outcome.results.update(answer["results"])
-            outcome.faults += [f"{number} [{damage}] {fault}" for fault in answer["faults"]]
+            outcomes[name].results.update(answer["results"])
+            outcomes[name].faults += [f"{number} [{damage}] {fault}" for fault in answer["faults"]]
         if done.returncode == 0:
             break
-        if number < first:
+        if number < first or not damage:
             raise AssertionError(f"{name}: the worker did not begin:\n{done.stderr[-3000:]}")
         how = DEATHS.get(done.returncode, f"death with {done.returncode}")
-        outcome.results[how] += 1
-        outcome.faults.append(f"{number} [{damage}] {how}: {done.stderr[-1500:]}")
+        outcomes[name].results[how] += 1
+        outcomes[name].faults.append(f"{number} [{damage}] {how}: {done.stderr[-1500:]}")
         first = number + 1
-    return outcome
+        left = left[left.index(name) + (first == count) :]
+        first %= count
+    return outcomes
 
 
 def main() -> None:
@@ -75,7 +79,7 @@ def main() -> None:
         if options.names and fuzzed.name not in options.names:
             continue
         begin = time.monotonic()
-        outcome = fuzz(fuzzed.name, options.count, options.seed)
+        outcome = fuzz([fuzzed.name], options.count, options.seed)[fuzzed.name]
         counts = ", ".join(f"{count} {result}" for result, count in outcome.results.most_common())
         print(
             f"{fuzzed.name}: {options.count} inputs, {len(fuzzed.read)} readers: {counts}; "

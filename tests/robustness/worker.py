@@ -1,6 +1,6 @@
 """A process that damages one kind of input again and again, and tells what its readers made of it.
 
-    python -m tests.robustness.worker NAME --count 500 [--seed 0] [--first 0]
+    python -m tests.robustness.worker NAME ... --count 500 [--seed 0] [--first 0]
 
 It may not take more than 2 GB of address space beyond what it has after its imports, nor 5 seconds
 of processor time for an input: then it is gone, and who started it knows from its last line which
@@ -20,8 +20,11 @@ import tempfile
 import traceback
 import warnings
 import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
+
+from tests.robustness.readers import FUZZED, Fuzzed
 
 MEMORY = 2 * 2**30
 SECONDS = 5.0
@@ -97,7 +100,7 @@ def where(error: BaseException) -> str:
     return f"{type(error).__name__}: {str(error)[:300]} ({' '.join(frames[-6:])})"
 
 
-def grown() -> int:
+def peak() -> int:
     """Bytes of memory at the peak since `forget_peak`."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM"):
@@ -115,84 +118,119 @@ def limit_memory() -> None:
     """So much more address space and no more."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + MEMORY
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+
+
+class Worker:
+    """Damages inputs in a directory of its own and writes what came of it.
+
+    Args:
+        place: The directory.
+        answers: Where a line goes before each input and one after.
+    """
+
+    def __init__(self, place: Path, answers: TextIO):
+        self.place, self.answers, self.watch = place, answers, Watch()
+        # Several levels, so that ".." of names in the input leads to where it is noticed.
+        self.data, self.out = place / "case/a/b/data", place / "case/a/b/out"
+
+    def fuzz(self, fuzzed: Fuzzed, seed: int, numbers: range) -> None:
+        """Damage a kind of input, each time otherwise."""
+        sound = self.place / "sound"
+        shutil.rmtree(sound, ignore_errors=True)
+        sound.mkdir()
+        fuzzed.make(sound)
+        self._copy(sound)
+        for read in fuzzed.read:  # undamaged it must be readable; and all is imported then
+            with silence():
+                read(self.data, self.out)
+        limit_memory()
+        for number in numbers:
+            self._copy(sound)
+            rng = random.Random(zlib.crc32(f"{seed} {fuzzed.name} {number}".encode()))
+            at = {"name": fuzzed.name, "number": number}
+            self._say({**at, "damage": fuzzed.damage(rng, self.data)})
+            results, faults = self._read(fuzzed)
+            self._say({**at, "results": results, "faults": faults})
+        os.chdir(self.place)
+
+    def _copy(self, sound: Path) -> None:
+        shutil.rmtree(self.place / "case", ignore_errors=True)
+        shutil.copytree(sound, self.data)
+        self.out.mkdir()
+        os.chdir(self.place / "case")
+
+    def _say(self, answer: dict[str, Any]) -> None:
+        print(json.dumps(answer), file=self.answers, flush=True)
+
+    def _read(self, fuzzed: Fuzzed) -> tuple[list[str], list[str]]:
+        """Each reader's answer, and all that is wrong with them."""
+        allowed = (self.out, *(self.data / folder for folder in fuzzed.may_write))
+        before = files_in(self.place, allowed)
+        self.watch.allowed, self.watch.outside = (*allowed, Path(os.devnull)), []
+        forget_peak()
+        base = peak()
+        results, faults = [], []
+        signal.setitimer(signal.ITIMER_PROF, SECONDS)
+        signal.alarm(WALL_SECONDS)
+        self.watch.on = True
+        for read in fuzzed.read:
+            result, fault = self._ask(read)
+            results.append(result)
+            faults += [fault] if fault else []
+        self.watch.on = False
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.alarm(0)
+        if (grown := peak() - base) > MEMORY:
+            faults.append(f"memory: {grown / 2**20:.0f} MB")
+        after = files_in(self.place, allowed)
+        changed = [path for path in after if before.get(path) != after[path]]
+        changed += [path for path in before if path not in after]
+        return results, faults + [f"written: {path}" for path in (*self.watch.outside, *changed)]
+
+    def _ask(self, read: Callable[[Path, Path], None]) -> tuple[str, str | None]:
+        """A reader's answer, and what is wrong with it."""
+        try:
+            with silence():
+                read(self.data, self.out)
+        except BaseException as error:
+            kind = blame(error)
+            if kind is not None:
+                return kind, f"{kind}: {where(error)}"
+            if not any(part in str(error) for part in (str(self.data), str(self.out), "episode ")):
+                return "refused without a file", f"unnamed: {error}"
+            return "refused", None
+        return "taken", None
+
+
+@contextlib.contextmanager
+def silence() -> Iterator[None]:
+    """What readers print goes nowhere."""
+    with (
+        open(os.devnull, "w") as quiet,
+        contextlib.redirect_stdout(quiet),
+        contextlib.redirect_stderr(quiet),
+    ):
+        yield
 
 
 def main() -> None:
-    """Fuzz, a line of JSON before each input and one after."""
+    """Fuzz kinds of input, from number `first` of the first on."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("name")
+    parser.add_argument("names", nargs="+")
     parser.add_argument("--count", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0)
     options = parser.parse_args()
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    from tests.robustness.readers import FUZZED
-
-    [fuzzed] = [one for one in FUZZED if one.name == options.name]
     warnings.simplefilter("ignore")
-    watch = Watch()
+    kinds = {fuzzed.name: fuzzed for fuzzed in FUZZED}
     with tempfile.TemporaryDirectory() as temporary:
-        place = Path(os.path.realpath(temporary))
-        sound = place / "sound"
-        sound.mkdir()
-        fuzzed.make(sound)
-        quiet = open(os.devnull, "w")  # noqa: SIM115
-        for number in range(options.first, options.count):
-            rng = random.Random(zlib.crc32(f"{options.seed} {fuzzed.name} {number}".encode()))
-            # Several levels, so that ".." of names in the input leads to where it is noticed.
-            case = place / "case"
-            shutil.rmtree(case, ignore_errors=True)
-            data, out = case / "a" / "b" / "data", case / "a" / "b" / "out"
-            shutil.copytree(sound, data)
-            out.mkdir()
-            os.chdir(case)
-            if number == options.first:  # everything is imported then, and it must be readable
-                for read in fuzzed.read:
-                    with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
-                        read(data, out)
-                limit_memory()
-                shutil.rmtree(case)
-                shutil.copytree(sound, data)
-                out.mkdir()
-                os.chdir(case)
-            said = fuzzed.damage(rng, data)
-            print(json.dumps({"number": number, "damage": said}), file=answers, flush=True)
-            allowed = (out, *(data / folder for folder in fuzzed.may_write))
-            before = files_in(place, allowed)
-            watch.allowed, watch.outside = (*allowed, Path(os.devnull)), []
-            forget_peak()
-            base = grown()
-            signal.setitimer(signal.ITIMER_PROF, SECONDS)
-            signal.alarm(WALL_SECONDS)
-            results, faults = [], []
-            watch.on = True
-            for read in fuzzed.read:
-                try:
-                    with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
-                        read(data, out)
-                    results.append("taken")
-                except BaseException as error:
-                    kind = blame(error)
-                    results.append("refused" if kind is None else kind)
-                    if kind is not None:
-                        faults.append(f"{kind}: {where(error)}")
-                    elif not any(part in str(error) for part in (str(data), str(out), "episode ")):
-                        results[-1] = "refused without a file"
-                        faults.append(f"unnamed: {error}")
-            watch.on = False
-            signal.setitimer(signal.ITIMER_PROF, 0)
-            signal.alarm(0)
-            if (peak := grown() - base) > MEMORY:
-                faults.append(f"memory: {peak / 2**20:.0f} MB")
-            after = files_in(place, allowed)
-            changed = [path for path in after if before.get(path) != after[path]]
-            changed += [path for path in before if path not in after]
-            faults += [f"written: {path}" for path in (*watch.outside, *changed)]
-            answer = {"number": number, "results": results, "faults": faults}
-            print(json.dumps(answer), file=answers, flush=True)
-        os.chdir(place)
+        worker = Worker(Path(os.path.realpath(temporary)), answers)
+        for name in options.names:
+            first = options.first if name == options.names[0] else 0
+            worker.fuzz(kinds[name], options.seed, range(first, options.count))
 
 
 if __name__ == "__main__":
