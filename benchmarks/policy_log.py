@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.line_log import append_line, whole_lines
+from world_model.json_files import parse_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +45,25 @@ class EpisodeRecord:
         )
 
 
+def _as_record(entry: dict[str, Any]) -> EpisodeRecord:
+    """An episode as it is kept in a line.
+
+    Raises:
+        TypeError: It is another thing.
+    """
+    record = EpisodeRecord(**{**entry, "rewards": tuple(entry["rewards"])})
+    whole = [record.start, record.limit] + [record.judged_step or 0]
+    if not (
+        isinstance(record.policy, str)
+        and isinstance(record.ended, bool)
+        and all(type(number) is int for number in whole)
+        and all(type(reward) in (int, float) for reward in record.rewards)
+        and (record.verdict is None or isinstance(record.verdict, str))
+    ):
+        raise TypeError(f"this is no episode: {str(entry)[:200]}")
+    return record
+
+
 class PolicyLog:
     """Episodes of policies in one place, under settings that are the file's first line.
 
@@ -65,13 +85,13 @@ class PolicyLog:
             append_line(path, {"settings": settings})
             return
         try:
-            entries = [json.loads(line) for line in lines]
-            found = entries[0]["settings"]
-            records = [
-                EpisodeRecord(**{**entry, "rewards": tuple(entry["rewards"])})
-                for entry in entries[1:]
-            ]
-        except (ValueError, KeyError, IndexError, TypeError) as error:
+            first, *entries = (
+                parse_json(line, f"line {number}", "delete it")
+                for number, line in enumerate(lines, 1)
+            )
+            found = dict(first["settings"].items())
+            records = [_as_record(entry) for entry in entries]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(
                 f"{path}: is no log of played episodes ({error}); move it away"
             ) from error

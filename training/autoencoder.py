@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-from safetensors import SafetensorError
 from torch import Tensor
 
 from world_model.frames import frames_to_pixels
@@ -32,9 +31,10 @@ def load_autoencoder(name: str) -> AutoencoderKL:
         raise ValueError(f"{name}: holds no AutoencoderKL (config.json, or vae/config.json)")
     try:
         return AutoencoderKL.from_pretrained(folder).requires_grad_(False).eval()
-    except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
+    except Exception as error:  # diffusers fails in any way on a config of another form
+        reason = str(error).partition("\n")[0]
         raise ValueError(
-            f"{folder}: is no whole AutoencoderKL ({error}); fetch it again"
+            f"{folder}: is no whole AutoencoderKL ({reason}); fetch it again"
         ) from error
 
 

@@ -229,6 +229,7 @@ def _earlier_runs(path: Path) -> list[dict[str, Any]]:
         for run in runs:
             earlier = run["config"]
             _ = earlier["env_id"], json.loads(earlier["env_kwargs"])
+            _ = ", ".join(earlier.get("hidden", []))
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{path}: is not as irasim collect writes it ({type(error).__name__}: {error}); "

@@ -244,6 +244,7 @@ def read_info(root: Path) -> dict[str, Any]:
         isinstance(one, dict)
         and isinstance(one.get("dtype"), str)
         and isinstance(one.get("shape", []), list)
+        and all(type(side) is int and side >= 0 for side in one.get("shape", []))
         for one in features.values()
     ):
         raise ValueError(f"{path}: features are not as LeRobot describes them (dtype and shape)")

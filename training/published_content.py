@@ -29,7 +29,7 @@ def count_frames(path: Path, source: Literal["video", "latents"]) -> int:
     if not path.is_file():
         raise ValueError(f"{path}: no such video file")
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="ignore") as container:
             if not container.streams.video:
                 raise ValueError(f"{path}: no video stream in this file")
             return container.streams.video[0].frames

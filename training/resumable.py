@@ -46,10 +46,11 @@ def read_state(path: Path) -> dict[str, Any]:
     try:
         # Mapped, so that the processes of a machine share one copy while they read it.
         state = torch.load(str(path), map_location="cpu", weights_only=True, mmap=True)
-        missing = {"weights", "average", "optimizer", "progress"} - set(state)
+        step, tensors = state["progress"]["step"], [*state["weights"], *state["average"]]
+        sound = type(step) is int and all(isinstance(one, Tensor) for one in tensors)
     except Exception as error:  # torch raises half a dozen kinds for damaged or unsafe files
         raise ValueError(f"{path} is damaged ({error}); delete it to start anew") from error
-    if missing:
+    if not sound or "optimizer" not in state:
         raise ValueError(f"{path} is no state of a training; delete it to start anew")
     return state
 
@@ -150,21 +151,26 @@ class ResumableTrainer:
             ValueError: The file is damaged, or of a run with another model.
         """
         state = read_state(path)
-        shapes = [tuple(weight.shape) for weight in state["weights"]]
-        if shapes != [tuple(parameter.shape) for parameter in self.parameters]:
-            raise ValueError(
-                f"{path} is of a run with another model; choose another --out, or delete it"
-            )
-        with torch.no_grad():
-            for mine, theirs in (
-                (self.parameters, state["weights"]),
-                (self.average, state["average"]),
-            ):
-                for a, b in zip(mine, theirs, strict=True):
-                    a.copy_(b)
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.progress = Progress(**state["progress"])
-        self._load_more_state(state.get("more", {}))  # older files have none
+        shapes = [tuple(parameter.shape) for parameter in self.parameters]
+        for name in ("weights", "average"):
+            found = [tuple(getattr(weight, "shape", ())) for weight in state[name]]
+            if found != shapes:
+                raise ValueError(
+                    f"{path} is of a run with another model; choose another --out, or delete it"
+                )
+        try:
+            with torch.no_grad():
+                for mine, theirs in (
+                    (self.parameters, state["weights"]),
+                    (self.average, state["average"]),
+                ):
+                    for a, b in zip(mine, theirs, strict=True):
+                        a.copy_(b)
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.progress = Progress(**state["progress"])
+            self._load_more_state(state.get("more", {}))  # older files have none
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise ValueError(f"{path} is damaged ({error}); delete it to start anew") from error
 
     def _more_state(self) -> dict[str, Tensor]:
         """What else a subclass goes on from; all processes ask at once."""

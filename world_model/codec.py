@@ -38,8 +38,8 @@ class AutoencoderCodec(nn.Module):
             self.autoencoder: Any = kinds[config.kind](**config.settings)
         except Exception as error:  # diffusers asks for no form of them, and fails in any way
             raise ValueError(
-                f"codec settings describe no {kinds[config.kind].__name__} ({error}): expected "
-                "the arguments that diffusers takes"
+                f"codec settings describe no {kinds[config.kind].__name__} "
+                f"({str(error).partition(chr(10))[0]}): expected the arguments that diffusers takes"
             ) from error
 
     def encode(self, pixels: Tensor) -> Tensor:

@@ -1,7 +1,10 @@
 """JSON, read strictly: whatever is wrong with it is a ValueError that names where it is from."""
 
 import json
+import re
 from typing import Any
+
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def parse_json(text: str | bytes, source: object, cure: str = "delete it or restore it") -> Any:
@@ -16,7 +19,11 @@ def parse_json(text: str | bytes, source: object, cure: str = "delete it or rest
         ValueError: It is no JSON, is nested too deeply to be read, or gives one key two values.
     """
     try:
-        return json.loads(text, object_pairs_hook=_once_each)
+        found = json.loads(text, object_pairs_hook=_once_each)
+        if _SURROGATE.search(text if isinstance(text, str) else text.decode(errors="replace")):
+            # Halves of a character, which can be neither printed nor written.
+            json.dumps(found, ensure_ascii=False).encode()
+        return found
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{source}: is not readable as JSON ({error}); {cure}") from error
 

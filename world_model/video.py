@@ -25,6 +25,8 @@ KEYFRAME_INTERVAL = 10
 # x264's macroblock tree otherwise rounds as the processor's instructions do, and with AVX-512 it
 # reads memory that was never written: the same frames then gave files .001 dB apart.
 SAME_EVERYWHERE = "cpu-independent=1"
+# Of a frame: a damaged file may announce a gigabyte of them.
+MOST_PIXELS = 2**26
 # Where frames are wanted one after another, some are decoded ahead.
 DECODING_THREADS = min(4, os.cpu_count() or 1)
 
@@ -254,10 +256,18 @@ def _open_video(path: str | Path, threads: int = 1) -> Iterator[tuple[InputConta
     if not Path(path).is_file():
         raise ValueError(f"{path}: no such video file")
     try:
-        with av.open(str(path), options={"err_detect": "explode"}) as container:
+        # Texts about the video, damaged or not, are of no interest.
+        with av.open(
+            str(path), options={"err_detect": "explode"}, metadata_errors="ignore"
+        ) as container:
             if not container.streams.video:
                 raise ValueError(f"{path}: no video stream in this file")
             stream = container.streams.video[0]
+            if stream.codec_context is None:
+                raise ValueError(f"{path}: its video is in no form that FFmpeg knows")
+            height, width = stream.codec_context.height, stream.codec_context.width
+            if not 0 < height * width <= MOST_PIXELS:
+                raise ValueError(f"{path}: announces frames of {height} x {width} pixels")
             stream.codec_context.thread_count = threads
             if threads > 1:
                 stream.thread_type = "AUTO"

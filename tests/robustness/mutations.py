@@ -3,6 +3,7 @@
 Each function takes a generator and a file, changes the file, and says in words what it did.
 """
 
+import copy
 import json
 import random
 import struct
@@ -125,7 +126,7 @@ def _change(rng: random.Random, root: dict[str, Any], key: str | None) -> str:
     last, old = place[-1], parent[place[-1]]
     kind = rng.choice(["value"] * 6 + ["gone", "gone", "wrap", "number", "other", "more", "twice"])
     if kind == "value":
-        parent[last] = rng.choice(VALUES)
+        parent[last] = copy.deepcopy(rng.choice(VALUES))
     elif kind == "gone" and len(place) > 1:
         del parent[last]
     elif kind == "wrap":
@@ -140,13 +141,13 @@ def _change(rng: random.Random, root: dict[str, Any], key: str | None) -> str:
     elif kind == "more" and isinstance(old, list):
         parent[last] = rng.choice([old * 2, old[:-1], old[::-1], old + [None], old * 300])
     elif kind == "more" and isinstance(old, dict):
-        old[rng.choice(["unknown", "../x", "", "é"])] = rng.choice(VALUES)
+        old[rng.choice(["unknown", "../x", "", "é"])] = copy.deepcopy(rng.choice(VALUES))
     elif kind == "twice" and isinstance(old, dict) and old:
         twice = rng.choice(list(old))
-        old[f"{twice}{AGAIN}"] = rng.choice(VALUES)
+        old[f"{twice}{AGAIN}"] = copy.deepcopy(rng.choice(VALUES))
         return f"{place}: a second {twice!r}"
     else:
-        parent[last] = rng.choice(VALUES)
+        parent[last] = copy.deepcopy(rng.choice(VALUES))
     return f"{place} {kind} {str(parent.get(last) if isinstance(parent, dict) else '')[:60]!r}"
 
 

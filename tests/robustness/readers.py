@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tests.robustness import notes
 from tests.robustness.mutations import (
     mutate_bytes,
     mutate_json,
@@ -475,5 +476,68 @@ FUZZED = [
         _lerobot,
         damage(mutate_json, "meta/irasim.json"),
         (_convert,),
+    ),
+    Fuzzed(
+        "LeRobot v2.1 meta",
+        notes.write_lerobot_v21,
+        either(
+            damage(mutate_json, "meta/info.json"), damage(notes.mutate_line, "meta/episodes.jsonl")
+        ),
+        (_convert,),
+    ),
+    Fuzzed(
+        "LeRobot v2.1 tables and videos",
+        notes.write_lerobot_v21,
+        either(damage(mutate_parquet, "data/*/*"), damage(mutate_bytes, "videos/*/*/*")),
+        (_convert,),
+    ),
+    Fuzzed(
+        "note of collecting",
+        notes.write_collected,
+        damage(mutate_json, "collect.json"),
+        (notes.collect_again,),
+        may_write=("",),
+    ),
+    Fuzzed(
+        "note of a training",
+        notes.write_run,
+        damage(mutate_json, "train_config.json"),
+        (notes.resume_run,),
+        may_write=("",),
+    ),
+    Fuzzed(
+        "state of a training",
+        notes.write_run,
+        damage(notes.mutate_state, "state.pt"),
+        (notes.load_state,),
+    ),
+    Fuzzed(
+        "notes of an evaluation",
+        notes.write_evaluated,
+        either(
+            damage(mutate_json, "short.json", "checkpoints/*/*.json"),
+            damage(notes.mutate_line, "world.jsonl"),
+        ),
+        (notes.claim_results, notes.read_table, notes.read_log),
+        may_write=("",),
+    ),
+    Fuzzed(
+        "reports of a world",
+        notes.write_measured,
+        damage(mutate_json, "quality.json", "speed.json", "train.json"),
+        (notes.write_card_of,),
+        may_write=("",),
+    ),
+    Fuzzed(
+        "autoencoder",
+        notes.write_autoencoder,
+        either(damage(mutate_json, "config.json"), damage(mutate_safetensors, "*.safetensors")),
+        (notes.load_autoencoder,),
+    ),
+    Fuzzed(
+        "cloned policy",
+        notes.write_clone,
+        damage(mutate_safetensors, "clone.safetensors"),
+        (notes.load_clone,),
     ),
 ]

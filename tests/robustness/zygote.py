@@ -122,6 +122,7 @@ def serve(job: dict[str, Any]) -> dict[str, Any]:
     """Fork, run, perhaps kill, and say how it ended."""
     said, written = Path(job["cwd"]) / ".said", Path(job["cwd"]) / ".changes"
     written.unlink(missing_ok=True)
+    said.write_text("")
     begin = time.perf_counter()
     child = os.fork()
     if child == 0:
