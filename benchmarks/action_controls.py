@@ -54,15 +54,16 @@ def replay_ground_truth(
         gymnasium.error.DependencyNotInstalled: The simulator's package is missing; the message
             names what to install.
     """
-    from tqdm import tqdm
-
     from irasim_env.ground_truth import GroundTruth
     from world_model import Start
+    from world_model.progress import progress_bar
 
     truth = GroundTruth(world.config)
     replays = []
     try:
-        for window, steps in zip(tqdm(windows, desc=title, unit="episode"), actions, strict=True):
+        for window, steps in zip(
+            progress_bar(windows, desc=title, unit="episode"), actions, strict=True
+        ):
             truth.reset_to(
                 Start(
                     frames=window.context,

@@ -87,9 +87,9 @@ def run(world: "WorldModel", config: EnduranceConfig) -> dict[str, Any]:
     import gymnasium as gym
     import numpy as np
     import psutil
-    from tqdm import trange
 
     import irasim_env  # noqa: F401  registers the ids
+    from world_model.progress import progress_bar
 
     env = gym.make(
         "IRASim/World-v0",
@@ -108,7 +108,7 @@ def run(world: "WorldModel", config: EnduranceConfig) -> dict[str, Any]:
     frames[0] = frame
     targets, memory, seconds = [], [], []
     target = rng.uniform(space.low + margin, space.high - margin)
-    for step in trange(config.steps, desc="steps"):
+    for step in progress_bar(range(config.steps), desc="steps"):
         if step % config.hold == 0:
             target = rng.uniform(space.low + margin, space.high - margin)
         begin = time.perf_counter()
@@ -140,10 +140,10 @@ def put_real(world: "WorldModel", config: EnduranceConfig) -> "GroundTruth | Non
 
 def run_real(truth: "GroundTruth", targets: "list[np.ndarray]") -> dict[str, Any]:
     """The ground truth's frames under the same actions."""
-    from tqdm import tqdm
+    from world_model.progress import progress_bar
 
     frames = [truth.frame]
-    for target in tqdm(targets, desc="real steps"):
+    for target in progress_bar(targets, desc="real steps"):
         truth.step(target.astype("float32"))
         frames.append(truth.frame)
     truth.close()

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from benchmarks.chunk_model import ChunkModel
 from benchmarks.evaluation_config import EvaluationConfig, ShortConfig
@@ -25,6 +24,7 @@ from benchmarks.evaluation_layout import (
 from world_model import sample_video
 from world_model.frames import frames_to_pixels
 from world_model.noise import counted_noise
+from world_model.progress import progress_bar
 
 
 def is_done(layout: Layout, item: Item, has_frames: bool) -> bool:
@@ -50,11 +50,11 @@ def generate(
     ]
     mine = missing[process::num_processes]
     what = "windows" if data.protocol == "short" else "episodes"
-    bar = tqdm(
+    bar = progress_bar(
         total=sum(map(len, mine)),
         desc=f"predicting {what} on {model.device}, {num_processes} processes",
         unit=what[:-1],
-        disable=True if process else None,
+        shown=not process,
     )
     for batch in mine:
         contents, actions = zip(*(data.read(item) for item in batch), strict=True)

@@ -105,10 +105,10 @@ def score(
     items: list[Item], data: EvaluationData, layout: Layout, networks: Networks, num_frames: int
 ) -> Gathered:
     """Scores of items whose files are all there."""
-    from tqdm import tqdm
+    from world_model.progress import progress_bar
 
     found = Gathered()
-    for item in tqdm(items, "scoring", unit="item", leave=False, disable=None):
+    for item in progress_bar(items, "scoring", unit="item", leave=False):
         scores = found.items.setdefault(item.name, {})
         if layout.latents(item.name).is_file():
             scores["latent_l2"] = latent_l2(layout, item)

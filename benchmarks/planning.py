@@ -91,13 +91,13 @@ def measure(config: PlanningConfig, world: "WorldModel", device: str) -> list[di
     """Time decisions with each size of parts, and hold the work against the ceiling."""
     import numpy as np
     import torch
-    from tqdm import tqdm
 
     from benchmarks.ceilings import large_matmul_ceiling, synchroniser
     from benchmarks.stepping import eagerly
     from benchmarks.work import count_work
     from policies.planning import CEM, CEMConfig, LearnedRollout
     from policies.planning.learned import set_precision
+    from world_model.progress import progress_bar
 
     if not len(world.starts):
         raise ValueError(f"world {world.config.name!r} has no starts to plan from")
@@ -121,7 +121,7 @@ def measure(config: PlanningConfig, world: "WorldModel", device: str) -> list[di
     rows = []
     precisions = config.precisions if config.imagine == "frames" else ("float32",)
     settings = itertools.product(precisions, sorted(set(config.max_rows)))
-    for precision, max_rows in tqdm(list(settings), desc="planning", unit="setting"):
+    for precision, max_rows in progress_bar(list(settings), desc="planning", unit="setting"):
         set_precision(world, precision)
         rollout = LearnedRollout(world=world, max_rows=max_rows, imagine=config.imagine)
         part = min(max(max_rows // config.envs, 1), config.candidates)

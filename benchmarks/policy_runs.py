@@ -153,14 +153,16 @@ class PolicyRuns:
 
     def play(self, policy: PolicyToRun) -> None:
         """Play what is missing of a policy's episodes, the ground truth first."""
-        from tqdm import tqdm
+        from world_model.progress import progress_bar
 
         for place, log in sorted(self.logs.items()):
             missing = log.missing(policy.name, self.starts[place], self.max_steps)
             if not missing:
                 continue
             label = f"{policy.name} in the {'simulator' if place == 'truth' else 'world'}"
-            for episode in tqdm(self._play(place, policy, missing), total=len(missing), desc=label):
+            for episode in progress_bar(
+                self._play(place, policy, missing), total=len(missing), desc=label
+            ):
                 log.add(self._record(place, policy.name, episode))
 
     def _play(

@@ -56,13 +56,13 @@ def predict(
     Returns:
         W predictions of L frames.
     """
-    from tqdm import tqdm
+    from world_model.progress import progress_bar
 
     assert len(windows) == len(actions) == len(seeds), "one action sequence and seed a window"
     # Windows of like length go together, so that few steps are wasted on those that are done.
     order = sorted(range(len(windows)), key=lambda index: len(actions[index]))
     predictions: dict[int, Prediction] = {}
-    with tqdm(total=sum(map(len, actions)), desc=title, unit="frame") as progress:
+    with progress_bar(total=sum(map(len, actions)), desc=title, unit="frame") as progress:
         for first in range(0, len(order), batch):
             rows = order[first : first + batch]
             results = _predict_batch(

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import torch
 import tyro
-from tqdm import tqdm
 
 from benchmarks import report
 from policies.pusht_bc import SIZE, CloneConfig, CloneNetwork, Demonstration, fit, save_clone
 from training.episodes import list_episodes, read_annotation, read_episode
+from world_model.progress import progress_bar
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +64,7 @@ def main(config: CloningConfig) -> list[Path]:
         rate=config.rate,
         seed=config.seed,
     )
-    for step, loss in tqdm(steps, total=config.stages[-1], desc="cloning", unit="step"):
+    for step, loss in progress_bar(steps, total=config.stages[-1], desc="cloning", unit="step"):
         recent.append(loss)
         if step in config.stages:
             paths.append(config.out / f"clone_{step}.safetensors")
@@ -86,7 +86,9 @@ def main(config: CloningConfig) -> list[Path]:
 def read_demonstrations(config: CloningConfig) -> list[Demonstration]:
     """The training split's episodes of the kinds asked for."""
     found = []
-    for episode_id in tqdm(list_episodes(config.data, "train"), desc="reading", unit="episode"):
+    for episode_id in progress_bar(
+        list_episodes(config.data, "train"), desc="reading", unit="episode"
+    ):
         if config.episodes is not None and len(found) >= config.episodes:
             break
         if read_annotation(config.data, "train", episode_id)["policy"] not in config.kinds:

@@ -151,7 +151,7 @@ def _run_missing(config: PushTPlanningConfig, device: str, skill: "SkillConfig")
 
     That order keeps the pairs whole when the run is stopped.
     """
-    from tqdm import tqdm
+    from world_model.progress import progress_bar
 
     done = _read_trials(config, skill)
     missing = [
@@ -162,7 +162,7 @@ def _run_missing(config: PushTPlanningConfig, device: str, skill: "SkillConfig")
     ]
     begin = time.perf_counter()
     with _Models(config, device, skill) as models:
-        for seed, model, count in tqdm(missing, desc="Push-T planning", unit="trial"):
+        for seed, model, count in progress_bar(missing, desc="Push-T planning", unit="trial"):
             minutes = (time.perf_counter() - begin) / 60
             if config.budget_minutes is not None and minutes > config.budget_minutes:
                 print(f"stopped after {minutes:.1f} minutes; the same command goes on")

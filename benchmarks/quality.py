@@ -49,8 +49,8 @@ class QualityConfig:
     test."""
     episodes: int | None = None
     """How many episodes; half of them of the expert, if there is one. Default: all, up to 100."""
-    context: int = 4
-    """Frames given."""
+    context: int | None = None
+    """Frames given. Default: 4, or fewer where every episode is shorter."""
     horizon: int = 63
     """Frames predicted, fewer where an episode is over."""
     controls: int = 20
@@ -112,8 +112,9 @@ def main(config: QualityConfig) -> dict[str, Any]:
 
 
 def settle(config: QualityConfig) -> QualityConfig:
-    """The config with the split and the number of episodes that these data have."""
-    from benchmarks.windows import usable_episodes
+    """The config with the split and the numbers of episodes and of frames given that these data
+    have."""
+    from benchmarks.windows import episode_lengths
     from training.episodes import list_episodes
 
     split = config.split
@@ -121,26 +122,26 @@ def settle(config: QualityConfig) -> QualityConfig:
         split = "test" if list_episodes(config.data, "test") else "val"
         if split == "val":
             print(f"{config.data} has no test episodes: measured on val")
-    count = config.episodes
-    if count is None:
-        usable = usable_episodes(config.data, split, config.context)
-        count = max(1, min(MOST_EPISODES, sum(map(len, usable.values()))))
-    return replace(config, split=split, episodes=count)
+    lengths = [num_steps for _, num_steps in episode_lengths(config.data, split).values()]
+    context = min(4, max(lengths)) if config.context is None else config.context
+    fitting = sum(num_steps >= context for num_steps in lengths)
+    count = max(1, min(MOST_EPISODES, fitting)) if config.episodes is None else config.episodes
+    return replace(config, split=split, context=context, episodes=count)
 
 
 def measure(world: "WorldModel", config: QualityConfig) -> dict[str, Any]:
-    """All scores of a world, and the pictures."""
-    from tqdm import tqdm
-
+    """All scores of a world, and the pictures; a config without gaps (`settle`)."""
     from benchmarks import action_controls, frame_scores, outcome_scores, pictures, pusht_scores
     from benchmarks.predict import predict
     from benchmarks.windows import choose_episodes, count_by_policy, ending, opening
     from training.episodes import read_episode
+    from world_model.progress import progress_bar
 
     assert config.split is not None and config.episodes is not None, "settled before"
+    assert config.context is not None, "settled before"
     openings, endings = [], []
     chosen = choose_episodes(config.data, config.split, config.episodes, config.context)
-    for episode_id in tqdm(chosen, desc="episodes", unit="episode"):
+    for episode_id in progress_bar(chosen, desc="episodes", unit="episode"):
         episode = read_episode(config.data, config.split, episode_id)
         openings.append(opening(episode, config.context, config.horizon))
         if episode.terminated.any() and world.config.reward_head:
@@ -190,7 +191,9 @@ def measure(world: "WorldModel", config: QualityConfig) -> dict[str, Any]:
             rewards["closing"] = outcome_scores.score_rewards(endings, closing)
             ends["closing"] = outcome_scores.score_ends(endings, closing)
         results |= {"rewards": rewards, "ends": ends}
-    if config.controls and len(openings) > 1:  # actions are exchanged between episodes
+    if config.controls and len(openings) == 1:
+        print("one episode: there are no others to take altered actions from, so no controls")
+    elif config.controls:
         indices = pictures.spread_kinds(openings, config.controls)
         replayable = all(window.seed is not None for window in openings)
         results["controls"] = action_controls.score_controls(

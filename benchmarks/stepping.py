@@ -12,13 +12,13 @@ import gymnasium as gym
 import numpy as np
 import psutil
 import torch
-from tqdm import trange
 
 import irasim_env  # noqa: F401  registers the ids
 from benchmarks import ceilings as measured_ceilings
 from benchmarks.turns import program, ratio, time_in_turns
 from benchmarks.work import Work, count_work
 from world_model import StreamingConfig, WorldModel, WorldState
+from world_model.progress import progress_bar
 
 WARM_UP = 5  # steps before timing begins
 Env = gym.Env | gym.vector.VectorEnv
@@ -93,7 +93,7 @@ def time_age(world: WorldModel, age: int, turns: int, seed: int) -> dict[str, An
     old = _begin(world, 1, seed)
     finish = measured_ceilings.synchroniser(world.device)
     settled = _held(world.device)
-    for step in trange(age, desc="ageing", unit="step"):
+    for step in progress_bar(range(age), desc="ageing", unit="step"):
         world.step_(old, _draw_action(world, 1, seed + step))
         if step == min(100, age - 1):
             finish()
@@ -193,7 +193,7 @@ def _time_env(world: WorldModel, size: int, seed: int, steps: int, repeats: int)
     with _env(world, size) as env:
         seconds = [
             _time_steps(env, seed + repeat, steps)
-            for repeat in trange(repeats, desc=f"batch {size}", unit="repeat")
+            for repeat in progress_bar(range(repeats), desc=f"batch {size}", unit="repeat")
         ]
     latencies = 1000 * np.concatenate(seconds)
     rates = np.array([size * steps / times.sum() for times in seconds])

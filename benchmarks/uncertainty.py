@@ -162,13 +162,13 @@ def _clips(episode: "Episode", index: int, config: UncertaintyConfig) -> list[Cl
 def predict(world: "WorldModel", clips: Sequence[Clip], config: UncertaintyConfig) -> Measured:
     """Predict every window under its own actions, with S samples a step."""
     import numpy as np
-    from tqdm import tqdm
 
     from irasim_env.uncertainty import disagreement, draw_others
+    from world_model.progress import progress_bar
 
     known = config.context
     rows: list[list[np.ndarray]] = [[], [], []]
-    with tqdm(total=len(clips) * config.horizon, desc="predict", unit="frame") as progress:
+    with progress_bar(total=len(clips) * config.horizon, desc="predict", unit="frame") as progress:
         for first in range(0, len(clips), config.batch):
             part = clips[first : first + config.batch]
             frames = np.stack([clip.frames for clip in part])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from training.episodes import Episode, list_episodes, read_annotation
+from training.episodes import SPLITS, Episode, list_episodes, read_annotation
 from training.missing_split import cure_for_missing
 
 EXPERT = "expert"  # the kind of policy that half of the episodes are taken from
@@ -74,6 +74,25 @@ class Window:
         return int(np.argmax(self.terminated)) + 1 if self.terminated.any() else None
 
 
+def episode_lengths(root: Path, split: str) -> dict[str, tuple[str, int]]:
+    """Of each episode of a split, by its id: the kind of policy, and the number of steps.
+
+    Raises:
+        ValueError: There are none; says which splits have some.
+    """
+    ids = list_episodes(root, split)
+    if not ids:
+        others = [name for name in SPLITS if list_episodes(root, name)]
+        cure = f"measure on another, --split {' or '.join(others)}" if others else "give its --data"
+        raise ValueError(
+            f"{root} has no {split} episodes (expected {root}/annotation/{split}/*.json): {cure}, "
+            f"or {cure_for_missing(root, split)}"
+        )
+    annotations = [read_annotation(root, split, episode_id) for episode_id in ids]
+    kinds = [(content["policy"], len(content["actions"])) for content in annotations]
+    return dict(zip(ids, kinds, strict=True))
+
+
 def choose_episodes(root: Path, split: str, count: int, num_context: int) -> list[str]:
     """Ids of held-out episodes: the expert's for one half, every other kind in turn for the rest.
 
@@ -83,27 +102,24 @@ def choose_episodes(root: Path, split: str, count: int, num_context: int) -> lis
     Raises:
         ValueError: The split is empty or holds fewer than `count` episodes that are long enough.
     """
-    kinds = usable_episodes(root, split, num_context)
+    kinds: dict[str, list[str]] = {}
+    lengths = episode_lengths(root, split)
+    for episode_id, (policy, num_steps) in lengths.items():
+        if num_steps >= num_context:
+            kinds.setdefault(policy, []).append(episode_id)
     available = sum(map(len, kinds.values()))
     if available < count:
+        longest = max(num_steps for _, num_steps in lengths.values())
+        fewer = "" if available else f" (the longest has {longest}: give fewer frames, --context)"
         raise ValueError(
-            f"{root} has {available} {split} episodes of at least {num_context} steps, asked for "
-            f"are {count}: ask for fewer with --episodes, or {cure_for_missing(root, split)}"
+            f"{root} has {available} {split} episodes of at least {num_context} steps{fewer}, "
+            f"asked for are {count}: ask for fewer with --episodes, or "
+            f"{cure_for_missing(root, split)}"
         )
     expert = kinds.pop(EXPERT, [])
     others = [i for turn in itertools.zip_longest(*kinds.values()) for i in turn if i is not None]
     num_others = min(len(others), max(count // 2, count - len(expert)))
     return sorted([*expert[: count - num_others], *others[:num_others]])
-
-
-def usable_episodes(root: Path, split: str, num_context: int) -> dict[str, list[str]]:
-    """Ids of the episodes that are long enough to predict a frame, by kind of policy."""
-    kinds: dict[str, list[str]] = {}
-    for episode_id in list_episodes(root, split):
-        annotation = read_annotation(root, split, episode_id)
-        if len(annotation["actions"]) >= num_context:
-            kinds.setdefault(annotation["policy"], []).append(episode_id)
-    return kinds
 
 
 def opening(episode: Episode, num_context: int, horizon: int) -> Window:

@@ -93,7 +93,6 @@ class PlanConfig:
 def main(config: PlanConfig) -> dict[str, Any]:
     """Run the episodes, print how they went, write it if asked, and return it."""
     import torch
-    from tqdm import trange
 
     from policies.branching import BranchingSimulator
     from policies.planning import LearnedRollout, SimulatorRollout
@@ -102,6 +101,7 @@ def main(config: PlanConfig) -> dict[str, Any]:
     from policies.planning.scene import simulator_settings
     from world_model import WorldModel
     from world_model.directories import check_directory
+    from world_model.progress import progress_bar
 
     if config.out is not None:
         check_directory(config.out)
@@ -124,7 +124,7 @@ def main(config: PlanConfig) -> dict[str, Any]:
         executed = max(planner.horizon // 2, 1)
     episodes = []
     try:
-        for index in trange(config.episodes, desc="plan", unit="episode"):
+        for index in progress_bar(range(config.episodes), desc="plan", unit="episode"):
             episodes.append(
                 run_episode(
                     scene,

@@ -32,13 +32,12 @@ def near_goal_starts(
     Returns:
         Starts of up to T frames, with the actions since the simulator's reset.
     """
-    from tqdm import tqdm
-
     from irasim_env.ground_truth import GroundTruth
+    from world_model.progress import progress_bar
 
     truth = GroundTruth(config)
     starts = []
-    with tqdm(total=count, desc=title) as progress:
+    with progress_bar(total=count, desc=title) as progress:
         while len(starts) < count:
             start = _record(truth.env, seed, num_frames, list(config.observations))
             seed += 1

@@ -66,7 +66,7 @@ def prepare(config: ChunkTrainConfig, accelerator: "Accelerator") -> "ChunkTrain
 
 def run(trainer: "ChunkTrainer", config: ChunkTrainConfig) -> None:
     """All steps, with logs, validations, checkpoints and saves on the way."""
-    from tqdm import tqdm
+    from world_model.progress import progress_bar
 
     accelerator, progress = trainer.accelerator, trainer.progress
     vae = None
@@ -75,10 +75,10 @@ def run(trainer: "ChunkTrainer", config: ChunkTrainConfig) -> None:
 
         vae = load_autoencoder(config.vae).to(accelerator.device)
     saved, losses = progress.elapsed, []
-    bar = tqdm(
+    bar = progress_bar(
         total=config.max_steps,
         initial=progress.step,
-        disable=not accelerator.is_main_process or None,
+        shown=accelerator.is_main_process,
         desc=config.preset,
     )
     while progress.step < config.max_steps:

@@ -16,6 +16,7 @@ from training.chunk_batches import ChunkBatch, PartSampler, SampleOrder, load, m
 from training.chunk_denoisers import checkpoint_activations
 from training.chunk_presets import ChunkTrainConfig
 from training.resumable import ResumableTrainer
+from training.run_directory import STATE
 from training.windows import WindowDataset
 from world_model import IRASim, UNet3D, noise_prediction_loss
 
@@ -37,6 +38,8 @@ class ChunkObjective(nn.Module):
 
 class ChunkTrainer(ResumableTrainer):
     """Trains a denoiser on windows of frames."""
+
+    state_name = STATE
 
     def __init__(
         self,
@@ -77,9 +80,8 @@ class ChunkTrainer(ResumableTrainer):
         norm = self.apply_gradients()
         mean = accelerator.reduce(total, "sum")
         assert isinstance(mean, Tensor)
-        figures = {"loss": mean.item(), "gradient_norm": norm}
-        self.count_step(begin, config.batch * config.num_frames)
-        return figures
+        figures = {"loss": mean.item(), "gradient_norm": float(norm)}
+        return self.count_step(begin, config.batch * config.num_frames, figures)
 
     @torch.no_grad()
     def validation_loss(self) -> float:

@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from training.episodes import Episode, list_episodes, read_episode
 from training.missing_split import cure_for_missing
 from world_model.noise import counted_index
+from world_model.progress import progress_bar
 
 # Hidden states that change by more than this share of their range, within so many frames, move.
 STILL, SOON = 1e-3, 6
@@ -83,7 +83,7 @@ class ClipStore:
         with ThreadPoolExecutor(2) as pool:
             read = pool.map(lambda where: read_episode(where[0], split, where[1]), found)
             episodes = list(
-                tqdm(read, f"reading {split} episodes", len(ids), leave=False, disable=None)
+                progress_bar(read, f"reading {split} episodes", total=len(ids), leave=False)
             )
         lengths = [len(episode.frames) for episode in episodes]
         total = sum(lengths)

@@ -7,17 +7,20 @@ import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
-from tqdm import tqdm
 
 from training.clips import ClipStore
+from training.loop import resume, train_until
 from training.presets import TrainConfig, seconds
-from training.run_directory import CODEC
+from training.resumable import ResumableTrainer
+from training.run_directory import CODEC, CODEC_STATE
 from world_model.codec import AutoencoderCodec, Codec, make_codec
 from world_model.config import CodecConfig
 from world_model.frames import frames_to_pixels
 from world_model.noise import counted_index
+from world_model.whole_files import whole_file
 
 BATCH = 32
+RATE = 1e-3
 CODEC_STREAM = 9
 
 
@@ -29,14 +32,18 @@ def prepare_codec(
         return CodecConfig(), make_codec(CodecConfig())
     codec_config = autoencoder_config(config)
     path = config.out / CODEC
-    if accelerator.is_main_process and not path.exists():
-        codec = make_codec(codec_config)
-        assert isinstance(codec, AutoencoderCodec)
-        scale = train_codec(codec.to(accelerator.device), store, config)
-        weights = {k: v.contiguous().cpu() for k, v in codec.state_dict().items()}
-        temporary = path.with_suffix(".part")
-        save_file(weights | {"scaling_factor": torch.tensor(scale)}, temporary)
-        temporary.replace(path)
+    if accelerator.is_main_process:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(config.seed)
+                codec = make_codec(codec_config)
+            assert isinstance(codec, AutoencoderCodec)
+            scale = train_codec(codec.to(accelerator.device), store, config, accelerator)
+            weights = {k: v.contiguous().cpu() for k, v in codec.state_dict().items()}
+            with whole_file(path, durable=True) as temporary:
+                save_file(weights | {"scaling_factor": torch.tensor(scale)}, temporary)
+        (config.out / CodecTrainer.state_name).unlink(missing_ok=True)
     accelerator.wait_for_everyone()
     weights = load_file(path)
     scale = float(weights.pop("scaling_factor"))
@@ -75,33 +82,49 @@ def autoencoder_config(config: TrainConfig) -> CodecConfig:
     return CodecConfig(kind=config.codec, settings=settings, latent_channels=4, downscale=8)
 
 
-def train_codec(codec: AutoencoderCodec, store: ClipStore, config: TrainConfig) -> float:
+def train_codec(
+    codec: AutoencoderCodec, store: ClipStore, config: TrainConfig, accelerator: Accelerator
+) -> float:
     """Train in place on single frames; the factor that gives its latents unit deviation."""
-    optimizer = torch.optim.AdamW(codec.parameters(), lr=1e-3, weight_decay=0.0)
-    budget = config.codec_share * seconds(config.budget)
-    num_steps = (
-        None if config.max_steps is None else max(1, int(config.codec_share * config.max_steps))
-    )
-    begin, step, fraction = time.monotonic(), 0, 0.0
-    bar = tqdm(
-        total=100, desc="codec", disable=None, bar_format="{l_bar}{bar}| {elapsed} {postfix}"
-    )
-    while fraction < 1:
-        pixels = _frames(store, config.seed, step)
-        for group in optimizer.param_groups:
-            group["lr"] = 1e-3 * min(1.0, (step + 1) / 50) * max(0.02, 1 - fraction)
-        decoded = codec.decode(codec.encode(pixels))
-        loss = F.mse_loss(decoded, pixels) + 0.1 * F.l1_loss(decoded, pixels)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        step += 1
-        fraction = step / num_steps if num_steps else (time.monotonic() - begin) / budget
-        bar.n = min(100.0, round(100 * fraction, 1))
-        bar.set_postfix_str(f"loss {loss.item():.5f}")
-    bar.close()
+    trainer = CodecTrainer(codec, store, config, accelerator)
+    resume(trainer, config.out)
+    train_until(1.0, trainer, config, name="codec", shown=("codec/loss",))
     with torch.no_grad():
-        return float(1 / codec.encode(_frames(store, config.seed, step)).std())
+        return float(1 / codec.encode(_frames(store, config.seed, trainer.progress.step)).std())
+
+
+class CodecTrainer(ResumableTrainer):
+    """Trains an autoencoder on single frames from a store."""
+
+    state_name = CODEC_STATE
+
+    def __init__(
+        self,
+        codec: AutoencoderCodec,
+        store: ClipStore,
+        config: TrainConfig,
+        accelerator: Accelerator,
+    ):
+        super().__init__(codec, accelerator, rate=RATE, betas=(0.9, 0.999), alone=True)
+        self.codec, self.store, self.config = codec, store, config
+
+    def fraction(self) -> float:
+        """See `ResumableTrainer.share_done`; `max_steps` are the denoiser's."""
+        share, max_steps = self.config.codec_share, self.config.max_steps
+        num_steps = None if max_steps is None else max(1, int(share * max_steps))
+        return self.share_done(num_steps, share * seconds(self.config.budget))
+
+    def train_step(self) -> dict[str, float]:
+        """One optimizer step; its loss."""
+        begin, step = time.perf_counter(), self.progress.step
+        for group in self.optimizer.param_groups:
+            group["lr"] = RATE * min(1.0, (step + 1) / 50) * max(0.02, 1 - self.fraction())
+        pixels = _frames(self.store, self.config.seed, step)
+        decoded = self.codec.decode(self.codec.encode(pixels))
+        loss = F.mse_loss(decoded, pixels) + 0.1 * F.l1_loss(decoded, pixels)
+        self.accelerator.backward(loss)
+        self.apply_gradients()
+        return self.count_step(begin, BATCH, {"codec/loss": loss.item()})
 
 
 def _frames(store: ClipStore, seed: int, step: int) -> torch.Tensor:

@@ -133,7 +133,7 @@ def collect_episode(config: CollectConfig, index: int) -> str:
 
 def main(config: CollectConfig) -> None:
     """Record what is missing of the split, then say what it holds."""
-    from tqdm import tqdm
+    from world_model.progress import progress_bar
 
     check_directory(config.out)
     load_policy(config.policy)  # A wrong path is told here, once, and not by every worker.
@@ -144,7 +144,7 @@ def main(config: CollectConfig) -> None:
     config.out.mkdir(parents=True, exist_ok=True)
     _note_run(config, len(missing))
     label = f"{config.split}: {config.env_id}, {config.policy}"
-    with tqdm(
+    with progress_bar(
         total=config.episodes,
         initial=config.episodes - len(missing),
         desc=label,

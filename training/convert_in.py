@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from training.convert import ConvertConfig
+from training.convert_config import VERSIONS_NOTED, ConvertConfig
+from training.convert_report import report
 from training.episodes import (
     RECORDED,
     SPLITS,
@@ -20,15 +22,14 @@ from training.episodes import (
     write_streamed,
 )
 from training.lerobot_broken import Broken
-from training.lerobot_read import LeRobotReader
+from training.lerobot_index import BrokenEpisodeError
+from training.lerobot_read import Checked, LeRobotReader
 from training.lerobot_splits import assign
 from training.missing_split import CONVERTED as NOTE
 from training.resize import resize_frame
 from world_model.versions import versions
 from world_model.whole_files import clear_leftovers
 
-# What a conversion may depend on.
-VERSIONS_NOTED = ("irasim-env", "numpy", "av", "pyarrow", "opencv-python")
 # What may be otherwise when a conversion goes on.
 FREE = ("out", "broken", "lossless", "task", "episodes_per_file", "env_id")
 
@@ -38,7 +39,7 @@ def bring_in(config: ConvertConfig, source: Path) -> None:
 
     Everything short of decoding is checked of all episodes before the first is written.
     """
-    from tqdm import tqdm
+    from world_model.progress import progress_bar
 
     reader = LeRobotReader(
         source,
@@ -53,9 +54,12 @@ def bring_in(config: ConvertConfig, source: Path) -> None:
     )
     chosen = chosen_episodes(config.episodes, len(reader))
     broken = Broken(config.broken, len(chosen))
-    for index in tqdm(chosen, "checking", unit="episode", leave=False, disable=None):
+    checked: dict[int, Checked] = {}
+    for index in progress_bar(chosen, "checking", unit="episode", leave=False):
         with broken.noted(index):
-            reader.check(index)
+            checked[index] = reader.check(index)
+    if config.size is None:
+        check_sizes({index: one.size for index, one in checked.items()}, broken)
     broken.stop_if_wanted()
     kept = [index for index in chosen if index not in broken.problems]
     notes, remarks = _notes(config, reader, kept)
@@ -63,13 +67,30 @@ def bring_in(config: ConvertConfig, source: Path) -> None:
     _write_note(config, reader, notes)
     present = {(split, name) for split in SPLITS for name in list_episodes(config.out, split)}
     missing = [i for i in kept if (notes[i]["split"], notes[i]["id"]) not in present]
-    for index in tqdm(missing, "bringing in", unit="episode", disable=None):
+    for index in progress_bar(missing, "bringing in", unit="episode"):
         note = notes[index]
         with broken.noted(index):
             parts = (frame[None] for frame in _frames(config, reader, index))
             write_streamed(config.out, note["split"], _numbers(reader, index, note), parts)
         broken.stop_if_wanted()
-    _report(config, reader, kept, [*broken.lines(), *remarks])
+    kept = [index for index in kept if index not in broken.problems]
+    about = {index: checked[index] for index in kept}
+    report(config, reader, about, [*broken.lines(), *remarks])
+
+
+def check_sizes(sizes: dict[int, tuple[int, int]], broken: Broken) -> None:
+    """Note the episodes whose frames are not of the size that most have: a world has one."""
+    if not sizes:
+        return
+    (usual, count), *others = Counter(sizes.values()).most_common()
+    for index, size in sizes.items() if others else ():
+        if size != usual:
+            with broken.noted(index):
+                raise BrokenEpisodeError(
+                    f"episode {index}: frames are {size[0]} x {size[1]}, those of {count} others "
+                    f"{usual[0]} x {usual[1]}; --height and --width make all of one size",
+                    "frames of another size than most",
+                )
 
 
 def chosen_episodes(wanted: tuple[str, ...], count: int) -> list[int]:
@@ -187,51 +208,3 @@ def _numbers(reader: LeRobotReader, index: int, note: dict[str, Any]) -> Episode
         policy=note["policy"],
         fps=reader.fps,
     )
-
-
-def _report(
-    config: ConvertConfig, reader: LeRobotReader, kept: list[int], remarks: list[str]
-) -> None:
-    """What is there now, what is not, and how to go on."""
-    counts = ", ".join(f"{len(list_episodes(config.out, split))} {split}" for split in SPLITS)
-    print(f"{config.out}: {counts} episodes of {reader.camera}, {reader.fps:g} frames a second")
-    for line in (*_contents(config, reader), *remarks, *_shortcomings(reader, kept)):
-        print(f"  {line}")
-    name = config.out.resolve().name
-    print(f"next: irasim train --data {config.out} --out runs/{name} --name {name}")
-
-
-def _contents(config: ConvertConfig, reader: LeRobotReader) -> Iterator[str]:
-    """What became of the features."""
-    names = [reader.chosen.state_name(name) for name in reader.chosen.states]
-    yield f"states: {', '.join(names) or 'none'}"
-    yield from reader.chosen.shortcomings()
-    if reader.step > 1:
-        how = (
-            "the last command before it"
-            if config.commands == "absolute"
-            else "the sum of the commands before it"
-        )
-        other = "relative" if config.commands == "absolute" else "absolute"
-        yield (
-            f"every {reader.step} frames one was kept, with {how}: commands are "
-            f"{config.commands} (--commands {other} if they are not)"
-        )
-
-
-def _shortcomings(reader: LeRobotReader, kept: list[int]) -> Iterator[str]:
-    """What this dataset did not have, in words."""
-    details = reader.features[reader.camera].get("info") or {}
-    pixels = details.get("video.pix_fmt", "of unknown form")
-    if reader.is_video and pixels not in ("gbrp", "rgb24"):
-        yield f"its video is {pixels}: not what the camera gave, colour least of all"
-    pauses = [line for index in kept if (line := reader.pause(index))]
-    if pauses:
-        yield (
-            f"videos of {len(pauses)} episodes stand still for a moment, frames were counted all "
-            f"the same: {'; '.join(pauses[:5])}{'; ...' if len(pauses) > 5 else ''}"
-        )
-    if reader.chosen.reward not in reader.features:
-        yield f"it has no {reader.chosen.reward!r}: rewards are 0, worlds learn none"
-    if reader.chosen.done not in reader.features:
-        yield f"it has no {reader.chosen.done!r}: no episode terminates"

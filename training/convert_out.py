@@ -6,8 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from training.convert import ConvertConfig
-from training.convert_in import VERSIONS_NOTED
+from training.convert_config import VERSIONS_NOTED, ConvertConfig
 from training.episodes import SPLITS, Episode, list_episodes, read_episode
 from training.lerobot_note import read_note
 from training.run_directory import as_written
@@ -16,10 +15,9 @@ from world_model.versions import versions
 
 def write_out(config: ConvertConfig, source: Path) -> None:
     """Our episodes as a LeRobot dataset: all of it or none."""
-    from tqdm import tqdm
-
     from training.lerobot_read import LeRobotReader
     from training.lerobot_write import LeRobotWriteConfig, LeRobotWriter
+    from world_model.progress import progress_bar
 
     names = [(split, name) for split in SPLITS for name in list_episodes(source, split)]
     if not names:
@@ -33,7 +31,7 @@ def write_out(config: ConvertConfig, source: Path) -> None:
         raise ValueError(f"{config.out} is not empty: choose another directory or delete it")
 
     def episodes() -> Iterator[tuple[str, Episode]]:
-        for split, name in tqdm(names, "writing", unit="episode", disable=None):
+        for split, name in progress_bar(names, "writing", unit="episode"):
             yield split, read_episode(source, split, name)
 
     part = config.out.with_name(f".{config.out.name}.part")

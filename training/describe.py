@@ -27,7 +27,9 @@ def describe_world(config: TrainConfig, store: ClipStore, codec: CodecConfig) ->
     """
     annotation = read_annotation(config.data, "train", store.episode_ids[0])
     spaces = environment_bounds(annotation["env_id"], annotation.get("env_kwargs", {}))
-    low, high = spaces.get("action") or data_bounds(store.actions.cpu().numpy())
+    # An episode's first frame has no action that led to it.
+    acted = np.setdiff1d(np.arange(len(store.actions)), store.offsets[:-1])
+    low, high = spaces.get("action") or data_bounds(store.actions.cpu().numpy()[acted])
     bounds = {
         name: spaces.get(name) or data_bounds(values.cpu().numpy())
         for name, values in store.states.items()
@@ -41,6 +43,12 @@ def describe_world(config: TrainConfig, store: ClipStore, codec: CodecConfig) ->
     states = {name: ObservationConfig(low=low, high=high) for name, (low, high) in bounds.items()}
     observations = {name: state for name, state in states.items() if name not in config.hidden}
     rewards = store.rewards[~store.rewards.isnan()]
+    rewarded = bool((rewards != 0).any())
+    if not rewarded:
+        print(
+            "all recorded rewards are 0: the world will know no reward and no end of an episode "
+            "(info['reward_available'] is False); give it a reward_fn where one is needed"
+        )
     _, height, width, _ = store.frames.shape
     known = "action" in spaces
     return StreamingConfig(
@@ -59,9 +67,9 @@ def describe_world(config: TrainConfig, store: ClipStore, codec: CodecConfig) ->
             poses=config.poses,
             reach=config.reach,
         ),
-        reward_head=bool(rewards.min() < rewards.max()),
-        reward_low=min(0.0, float(rewards.min())),
-        reward_high=max(1e-6, float(rewards.max())),
+        reward_head=rewarded,
+        reward_low=min(0.0, float(rewards.min())) if rewarded else 0.0,
+        reward_high=max(1e-6, float(rewards.max())) if rewarded else 1.0,
         success_on_termination=config.success_on_termination,
         max_episode_steps=config.max_episode_steps,
         ground_truth=(
@@ -111,16 +119,20 @@ def picture_edges(config: TrainConfig, spaces: "dict[str, Bounds]", store: ClipS
 
 
 def take_starts(root: Path, split: str, num_frames: int, limit: int) -> Starts:
-    """The first frames of a split's episodes, with the seed and actions that lead there, if any."""
+    """The first frames of a split's episodes, with the seed and actions that lead there, if any.
+
+    An episode's last frame is left out: where it begins, nothing would be left to happen.
+    """
     starts = []
     for episode_id in list_episodes(root, split)[:limit]:
         episode = read_episode(root, split, episode_id)
-        actions = episode.actions[: num_frames - 1]
+        count = min(num_frames, len(episode.actions))
+        actions = episode.actions[: count - 1]
         starts.append(
             Start(
-                frames=episode.frames[:num_frames],
+                frames=episode.frames[:count],
                 actions=actions,
-                states={k: v[:num_frames].astype(np.float32) for k, v in episode.states.items()},
+                states={k: v[:count].astype(np.float32) for k, v in episode.states.items()},
                 seed=episode.seed or 0,
                 replay=None if episode.seed is None else actions,
                 episode_id=f"{split}/{episode_id}",
@@ -143,7 +155,7 @@ def environment_bounds(env_id: str | None, kwargs: dict[str, Any]) -> dict[str, 
 
     try:
         env = gym.make(env_id, **kwargs)
-    except (gym.error.Error, ImportError, TypeError, ValueError) as error:
+    except Exception as error:  # of what the user has named
         print(f"{env_id} cannot be made here ({error}): bounds are taken from the data")
         return {}
     spaces: dict[str, Any] = {"action": env.action_space}
@@ -158,8 +170,14 @@ def environment_bounds(env_id: str | None, kwargs: dict[str, Any]) -> dict[str, 
 
 
 def data_bounds(values: np.ndarray) -> Bounds:
-    """Range of data (n, k), a little widened; never empty."""
+    """Range of data (n, k), a little widened.
+
+    What never changes has no range; a hundredth of its size is taken, or of 1 where it is smaller.
+    """
     values = values.astype(np.float64)
     low, high = values.min(0), values.max(0)
-    margin = 0.02 * (high - low) + 1e-6
+    size = np.maximum(np.abs(low), np.abs(high))
+    # Of changes that float32 hardly tells apart, too.
+    still = high - low <= 1e-5 * size
+    margin = np.where(still, 0.01 * np.maximum(size, 1), 0.02 * (high - low))
     return tuple(map(float, low - margin)), tuple(map(float, high + margin))

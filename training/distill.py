@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from training.presets import seconds
-from training.run_directory import STATE, as_written, environment, run_training
+from training.run_directory import as_written, environment, run_training
 from world_model.whole_files import write_whole
 
 if TYPE_CHECKING:
@@ -133,6 +133,7 @@ def prepare(
         ValueError: The world is of another engine, or of frames or actions unlike the episodes'.
     """
     from training.distillation_trainer import DistillationTrainer
+    from training.loop import resume
     from training.train import check_fits, load_world
     from world_model import StreamingConfig
     from world_model.checkpoint import find_world, read_config
@@ -154,10 +155,7 @@ def prepare(
         worlds.append(world.to(accelerator.device))
     student, teacher = worlds
     trainer = DistillationTrainer(student, teacher, store, config, accelerator)
-    state = config.out / STATE
-    if state.exists():
-        trainer.load_state(state)
-        accelerator.print(f"resumed at step {trainer.progress.step}")
+    resume(trainer, config.out)
     accelerator.print(
         f"{config.world}: {config.teacher_passes} passes to {config.passes}; "
         f"{store.num_episodes} episodes, {len(store.frames):,} frames; "
@@ -221,7 +219,7 @@ def finish(
         "teacher": config.world,
         "config": as_written(config),
         "trained": dataclasses.asdict(trainer.progress),
-        "losses": trainer.recent(),
+        "losses": {name: trainer.recent(f"loss/{name}") for name in ("change", "reading")},
         "validation": figures,
         "episodes": trainer.store.num_episodes,
         "frames": len(trainer.store.frames),

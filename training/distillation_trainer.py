@@ -14,13 +14,14 @@ from training.distill import DistillConfig
 from training.distillation import DistillationObjective, WalkBatch, make_walk_batch
 from training.presets import seconds
 from training.resumable import ResumableTrainer, check_division
+from training.run_directory import STATE
 from world_model import StreamingWorld
-
-RECENT = 50  # steps that reported losses are means of
 
 
 class DistillationTrainer(ResumableTrainer):
     """Trains a world's denoiser and head towards those of another."""
+
+    state_name = STATE
 
     def __init__(
         self,
@@ -40,7 +41,6 @@ class DistillationTrainer(ResumableTrainer):
             ema=config.ema,
         )
         self.student, self.store, self.config = student, store, config
-        self._losses: list[tuple[float, float]] = []
 
     def fraction(self) -> float:
         """See `ResumableTrainer.share_done`."""
@@ -73,29 +73,13 @@ class DistillationTrainer(ResumableTrainer):
         total = accelerator.reduce(sums, "sum")
         assert isinstance(total, Tensor)
         change, reading = (total / count).tolist()
-        self._losses = [*self._losses[1 - RECENT :], (change, reading)]
-        self.count_step(begin, config.batch_clips * config.clip_frames)
-        return {
+        figures = {
             "loss/change": change,
             "loss/reading": reading,
-            "gradient_norm": norm,
+            "gradient_norm": float(norm),
             "rate": self.optimizer.param_groups[0]["lr"],
         }
-
-    def recent(self) -> dict[str, float | None]:
-        """Mean losses of the last steps, a resumed run's earlier ones among them; None of none."""
-        if not self._losses:
-            return {"change": None, "reading": None}
-        change, reading = torch.tensor(self._losses).mean(0).tolist()
-        return {"change": change, "reading": reading}
-
-    def _more_state(self) -> dict[str, Tensor]:
-        """The last losses."""
-        return {"losses": torch.tensor(self._losses, dtype=torch.float64).reshape(-1, 2)}
-
-    def _load_more_state(self, tensors: dict[str, Tensor]) -> None:
-        if "losses" in tensors:
-            self._losses = [(change, reading) for change, reading in tensors["losses"].tolist()]
+        return self.count_step(begin, config.batch_clips * config.clip_frames, figures)
 
     def _batch(self, samples: Tensor) -> WalkBatch:
         begin, config = time.perf_counter(), self.config

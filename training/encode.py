@@ -82,9 +82,9 @@ def main(config: EncodeConfig) -> None:
     from accelerate import PartialState
     from accelerate.utils import gather_object
     from torch import nn
-    from tqdm import tqdm
 
     from training.autoencoder import load_autoencoder
+    from world_model.progress import progress_bar
 
     paths = [
         path
@@ -108,12 +108,12 @@ def main(config: EncodeConfig) -> None:
     mine = paths[state.process_index :: state.num_processes]
     problems: list[str] = []
     encoded = 0
-    bar = tqdm(
+    bar = progress_bar(
         _ahead(mine, lambda path: _decode(config, path), config.threads),
         f"encoding on {state.num_processes} x {state.device.type}",
-        len(mine),
+        total=len(mine),
         unit="episode",
-        disable=None if state.is_main_process else True,
+        shown=state.is_main_process,
     )
     for path, decoded in bar:
         try:

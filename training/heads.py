@@ -1,13 +1,17 @@
 """The last phase: the head alone, on frames drawn after recorded ones and after the model's own."""
 
+import time
+
 import torch
 from accelerate import Accelerator
-from torch import Tensor, nn
-from tqdm import trange
+from torch import Tensor
 
 from training.clips import ClipStore
+from training.loop import resume, train_until
 from training.objective import Batch, StreamingObjective, head_loss, make_batch, read_frames
 from training.presets import TrainConfig
+from training.resumable import ResumableTrainer
+from training.run_directory import HEAD_STATE
 from world_model import StreamingWorld
 
 
@@ -24,34 +28,57 @@ def train_head(
 
     Samples are numbered on from the steps before, so that a repeated phase is the same.
     """
-    trunk = StreamingObjective(world)
-    head: nn.Module = world.head
-    trained = [parameter for parameter in head.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=config.rate, weight_decay=0.0)
-    head, optimizer = accelerator.prepare(head, optimizer)
-    recent: list[float] = []
-    bar = trange(num_steps, desc="head", disable=not accelerator.is_main_process or None)
-    for step in bar:
-        for group in optimizer.param_groups:
-            group["lr"] = config.rate * (1 - step / num_steps)
-        first = (first_step + step) * config.batch_clips
+    trainer = HeadTrainer(world, store, config, accelerator, first_step, num_steps)
+    resume(trainer, config.out)
+    train_until(1.0, trainer, config, name="head", shown=("head/loss",))
+    return trainer.recent("head/loss") or 0.0
+
+
+class HeadTrainer(ResumableTrainer):
+    """Trains a world's head alone on clips from a store."""
+
+    state_name = HEAD_STATE
+
+    def __init__(
+        self,
+        world: StreamingWorld,
+        store: ClipStore,
+        config: TrainConfig,
+        accelerator: Accelerator,
+        first_step: int,
+        num_steps: int,
+    ):
+        """See `train_head`."""
+        self.trunk = StreamingObjective(world)
+        super().__init__(world.head, accelerator, rate=config.rate, betas=(0.9, 0.999))
+        self.world, self.store, self.config = world, store, config
+        self.first_step, self.num_steps = first_step, num_steps
+
+    def fraction(self) -> float:
+        """Share of its steps that is done."""
+        return self.progress.step / self.num_steps
+
+    def train_step(self) -> dict[str, float]:
+        """One optimizer step; its mean loss, over all processes."""
+        begin, config, accelerator = time.perf_counter(), self.config, self.accelerator
+        for group in self.optimizer.param_groups:
+            group["lr"] = config.rate * (1 - self.fraction())
+        first = (self.first_step + self.progress.step) * config.batch_clips
         samples = torch.arange(first, first + config.batch_clips, device=accelerator.device)
         mine = samples[accelerator.process_index :: accelerator.num_processes]
-        clips = store.sample(config.seed, mine, config.clip_frames)
-        batch = make_batch(world, clips, config.seed, mine, config.rollout_rounds)
+        clips = self.store.sample(config.seed, mine, config.clip_frames)
+        batch = make_batch(self.world, clips, config.seed, mine, config.rollout_rounds)
         with accelerator.autocast():
-            tokens, guess = drawn_tokens(trunk, batch)
-        losses = head_loss(head(tokens.float(), guess), batch, world.config)
-        counted = read_frames(batch, world.config)
+            tokens, guess = drawn_tokens(self.trunk, batch)
+        losses = head_loss(self.objective(tokens.float(), guess), batch, self.world.config)
+        counted = read_frames(batch, self.world.config)
         loss = (losses * counted).sum() / counted.sum()
         accelerator.backward(loss)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        self.apply_gradients()
         mean = accelerator.reduce(loss.detach(), "mean")
         assert isinstance(mean, Tensor)
-        recent = [*recent[-49:], mean.item()]
-        bar.set_postfix(loss=f"{sum(recent) / len(recent):.4f}")
-    return sum(recent) / max(1, len(recent))
+        frames = config.batch_clips * config.clip_frames
+        return self.count_step(begin, frames, {"head/loss": mean.item()})
 
 
 @torch.no_grad()

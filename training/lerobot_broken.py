@@ -29,6 +29,8 @@ class Broken:
             yield
         except BrokenEpisodeError as error:
             self.problems[index] = error
+        except ValueError as error:
+            self.problems[index] = BrokenEpisodeError(str(error), "cannot be brought in")
 
     def stop_if_wanted(self) -> None:
         """Raise ValueError if there are broken episodes and they are not left out, or all are."""
@@ -38,7 +40,7 @@ class Broken:
             raise ValueError(
                 "\n  ".join(
                     [
-                        f"{len(self.problems)} of {self.total} episodes are broken (--broken skip "
+                        f"broken episodes: {len(self.problems)} of {self.total} (--broken skip "
                         "leaves them out):",
                         *self._kinds(),
                     ]
@@ -47,7 +49,7 @@ class Broken:
         if len(self.problems) == self.total:
             raise ValueError(
                 "\n  ".join(
-                    [f"all of {self.total} episodes are broken, none is left:", *self._kinds()]
+                    [f"broken episodes: all of {self.total}, none is left:", *self._kinds()]
                 )
             )
 

@@ -74,7 +74,7 @@ def merge_outcomes(
     count = count_transitions(len(rewards), step)
     rows = count * step
     merged = rewards[:rows].reshape(count, step).sum(1)
-    ended = done[:rows].reshape(count, step).any(1)
+    ended: np.ndarray = np.any(done[:rows].reshape(count, step), axis=1)
     ended[-1] |= done[rows:].any()
     if rewards[rows:].any():
         merged[-1] = rewards[-step:].sum()

@@ -52,6 +52,18 @@ class LeRobotEpisode:
     tasks: list[str]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """What is known of an episode once it was looked through."""
+
+    size: tuple[int, int]
+    """Height and width of its frames."""
+    ended: bool
+    """Its last transition is the end of the task."""
+    pause: str | None = None
+    """Where its video stood still, in words, if it did: frames may be lost there."""
+
+
 class LeRobotReader:
     """A LeRobot dataset in a directory.
 
@@ -175,7 +187,7 @@ class LeRobotReader:
         except ValueError as error:
             raise BrokenEpisodeError(str(error), "video damaged") from error
 
-    def check(self, index: int) -> None:
+    def check(self, index: int) -> Checked:
         """Look for all that can be wrong with an episode, short of decoding its frames.
 
         Raises:
@@ -185,8 +197,6 @@ class LeRobotReader:
         if self.is_video:
             self.index.need_video(place)
         episode = self.read(index)
-        if self.is_video:
-            self.index.frames_of(place)
         named = {self.chosen.action: episode.actions, self.chosen.reward: episode.rewards}
         for name, values in (named | episode.states).items():
             if not np.isfinite(values).all():
@@ -194,18 +204,17 @@ class LeRobotReader:
                     f"{place.data}: episode {index} has {name!r} that is no finite number",
                     "numbers that are not finite",
                 )
-
-    def pause(self, index: int) -> str | None:
-        """Where an episode's video stood still, in words, if it did: frames may be lost there."""
+        ended = bool(episode.terminated[-1])
         if not self.is_video:
-            return None
-        place = self._place(index)
+            height, width, _ = next(self._pictures(place)).shape
+            return Checked(size=(height, width), ended=ended)
         times, begin = self.index.frames_of(place)
         gaps = np.diff(times.seconds[begin : begin + place.length])
         longest = int(gaps.argmax())
-        if gaps[longest] * float(self.info["fps"]) < PAUSE:
-            return None
-        return f"episode {index}: {gaps[longest]:.3f} s from frame {longest} to the next"
+        pause = None
+        if gaps[longest] * float(self.info["fps"]) >= PAUSE:
+            pause = f"episode {index}: {gaps[longest]:.3f} s from frame {longest} to the next"
+        return Checked(size=times.size, ended=ended, pause=pause)
 
     def _place(self, index: int) -> Place:
         place = self.index[index]

@@ -99,8 +99,13 @@ class LeRobotWriter:
         data.parent.mkdir(parents=True, exist_ok=True)
         video.parent.mkdir(parents=True, exist_ok=True)
         begins = np.cumsum([0, *(len(episode.frames) for _, episode in group)])
+        order = [
+            name
+            for name, feature in features(first, self.config.lossless).items()
+            if feature["dtype"] != "video"
+        ]
         tables = [
-            _table(self._register(where, split, episode, int(begin)))
+            _table(self._register(where, split, episode, int(begin)), order)
             for (split, episode), begin in zip(group, begins[:-1], strict=True)
         ]
         with parquet().ParquetWriter(data, tables[0].schema) as rows:
@@ -239,12 +244,16 @@ def _columns(episode: Episode) -> dict[str, np.ndarray]:
     return columns
 
 
-def _table(columns: dict[str, np.ndarray]) -> Any:
-    """The columns as an Arrow table: numbers, or lists of fixed length where there are several."""
+def _table(columns: dict[str, np.ndarray], order: list[str]) -> Any:
+    """The columns as an Arrow table: numbers, or lists of fixed length where there are several.
+
+    They are in the order of meta/info.json's features: LeRobot casts tables to these by position.
+    """
     import pyarrow as pa
 
     def arrow(values: np.ndarray) -> Any:
         flat, size = pa.array(values.reshape(-1)), values.size // len(values)
         return flat if size == 1 else pa.FixedSizeListArray.from_arrays(flat, size)
 
-    return pa.table({name: arrow(values) for name, values in columns.items()})
+    assert sorted(order) == sorted(columns), "each column is a feature"
+    return pa.table({name: arrow(columns[name]) for name in order})

@@ -1,30 +1,20 @@
-"""The loop of optimizer steps: logs, validation and saved states on the way."""
+"""The loop of optimizer steps, of every phase: logs, validation and saved states on the way.
 
+A run that is killed goes on where its phase was last saved, and comes to the same result.
+"""
+
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from accelerate import Accelerator
-from tqdm import tqdm
-
 from training.presets import seconds
-from training.resumable import Progress
-from training.run_directory import STATE
+from training.resumable import ResumableTrainer
+from world_model.progress import progress_bar
 
-
-class Trainer(Protocol):
-    """What takes the steps."""
-
-    accelerator: Accelerator
-    progress: Progress
-
-    def fraction(self) -> float: ...
-
-    def train_step(self) -> dict[str, float]: ...
-
-    def throughput(self) -> dict[str, float]: ...
-
-    def save_state(self, path: Path) -> None: ...
+# A state is saved more often than asked for where that costs little: seconds between two, at least,
+# and as a multiple of what saving takes.
+LEAST_BETWEEN, CHEAP = 5.0, 100.0
 
 
 class LoopConfig(Protocol):
@@ -40,16 +30,24 @@ class LoopConfig(Protocol):
     def save_every(self) -> str: ...
 
 
+def resume(trainer: ResumableTrainer, out: Path) -> None:
+    """Go on from what an earlier process of the run has saved, if it has."""
+    path = out / trainer.state_name
+    if path.exists():
+        trainer.load_state(path)
+        trainer.accelerator.print(f"resumed at step {trainer.progress.step}")
+
+
 def train_until(
     end: float,
-    trainer: Trainer,
+    trainer: ResumableTrainer,
     config: LoopConfig,
     *,
     name: str,
     shown: tuple[str, ...],
-    validate: Callable[[], object],
+    validate: Callable[[], object] | None = None,
 ) -> None:
-    """Take steps until a share of the run is done; the main process alone validates and writes.
+    """Take steps until a share of the phase is done; the main process alone validates and writes.
 
     Args:
         end: That share.
@@ -60,28 +58,28 @@ def train_until(
         validate: Measures the model as it is, and reports.
     """
     accelerator, progress = trainer.accelerator, trainer.progress
-    main = accelerator.is_main_process
+    main, path = accelerator.is_main_process, config.out / trainer.state_name
     saved = validated = progress.elapsed
-    bar = tqdm(
-        total=100,
-        disable=not main or None,
-        bar_format="{l_bar}{bar}| {elapsed} {postfix}",
-        desc=name,
-    )
+    between, first = LEAST_BETWEEN, progress.step
+    bar = progress_bar(desc=name, percent=True, shown=main)
     while trainer.fraction() < end:
-        figures = trainer.train_step() | trainer.throughput()
-        accelerator.log(figures, step=progress.step)
-        bar.n = min(100.0, round(100 * trainer.fraction(), 1))
-        values = " ".join(f"{key.rpartition('/')[2]} {figures[key]:.5f}" for key in shown)
-        bar.set_postfix_str(
-            f"step {progress.step} {values} {figures['frames_per_second']:.0f} frames/s"
-        )
+        figures = trainer.train_step()
+        if figures:
+            figures = figures | trainer.throughput()
+            accelerator.log(figures, step=progress.step)
+            bar.n = min(100.0, round(100 * trainer.fraction(), 1))
+            values = " ".join(f"{key.rpartition('/')[2]} {figures[key]:.5f}" for key in shown)
+            bar.set_postfix_str(
+                f"step {progress.step} {values} {figures['frames_per_second']:.0f} frames/s"
+            )
         # The main process's time is everybody's, so all come to the same answers.
-        if main and progress.elapsed - validated > seconds(config.validate_every):
+        if progress.elapsed - saved > min(between, seconds(config.save_every)):
+            begin, saved = time.perf_counter(), progress.elapsed
+            trainer.save_state(path)
+            between = max(LEAST_BETWEEN, CHEAP * trainer.agreed(time.perf_counter() - begin))
+        if validate and main and progress.elapsed - validated > seconds(config.validate_every):
             validated = progress.elapsed
             validate()
-        if progress.elapsed - saved > seconds(config.save_every):
-            saved = progress.elapsed
-            trainer.save_state(config.out / STATE)
     bar.close()
-    trainer.save_state(config.out / STATE)
+    if progress.step > first:
+        trainer.save_state(path)

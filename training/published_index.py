@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from training.episodes import read_json
 from training.published import DataConfig
 from training.published_annotation import content_path, num_frames, recorded
+from world_model.progress import progress_bar
 from world_model.whole_files import write_whole
 
 VERSION = 1
@@ -100,7 +100,7 @@ def _annotation_stamps(folder: Path) -> dict[str, str]:
 def _examined(names: list[str], examine: Callable[[str], Entry]) -> dict[str, Entry]:
     with ThreadPoolExecutor(THREADS) as pool:
         results = pool.map(examine, names, chunksize=64)
-        bar = tqdm(results, "indexing", len(names), unit="episode", leave=False, disable=None)
+        bar = progress_bar(results, "indexing", total=len(names), unit="episode", leave=False)
         return dict(zip(names, bar, strict=True))
 
 

@@ -1,6 +1,7 @@
 """What all training loops share: averaged weights, accumulation, a state that resumes exactly."""
 
 import dataclasses
+import math
 import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -55,12 +56,21 @@ def read_state(path: Path) -> dict[str, Any]:
     return state
 
 
+# Steps whose figures are kept.
+RECENT = 50
+
+
 class ResumableTrainer:
     """A module under training: its optimizer, its averaged weights and its progress.
 
     A step of a subclass goes through its parts, each under `gradients_of_part`, then calls
     `apply_gradients`, and last `count_step`.
     """
+
+    state_name: str
+    """Name of the file in the run's directory that a resume goes on from."""
+    report_every = 1
+    """Steps from one that gives its figures to the next."""
 
     def __init__(
         self,
@@ -69,42 +79,77 @@ class ResumableTrainer:
         *,
         rate: float,
         betas: tuple[float, float],
-        clip_norm: float,
-        ema: float,
+        clip_norm: float = math.inf,
+        ema: float | None = None,
+        alone: bool = False,
     ):
+        """Begin at step 0.
+
+        Args:
+            objective: Its parameters that require gradients are trained.
+            accelerator: Of the run.
+            rate, betas: Of AdamW, which decays no weights.
+            clip_norm: Largest norm of the gradient.
+            ema: Decay of the averaged weights; None: there are none.
+            alone: The main process trains, the others do not take part.
+        """
         self.accelerator = accelerator
         self.clip_norm, self.ema = clip_norm, ema
+        self.num_processes = 1 if alone else accelerator.num_processes
         self.parameters = [p for p in objective.parameters() if p.requires_grad]
-        self.average = [parameter.detach().clone() for parameter in self.parameters]
+        averaged = [] if ema is None else self.parameters
+        self.average = [parameter.detach().clone() for parameter in averaged]
         optimizer = torch.optim.AdamW(self.parameters, lr=rate, weight_decay=0.0, betas=betas)
-        self.objective, self.optimizer = accelerator.prepare(objective, optimizer)
+        self.objective, self.optimizer = objective, optimizer
+        if not alone:
+            self.objective, self.optimizer = accelerator.prepare(objective, optimizer)
         self.progress = Progress()
+        self._recent: list[dict[str, float]] = []
+
+    def fraction(self) -> float:
+        """Share of the phase that is done."""
+        raise NotImplementedError
+
+    def train_step(self) -> dict[str, float]:
+        """One optimizer step; its figures, or nothing but every `report_every` steps."""
+        raise NotImplementedError
+
+    def recent(self, name: str) -> float | None:
+        """Mean of a figure over the last steps; None before the first."""
+        found = [figures[name] for figures in self._recent]
+        return sum(found) / len(found) if found else None
+
+    def agreed(self, seconds: float) -> float:
+        """A time by the main process's clock, in all processes."""
+        if self.num_processes == 1:
+            return seconds
+        shared = broadcast(torch.tensor(seconds, device=self.accelerator.device))
+        assert isinstance(shared, Tensor)
+        return shared.item()
 
     def gradients_of_part(self, last: bool) -> AbstractContextManager[None]:
         """Around forward and backward of a part of a step: processes meet in the last one only."""
         return nullcontext() if last else self.accelerator.no_sync(self.objective)
 
-    def apply_gradients(self) -> float:
-        """Clip, change the weights and their average; returns the gradient's norm before."""
+    def apply_gradients(self) -> Tensor:
+        """Clip, change the weights and their average; returns the gradient's norm before, ()."""
         norm = self.accelerator.clip_grad_norm_(self.parameters, self.clip_norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self._update_average()
-        return float(norm if norm is not None else torch.nan)
+        return torch.tensor(torch.nan) if norm is None else norm
 
-    def count_step(self, begin: float, frames: int) -> None:
-        """Count a step that began at `time.perf_counter()` of `begin`.
+    def count_step(self, begin: float, frames: int, figures: dict[str, float]) -> dict[str, float]:
+        """Count a step that began at `time.perf_counter()` of `begin`; returns its figures.
 
         All processes take the main one's time, so that what goes by time is the same in all.
         """
-        elapsed = time.perf_counter() - begin
-        if self.accelerator.num_processes > 1:
-            shared = broadcast(torch.tensor(elapsed, device=self.accelerator.device))
-            assert isinstance(shared, Tensor)
-            elapsed = shared.item()
         self.progress.step += 1
         self.progress.frames += frames
-        self.progress.elapsed += elapsed
+        self.progress.elapsed += self.agreed(time.perf_counter() - begin)
+        if figures:
+            self._recent = [*self._recent[1 - RECENT :], figures]
+        return figures
 
     def share_done(self, max_steps: int | None, budget: float) -> float:
         """Share of the run that is done, in steps if their number is given, else in seconds."""
@@ -139,6 +184,7 @@ class ResumableTrainer:
             "average": self.average,
             "optimizer": self.optimizer.state_dict(),
             "progress": dataclasses.asdict(self.progress),
+            "recent": self._recent,
             "more": more,
         }
         with whole_file(path, durable=True) as temporary:
@@ -151,10 +197,8 @@ class ResumableTrainer:
             ValueError: The file is damaged, or of a run with another model.
         """
         state = read_state(path)
-        shapes = [tuple(parameter.shape) for parameter in self.parameters]
-        for name in ("weights", "average"):
-            found = [tuple(getattr(weight, "shape", ())) for weight in state[name]]
-            if found != shapes:
+        for name, mine in (("weights", self.parameters), ("average", self.average)):
+            if [weight.shape for weight in state[name]] != [weight.shape for weight in mine]:
                 raise ValueError(
                     f"{path} is of a run with another model; choose another --out, or delete it"
                 )
@@ -168,6 +212,7 @@ class ResumableTrainer:
                         a.copy_(b)
             self.optimizer.load_state_dict(state["optimizer"])
             self.progress = Progress(**state["progress"])
+            self._recent = state.get("recent", [])  # older files have none
             self._load_more_state(state.get("more", {}))  # older files have none
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise ValueError(f"{path} is damaged ({error}); delete it to start anew") from error
@@ -181,6 +226,8 @@ class ResumableTrainer:
 
     @torch.no_grad()
     def _update_average(self) -> None:
+        if self.ema is None:
+            return
         # A young average follows quickly: its decay rises with the step.
         decay = min(self.ema, (1 + self.progress.step) / (10 + self.progress.step))
         torch._foreach_lerp_(self.average, self.parameters, 1 - decay)  # pyright: ignore

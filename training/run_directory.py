@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 STATE = "state.pt"
 # What phases before the main one have made: the codec, and what predicts states.
 CODEC, STATES = "codec.safetensors", "states.safetensors"
+# What these phases, and the head's, resume from while they last.
+CODEC_STATE, STATES_STATE, HEAD_STATE = "codec.state.pt", "states.state.pt", "head.state.pt"
+KEPT = (STATE, CODEC, STATES, CODEC_STATE, STATES_STATE, HEAD_STATE)
 CONFIG = "train_config.json"
 
 
@@ -58,8 +61,6 @@ def run_training(
         free: See `write_config`.
         prepare: What the main process does first, while the others wait.
     """
-    from training.resumable import read_state
-
     check_directory(config.out)
     clear_leftovers(config.out)
     accelerator = make_accelerator(
@@ -71,10 +72,7 @@ def run_training(
         if prepare is not None:
             prepare(config)
     accelerator.wait_for_everyone()
-    # What a killed run logged after its last state was saved is done, and logged, again.
-    state = config.out / STATE
-    done = read_state(state)["progress"]["step"] if state.exists() else 0
-    accelerator.init_trackers("tensorboard", init_kwargs={"tensorboard": {"purge_step": done + 1}})
+    accelerator.init_trackers("tensorboard")
     result = train(config, accelerator)
     accelerator.wait_for_everyone()
     gc.collect()  # a chunk model refers to itself
@@ -84,7 +82,6 @@ def run_training(
 
 def make_accelerator(out: Path, *, cpu: bool, mixed_precision: str) -> "Accelerator":
     """Processes and devices of this run; logs go to tensorboard in `out`."""
-    from accelerate import Accelerator
     from accelerate.utils import InitProcessGroupKwargs, ProjectConfiguration
 
     if os.environ.get("WORLD_SIZE", "1") not in ("", "1"):
@@ -92,9 +89,12 @@ def make_accelerator(out: Path, *, cpu: bool, mixed_precision: str) -> "Accelera
         # ever, whose threads then run on as the process ends, and now and then abort it.
         import torch._dynamo  # noqa: F401
 
+    from training.logs import LoggingOnce
+
     # One process trains codec and states, for longer than the others would wait by default.
     patient = InitProcessGroupKwargs(timeout=timedelta(hours=24))
-    return Accelerator(
+    return LoggingOnce(
+        out / "logs",
         cpu=cpu,
         kwargs_handlers=[patient],
         mixed_precision=mixed_precision,
@@ -113,7 +113,7 @@ def write_config(config: Any, out: Path, free: set[str]) -> None:
     """
     path = out / CONFIG
     content = as_written(config)
-    if path.exists() and any((out / name).exists() for name in (STATE, STATES, CODEC)):
+    if path.exists() and any((out / name).exists() for name in KEPT):
         before = without_directory(read_json(path))
         changed = [k for k in content if k not in free and before.get(k) != content[k]]
         if changed:

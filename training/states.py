@@ -15,17 +15,19 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from training.clips import ClipStore
+from training.loop import resume, train_until
 from training.objective import scaled_states
 from training.presets import TrainConfig, seconds
-from training.run_directory import STATES
+from training.resumable import ResumableTrainer
+from training.run_directory import STATES, STATES_STATE
 from world_model import StreamingWorld
 from world_model.conditioning import join_controls
 from world_model.frames import frames_to_pixels
 from world_model.noise import counted_index, counted_noise, counted_uniform
 from world_model.streaming_world import UNSURE_SCALE
+from world_model.whole_files import whole_file
 
 # Clips, pictures and states a step.
 CLIPS, PICTURES, JUDGED = 512, 64, 1024
@@ -34,7 +36,6 @@ CLIPS, PICTURES, JUDGED = 512, 64, 1024
 DEPTH = 6
 # Learning rate; of a world that is trained on from, a quarter of it.
 RATE = 2e-3
-REPORT_EVERY = 20
 # Streams of the counted numbers of one step's samples.
 CLIP, UNSURE, SHARE, PICTURE, JUDGE, ASTRAY = 21, 22, 23, 24, 25, 26
 # Largest deviation of what the reader's looks begin with from what was read.
@@ -53,19 +54,18 @@ def prepare_states(
     if not modules:
         return
     path = config.out / STATES
-    if accelerator.is_main_process and not path.exists():
+    if accelerator.is_main_process:
         path.parent.mkdir(parents=True, exist_ok=True)
-        train_states(world, store, config, accelerator)
-        temporary = path.with_suffix(".part")
-        save_file(
-            {
+        if not path.exists():
+            train_states(world, store, config, accelerator)
+            weights = {
                 f"{name}.{key}": value.contiguous().cpu()
                 for name, module in modules.items()
                 for key, value in module.state_dict().items()
-            },
-            temporary,
-        )
-        temporary.replace(path)
+            }
+            with whole_file(path, durable=True) as temporary:
+                save_file(weights, temporary)
+        (config.out / StatesTrainer.state_name).unlink(missing_ok=True)
     accelerator.wait_for_everyone()
     weights = load_file(path)
     for name, module in modules.items():
@@ -79,46 +79,63 @@ def train_states(
     world: StreamingWorld, store: ClipStore, config: TrainConfig, accelerator: Accelerator
 ) -> None:
     """Train in place: a share of the budget, or `max_steps` steps where steps are counted."""
-    scaled = scaled_states(world, store.states)
-    states = torch.cat([scaled[name] for name in world.config.tracked], dim=-1)  # (F, S)
-    actions = world.scale_actions(store.actions)
-    modules = world.state_modules().values()
-    parameters = [p for module in modules for p in module.requires_grad_(True).parameters()]
-    rate = RATE if config.init is None else RATE / 4
-    optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.0, betas=(0.9, 0.98))
-    budget = config.states_share * seconds(config.budget)
-    begin, step, fraction, shown = time.monotonic(), 0, 0.0, ""
-    bar = tqdm(
-        total=100, desc="states", disable=None, bar_format="{l_bar}{bar}| {elapsed} {postfix}"
+    trainer = StatesTrainer(world, store, config, accelerator)
+    resume(trainer, config.out)
+    shown = ("states/foresight", "states/reader", "states/judge")
+    train_until(1.0, trainer, config, name="states", shown=shown)
+    means = ", ".join(
+        f"{name.rpartition('/')[2]} {trainer.recent(name) or 0:.4f}" for name in shown
     )
-    while fraction < 1:
-        for group in optimizer.param_groups:
-            group["lr"] = (
-                rate * min(1.0, (step + 1) / 100) * max(0.02, min(1, 1.4 * (1 - fraction)))
-            )
-        with accelerator.autocast():
-            reader = reader_loss(world, store, states, config.seed, step)
-        losses = {
-            "foresight": foresight_loss(
-                world, store, states, actions, config.seed, step, depth=depth_at(fraction)
-            ),
-            "reader": reader,
-            "judge": judge_loss(world, store, states, config.seed, step),
-        }
-        torch.stack(list(losses.values())).sum().backward()
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        step += 1
-        fraction = (
-            step / config.max_steps if config.max_steps else (time.monotonic() - begin) / budget
+    print(f"states: {trainer.progress.step} steps; {means}")
+
+
+class StatesTrainer(ResumableTrainer):
+    """Trains foresight, reader and judge on numbers and single pictures from a store."""
+
+    state_name = STATES_STATE
+    report_every = 20  # each time asks the device for its numbers
+
+    def __init__(
+        self, world: StreamingWorld, store: ClipStore, config: TrainConfig, accelerator: Accelerator
+    ):
+        self.rate = RATE if config.init is None else RATE / 4
+        modules = nn.ModuleDict(world.state_modules()).requires_grad_(True)
+        super().__init__(
+            modules, accelerator, rate=self.rate, betas=(0.9, 0.98), clip_norm=1.0, alone=True
         )
-        if step % REPORT_EVERY == 0 or fraction >= 1:  # each asks the device for its numbers
-            shown = ", ".join(f"{name} {loss.item():.4f}" for name, loss in losses.items())
-            bar.n = min(100.0, round(100 * fraction, 1))
-            bar.set_postfix_str(f"step {step} {shown}")
-    bar.close()
-    print(f"states: {step} steps; {shown}")
+        self.world, self.store, self.config = world, store, config
+        scaled = scaled_states(world, store.states)
+        self.states = torch.cat([scaled[name] for name in world.config.tracked], dim=-1)  # (F, S)
+        self.actions = world.scale_actions(store.actions)
+
+    def fraction(self) -> float:
+        """See `ResumableTrainer.share_done`."""
+        config = self.config
+        return self.share_done(config.max_steps, config.states_share * seconds(config.budget))
+
+    def train_step(self) -> dict[str, float]:
+        """One optimizer step; now and then its losses."""
+        begin, fraction, step = time.perf_counter(), self.fraction(), self.progress.step
+        rise, fall = min(1.0, (step + 1) / 100), max(0.02, min(1, 1.4 * (1 - fraction)))
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate * rise * fall
+        world, store, seed = self.world, self.store, self.config.seed
+        with self.accelerator.autocast():
+            reader = reader_loss(world, store, self.states, seed, step)
+        depth = depth_at(fraction)
+        losses = {
+            "states/foresight": foresight_loss(
+                world, store, self.states, self.actions, seed, step, depth=depth
+            ),
+            "states/reader": reader,
+            "states/judge": judge_loss(world, store, self.states, seed, step),
+        }
+        self.accelerator.backward(torch.stack(list(losses.values())).sum())
+        self.apply_gradients()
+        figures = {}
+        if step % self.report_every == 0:
+            figures = {name: loss.item() for name, loss in losses.items()}
+        return self.count_step(begin, CLIPS * depth + PICTURES + JUDGED, figures)
 
 
 def foresight_loss(

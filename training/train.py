@@ -15,7 +15,8 @@ import tyro
 from training.chunk_presets import CHUNK_PRESETS, ChunkTrainConfig
 from training.episodes import read_json
 from training.presets import PRESETS, TrainConfig
-from training.run_directory import STATE, as_written, environment, run_training
+from training.published_layout import refuse_published
+from training.run_directory import HEAD_STATE, as_written, environment, run_training
 from world_model.whole_files import write_whole
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from training.trainer import Trainer
     from world_model import StreamingWorld
 
-SPLITS = ("train", "val", "test")
 # A run that goes on may be given more time, or report otherwise; all else must be as it was.
 FREE = {"budget", "max_steps", "save_every", "validate_every", "validation_episodes"}
 
@@ -66,7 +66,14 @@ def parse(arguments: list[str]) -> TrainConfig | ChunkTrainConfig:
 
 def main(config: TrainConfig) -> Path:
     """Train; returns the world's directory. A run that was stopped goes on where it was."""
-    return run_training(train, config, FREE, prepare=collect_missing)
+    from training.absent_data import collect_absent
+
+    def prepare_data(config: TrainConfig) -> None:
+        collect_absent(config, tracked_kinds(config)["hidden"])
+
+    for data in (config.data, *config.more_data):
+        refuse_published(data)
+    return run_training(train, config, FREE, prepare=prepare_data)
 
 
 def train(config: TrainConfig, accelerator: "Accelerator") -> Path:
@@ -74,6 +81,10 @@ def train(config: TrainConfig, accelerator: "Accelerator") -> Path:
     from training.loop import train_until
 
     trainer, world, validation = prepare(config, accelerator)
+    if trainer.fraction() < config.heads_from and accelerator.is_main_process:
+        # Of an earlier end of the run, which is given more time: its head read another denoiser.
+        (config.out / HEAD_STATE).unlink(missing_ok=True)
+    accelerator.wait_for_everyone()
     train_until(
         config.heads_from,
         trainer,
@@ -90,36 +101,6 @@ def train(config: TrainConfig, accelerator: "Accelerator") -> Path:
     return directory
 
 
-def collect_missing(config: TrainConfig) -> None:
-    """Fill the splits that have no episodes, if the preset says from where."""
-    from training.collect import CollectConfig
-    from training.collect import main as collect
-    from training.episodes import list_episodes
-    from training.missing_split import cure_for_missing
-
-    for split, count in zip(SPLITS, config.collect_episodes, strict=True):
-        if list_episodes(config.data, split):
-            continue
-        if config.collect_env is None:
-            if split == "test":
-                continue
-            raise SystemExit(
-                f"{config.data} has no {split} episodes: {cure_for_missing(config.data, split)}, "
-                "or name --collect-env"
-            )
-        collect(
-            CollectConfig(
-                env_id=config.collect_env,
-                env_kwargs=config.collect_env_kwargs,
-                policy=config.collect_policy,
-                hidden=tracked_kinds(config)["hidden"],
-                out=config.data,
-                split=split,
-                episodes=count,
-            )
-        )
-
-
 def prepare(
     config: TrainConfig, accelerator: "Accelerator"
 ) -> tuple["Trainer", "StreamingWorld", "ClipStore"]:
@@ -129,6 +110,7 @@ def prepare(
     from training.clips import ClipStore
     from training.codec import prepare_codec
     from training.describe import describe_world, take_starts
+    from training.loop import resume
     from training.states import prepare_states
     from training.trainer import Trainer
     from world_model import StreamingWorld
@@ -151,10 +133,7 @@ def prepare(
     world.to(accelerator.device)
     prepare_states(world, store, config, accelerator)
     trainer = Trainer(world, store, config, accelerator)
-    state = config.out / STATE
-    if state.exists():
-        trainer.load_state(state)
-        accelerator.print(f"resumed at step {trainer.progress.step}")
+    resume(trainer, config.out)
     accelerator.print(
         f"{store.num_episodes} episodes, {len(store.frames):,} frames; "
         f"{sum(p.numel() for p in world.parameters()) / 1e6:.1f} M parameters; "

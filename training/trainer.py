@@ -15,11 +15,14 @@ from training.objective import Batch, StreamingObjective, make_batch
 from training.own_past import OwnPast
 from training.presets import TrainConfig, seconds
 from training.resumable import ResumableTrainer, check_division
+from training.run_directory import STATE
 from world_model import StreamingWorld
 
 
 class Trainer(ResumableTrainer):
     """Trains a world's denoiser and head on clips from a store."""
+
+    state_name = STATE
 
     def __init__(
         self, world: StreamingWorld, store: ClipStore, config: TrainConfig, accelerator: Accelerator
@@ -62,13 +65,13 @@ class Trainer(ResumableTrainer):
         total = accelerator.reduce(sums, "sum")
         assert isinstance(total, Tensor)
         dynamics, head = (total / count).tolist()
-        self.count_step(begin, config.batch_clips * config.clip_frames)
-        return {
+        figures = {
             "loss/dynamics": dynamics,
             "loss/head": head,
-            "gradient_norm": norm,
+            "gradient_norm": float(norm),
             "rate": self.optimizer.param_groups[0]["lr"],
         }
+        return self.count_step(begin, config.batch_clips * config.clip_frames, figures)
 
     def _samples(self) -> Tensor:
         """This process's sample numbers of the step to come."""

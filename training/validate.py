@@ -47,11 +47,15 @@ class Validation:
 def predict_episodes(
     world: WorldModel, store: ClipStore, count: int, num_given: int = 4, horizon: int = 32
 ) -> Validation:
-    """Predict up to `count` episodes that are long enough, by their recorded actions."""
+    """Predict up to `count` episodes that are long enough, by their recorded actions.
+
+    Where episodes are short, fewer frames are given and fewer predicted, down to one each.
+    """
     num_frames = num_given + horizon
     lengths = np.diff(store.offsets)
     chosen = np.flatnonzero(lengths >= min(num_frames, lengths.max()))[:count]
     num_frames = int(min(num_frames, lengths[chosen].min()))
+    num_given = min(num_given, num_frames - 1)  # of a short episode one frame is left to predict
     begins = torch.as_tensor(store.offsets[chosen], device=store.frames.device)
     clips = store.clips(begins, num_frames)
     actions = clips.actions[:, 1:]

@@ -51,7 +51,7 @@ def counted_noise(
     radius = torch.sqrt(-2.0 * torch.log((radius_bits + 0.5) / 2**24))
     angle = angle_bits * (2 * math.pi / 2**24)
     pair = torch.cat((radius * torch.cos(angle), radius * torch.sin(angle)), dim=1)
-    return pair[:, :size].reshape(-1, *shape)
+    return pair[:, :size].reshape(len(seeds), *shape)
 
 
 def counted_uniform(
@@ -59,7 +59,7 @@ def counted_uniform(
 ) -> Tensor:
     """Uniform numbers in [0, 1), keyed as `counted_noise`'s; float32 (B, *shape)."""
     bits = _counted_bits(seeds, steps, math.prod(shape), stream)
-    return (((bits >> 40) & 0xFFFFFF).to(torch.float32) / 2**24).reshape(-1, *shape)
+    return (((bits >> 40) & 0xFFFFFF).to(torch.float32) / 2**24).reshape(len(seeds), *shape)
 
 
 def counted_index(seeds: Tensor, steps: Tensor, bound: int, *, stream: int = 0) -> Tensor:

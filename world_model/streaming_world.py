@@ -113,7 +113,7 @@ class StreamingWorld(WorldModel):
             past=past,
             seeds=seeds,
             steps=torch.zeros_like(seeds),
-            output=self._output(self._shown(frames[:, -1].clone(), read)),
+            output=self._output(self._shown(num_envs, frames[:, -1].clone(), read)),
         )
 
     @torch.inference_mode(False)
@@ -184,7 +184,7 @@ class StreamingWorld(WorldModel):
             guess = self.denoiser.foresight(controls)
             read = self.head(guess, guess, certain=True)
             past = self._pass(past, read)
-            made.append(self._shown(None, read))
+            made.append(self._shown(len(rows), None, read))
         return self._joined(made, shape)
 
     def _joined(self, made: list[dict[str, Tensor]], shape: tuple[int, int]) -> RolloutOutput:
@@ -214,7 +214,7 @@ class StreamingWorld(WorldModel):
         """
         read = self.advance(state, action)
         frame = pixels_to_frames(self.codec.decode(state.latents)) if frames else None
-        return self._shown(frame, read)
+        return self._shown(len(state), frame, read)
 
     def advance(
         self, state: StreamingState, action: Tensor, states: Tensor | None = None
@@ -382,15 +382,16 @@ class StreamingWorld(WorldModel):
             return self.head(tokens, told.told.guess)
         return self.head(tokens, self.reader(latents), certain=True)
 
-    def _shown(self, frame: Tensor | None, read: dict[str, Tensor]) -> dict[str, Tensor]:
-        """What a step hands out, as `predict` says."""
+    def _shown(
+        self, num_envs: int, frame: Tensor | None, read: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """What a step hands out, as `predict` says; a world may read nothing off its frames."""
         config = self.config
-        some = next(iter(read.values()))
         if config.reward_head:
             reward = read["reward"].float().clamp(config.reward_low, config.reward_high)
             terminated = read["end"].float().sigmoid() > config.termination_threshold
         else:
-            reward = torch.zeros(len(some), device=some.device)
+            reward = torch.zeros(num_envs, device=self.device)
             terminated = torch.zeros_like(reward, dtype=torch.bool)
         shown = {"reward": reward, "terminated": terminated}
         if config.tracked:

@@ -173,6 +173,8 @@ class FrameTimes:
     pts: np.ndarray
     """int64 (T,), in units of `time_base` seconds"""
     time_base: Fraction
+    size: tuple[int, int]
+    """Height and width"""
 
     def __len__(self) -> int:
         return len(self.pts)
@@ -198,7 +200,9 @@ def frame_times(path: str | Path) -> FrameTimes:
                 f"{path}: {len(packets)} frames, {len(packets) - len(times)} of them without a "
                 "time; expected at least one and none without; copy the file again"
             )
-        return FrameTimes(np.sort(np.array(times, np.int64)), stream.time_base)
+        return FrameTimes(
+            np.sort(np.array(times, np.int64)), stream.time_base, (stream.height, stream.width)
+        )
 
 
 def frames_by_number(
