@@ -30,12 +30,19 @@ def load_autoencoder(name: str) -> AutoencoderKL:
     elif not (folder / "config.json").is_file():
         raise ValueError(f"{name}: holds no AutoencoderKL (config.json, or vae/config.json)")
     try:
-        return AutoencoderKL.from_pretrained(folder).requires_grad_(False).eval()
+        vae, found = AutoencoderKL.from_pretrained(folder, output_loading_info=True)
     except Exception as error:  # diffusers fails in any way on a config of another form
         reason = str(error).partition("\n")[0]
         raise ValueError(
             f"{folder}: is no whole AutoencoderKL ({reason}); fetch it again"
         ) from error
+    absent = [str(name) for kind in ("missing_keys", "mismatched_keys") for name in found[kind]]
+    if absent:
+        raise ValueError(
+            f"{folder}: is no whole AutoencoderKL ({len(absent)} of its weights are missing or of "
+            f"another shape, such as {absent[0]}); fetch it again"
+        )
+    return vae.requires_grad_(False).eval()
 
 
 def _fetch(repo_id: str) -> Path:
