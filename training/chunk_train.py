@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from training.chunk_presets import ChunkTrainConfig
 from training.presets import seconds
 from training.run_directory import STATE, as_written, environment, run_training
-from world_model.whole_files import whole_file, write_whole
+from world_model.whole_files import write_whole
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -143,8 +143,7 @@ def write_checkpoint(trainer: "ChunkTrainer", config: ChunkTrainConfig) -> None:
     path = checkpoint_path(config, trainer.progress.step)
     path.parent.mkdir(exist_ok=True)
     trainer.swap_average()
-    with whole_file(path, durable=True) as temporary:
-        save_reference_checkpoint(trainer.denoiser, temporary)
+    save_reference_checkpoint(trainer.denoiser, path)
     trainer.swap_average()
     print(f"{path} written", flush=True)
 

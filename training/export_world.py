@@ -10,7 +10,6 @@ from training.episodes import write_json
 from training.run_directory import as_written
 from world_model.directories import check_directory
 from world_model.versions import versions
-from world_model.whole_files import whole_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +51,7 @@ def main(config: ExportConfig) -> None:
         raise ValueError(f"--out {config.out}: is a directory, expected a file; name one in it")
     world = WorldModel.from_pretrained(config.world)
     config.out.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(config.out, durable=True) as temporary:
-        export_world(world, temporary)
+    export_world(world, config.out)
     content = {
         "command": "irasim export",
         "config": as_written(config),

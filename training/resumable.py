@@ -27,6 +27,8 @@ class Progress:
     """Frames trained on, over all processes."""
     data_seconds: float = 0.0
     """Seconds of these spent on making batches, or on waiting for them."""
+    validated: float = 0.0
+    """What `elapsed` was when validation last ran."""
 
 
 def check_division(batch_clips: int, num_processes: int, accumulation: int) -> None:

@@ -19,6 +19,7 @@ from world_model.reference_names import reference_names
 from world_model.reference_pickle import read_reference_file
 from world_model.sound_weights import check_stored
 from world_model.unet3d import UNet3D
+from world_model.whole_files import whole_file
 
 Denoiser = TypeVar("Denoiser", IRASim, UNet3D)
 
@@ -79,7 +80,9 @@ def save_reference_checkpoint(denoiser: IRASim | UNet3D, path: str | Path) -> No
     }
     is_unet = isinstance(denoiser, UNet3D)
     args = unet_args(denoiser.config) if is_unet else irasim_args(denoiser.config)
-    torch.save({"model": weights, "ema": weights, "args": args}, path)
+    # Given an open file, torch does not write its name into it.
+    with whole_file(path, durable=True) as temporary, temporary.open("wb") as file:
+        torch.save({"model": weights, "ema": weights, "args": args}, file)
 
 
 def _ema_weights(content: dict[str, Any]) -> dict[str, Tensor]:

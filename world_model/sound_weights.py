@@ -48,8 +48,9 @@ def check_fits(
     try:
         with torch.device("meta"), _at_most(2 * len(shapes) + 100, path):
             network = build()
-    except ValueError as error:
-        raise ValueError(f"{path.with_name('config.json')}: {error}") from error
+    except (ValueError, RuntimeError, OverflowError) as error:  # of sizes past all numbers
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"{path.with_name('config.json')}: {reason}") from error
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     for name in sorted({*expected, *shapes}):
         if name not in shapes:

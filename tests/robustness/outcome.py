@@ -15,6 +15,7 @@ import torch
 WALL_CLOCK = {
     "date",
     "elapsed",
+    "validated",
     "data_seconds",
     "frames_per_second",
     "data_share",
@@ -41,7 +42,7 @@ def content(path: Path) -> Any:
         return timeless(json.loads(path.read_text()))
     if path.suffix == ".jsonl":
         return sorted(path.read_text().splitlines())
-    if path.name.startswith("state") and path.suffix == ".pt":
+    if path.name.endswith("state.pt"):
         return timeless(torch.load(path, weights_only=True))
     return hashlib.sha256(path.read_bytes()).hexdigest()
 

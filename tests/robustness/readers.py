@@ -1,7 +1,6 @@
 """What is fuzzed: how a sound input is written, how it is damaged, and who reads it."""
 
 import contextlib
-import hashlib
 import json
 import random
 import shutil
@@ -18,6 +17,7 @@ from tests.robustness.mutations import (
     mutate_json,
     mutate_parquet,
     mutate_safetensors,
+    with_checksum,
 )
 
 
@@ -273,12 +273,7 @@ def _with_checksums(mutate: Callable[[random.Random, Path], str], name: str) -> 
 
     def damaged(rng: random.Random, directory: Path) -> str:
         said = mutate(rng, directory / name)
-        path = directory / "config.json"
-        config = json.loads(path.read_text())
-        file = directory / name
-        if file.is_file():
-            config["sha256"][name] = hashlib.sha256(file.read_bytes()).hexdigest()
-        path.write_text(json.dumps(config))
+        with_checksum(directory / name)
         return said
 
     return damaged
