@@ -4,6 +4,7 @@ Dimension key: T frames, H W, C latent channels (4 for the SDXL VAE).
 """
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
@@ -30,12 +31,13 @@ def load_autoencoder(name: str) -> AutoencoderKL:
     elif not (folder / "config.json").is_file():
         raise ValueError(f"{name}: holds no AutoencoderKL (config.json, or vae/config.json)")
     try:
-        vae, found = AutoencoderKL.from_pretrained(folder, output_loading_info=True)
+        loaded: Any = AutoencoderKL.from_pretrained(folder, output_loading_info=True)
     except Exception as error:  # diffusers fails in any way on a config of another form
         reason = str(error).partition("\n")[0]
         raise ValueError(
             f"{folder}: is no whole AutoencoderKL ({reason}); fetch it again"
         ) from error
+    vae, found = loaded
     absent = [str(name) for kind in ("missing_keys", "mismatched_keys") for name in found[kind]]
     if absent:
         raise ValueError(

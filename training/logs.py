@@ -33,7 +33,7 @@ class LoggingOnce(Accelerator):
 
 def last_steps(folder: Path) -> dict[str, int]:
     """The last step of each figure that tensorboard's files below a folder hold."""
-    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
 
     found: dict[str, int] = {}
     entries: deque[bytes] = deque(maxlen=LOOKED_AT)

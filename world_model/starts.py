@@ -133,7 +133,7 @@ def _read_start(tensors: dict[str, np.ndarray], index: int, about: dict) -> Star
         frames=decode_frames(tensors[f"{index}.png"], len(actions) + 1),
         actions=actions,
         states=states,
-        seed=seed,
+        seed=seed,  # pyright: ignore[reportArgumentType]
         replay=replay,
         episode_id=episode_id,
     )
