@@ -1,9 +1,11 @@
 """`irasim bench card`: a world's README.md, written from what was measured."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from world_model.json_files import parse_json
+from world_model.whole_files import write_whole
 
 if TYPE_CHECKING:
     from world_model import WorldConfig
@@ -23,6 +25,7 @@ class CardConfig:
 
 def main(config: CardConfig) -> Path:
     """Write the card; its path."""
+    from benchmarks.report import reading
     from world_model import WorldModel
     from world_model.checkpoint import CARD, find_world
 
@@ -41,21 +44,29 @@ def main(config: CardConfig) -> Path:
         )
     world = WorldModel.from_pretrained(directory)
     parameters = sum(parameter.numel() for parameter in world.parameters())
-    for report in [quality, *speeds]:
-        measured = report["world"] if report else None
-        if measured and (measured["name"], measured["parameters"]) != (
-            world.config.name,
-            parameters,
-        ):
-            raise ValueError(
-                f"a report is of world {measured['name']!r} with {measured['parameters']:,} "
-                f"parameters, but {directory} holds {world.config.name!r} with {parameters:,}: "
-                "measure this one"
-            )
+    form = (
+        f"reports of {directory} are not as irasim bench quality, bench speed and train write them"
+    )
+    with reading(form):
+        measured = [report["world"] for report in (quality, *speeds) if report is not None]
+        others = [(one["name"], one["parameters"]) for one in measured]
+    _check_world(directory, (world.config.name, parameters), others)
+    with reading(form):
+        text = write_card(world.config, parameters, quality, speeds, train)
     path = directory / CARD
-    path.write_text(write_card(world.config, parameters, quality, speeds, train), encoding="utf-8")
+    write_whole(path, text)
     print(f"written: {path}")
     return path
+
+
+def _check_world(directory: Path, world: tuple[str, int], measured: list[tuple[Any, Any]]) -> None:
+    """Raise ValueError unless reports are of this world: its name and number of parameters."""
+    for name, parameters in measured:
+        if (name, parameters) != world:
+            raise ValueError(
+                f"a report is of world {name!r} with {parameters:,} parameters, but {directory} "
+                f"holds {world[0]!r} with {world[1]:,}: measure this one"
+            )
 
 
 def write_card(
@@ -206,11 +217,12 @@ def _read_report(path: Path | None, default: Path) -> dict[str, Any] | None:
         return None
     source = path or default
     try:
-        return json.loads(source.read_text(encoding="utf-8"))
+        report = parse_json(source.read_bytes(), source, "measure again")
     except OSError as error:
         raise ValueError(f"{source}: cannot be read ({error.strerror}); give a report") from error
-    except ValueError as error:
-        raise ValueError(f"{source}: is no JSON ({error}); measure again") from error
+    if not isinstance(report, dict):
+        raise ValueError(f"{source}: holds a JSON {type(report).__name__}; measure again")
+    return report
 
 
 def cli(arguments: list[str]) -> None:

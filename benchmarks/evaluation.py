@@ -57,6 +57,7 @@ def main(config: EvaluationConfig) -> dict[str, Any] | None:
     from benchmarks.evaluation_table import comparison
     from benchmarks.report import write_report
     from world_model.directories import check_directory
+    from world_model.whole_files import clear_leftovers
 
     check_directory(config.out)
     check_directory(config.truth or config.out, "--truth")
@@ -72,6 +73,8 @@ def main(config: EvaluationConfig) -> dict[str, Any] | None:
         protocol=data.protocol,
     )
     if state.is_main_process:
+        for directory in {layout.out, layout.truth}:
+            clear_leftovers(directory)
         claim(config, layout)
     state.wait_for_everyone()
     num_new = generate(config, model, data, layout, state.process_index, state.num_processes)

@@ -14,8 +14,6 @@ Frame 0 is given, not predicted: videos of windows and all latents hold it, vide
 folders of frames do not. True videos of whole episodes are the dataset's own.
 """
 
-import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -26,14 +24,13 @@ import torch
 from torch import Tensor
 
 from benchmarks.evaluation_config import REFERENCE_FPS
+from world_model.video import SAME_EVERYWHERE
+from world_model.whole_files import whole_file, whole_folder
 
 Protocol = Literal["short", "long"]
 # What imageio does when, as in the reference, it is given a rate alone: x264's own quality, sides
 # enlarged to multiples of 16.
 REFERENCE_CRF, BLOCK = 23, 16
-# x264's macroblock tree otherwise rounds as the processor's instructions do, and with AVX-512 it
-# reads memory that was never written: the same frames then gave files .001 dB apart.
-SAME_EVERYWHERE = "cpu-independent=1"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,9 +83,10 @@ class Layout:
 
 def write_latents(path: Path, latents: Tensor) -> None:
     """A tensor (T, C, h, w) alone, as the reference saves latents."""
-    temporary = _temporary(path)
-    torch.save(latents.float().cpu().clone(), temporary)
-    temporary.replace(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Given an open file, torch does not write its name into it.
+    with whole_file(path) as temporary, temporary.open("wb") as file:
+        torch.save(latents.float().cpu().clone(), file)
 
 
 def read_latents(path: Path) -> Tensor:
@@ -100,21 +98,20 @@ def write_frames(folder: Path, frames: np.ndarray, first: int = 1) -> None:
     """PNG files 000001.png, ... of uint8 (T, H, W, 3), numbered from `first`."""
     import cv2
 
-    temporary = _temporary(folder)
-    temporary.mkdir()
-    for number, frame in enumerate(frames, first):
-        if not cv2.imwrite(str(temporary / f"{number:06d}.png"), frame[..., ::-1]):
-            raise ValueError(f"{temporary}: frame {number} could not be written; is the disk full?")
-    if folder.exists():
-        shutil.rmtree(folder)
-    temporary.replace(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with whole_folder(folder) as temporary:
+        for number, frame in enumerate(frames, first):
+            if not cv2.imwrite(str(temporary / f"{number:06d}.png"), frame[..., ::-1]):
+                raise ValueError(
+                    f"{folder}: frame {number} could not be written; is the disk full?"
+                )
 
 
 def write_reference_video(path: Path, frames: np.ndarray) -> None:
     """H.264 as the reference writes it through imageio: yuv420p, CRF 23, 4 frames a second."""
-    temporary = _temporary(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     height, width = (-(-side // BLOCK) * BLOCK for side in frames.shape[1:3])
-    with av.open(str(temporary), "w", format="mp4") as container:
+    with whole_file(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
         options = {"crf": str(REFERENCE_CRF), "x264-params": SAME_EVERYWHERE}
         stream = container.add_stream("libx264", rate=REFERENCE_FPS, options=options)
         stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
@@ -124,13 +121,3 @@ def write_reference_video(path: Path, frames: np.ndarray) -> None:
             picture = picture.reformat(width, height, "yuv420p", interpolation="BICUBIC")
             container.mux(stream.encode(picture))
         container.mux(stream.encode())
-    temporary.replace(path)
-
-
-def _temporary(path: Path) -> Path:
-    """A hidden name beside `path` that no other process uses."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    if temporary.is_dir():
-        shutil.rmtree(temporary)
-    return temporary

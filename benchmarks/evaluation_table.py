@@ -36,9 +36,14 @@ def cli(arguments: list[str]) -> None:
 
 def main(config: TableConfig) -> str:
     """Print the comparison of all reports found, and return it."""
+    from benchmarks.report import reading
     from training.episodes import read_json
 
-    text = comparison([read_json(path) for path in find_reports(config.results)])
+    reports = {path: read_json(path) for path in find_reports(config.results)}
+    for path, report in reports.items():
+        with reading(f"{path} is not as irasim evaluate writes it"):
+            comparison([report])
+    text = comparison(list(reports.values()))
     print(text)
     return text
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import tyro
 
 from benchmarks.policy_runs import RunConfig
+from world_model.whole_files import write_whole
 
 __all__ = ["PolicyConfig", "RunConfig", "evaluate_policies", "main"]
 
@@ -75,7 +76,7 @@ def evaluate_policies(
     }
     report.write_report(config.out / "policies.json", results)
     text = "\n\n".join([title(results), summary_table(results["policies"])])
-    (config.out / "policies.md").write_text(text + "\n")
+    write_whole(config.out / "policies.md", text + "\n")
     print(f"{text}\nwritten to {config.out}")
     return results
 

@@ -1,10 +1,12 @@
 """Played episodes on disk, a line of JSON each, so that a run goes on where it stopped."""
 
 import json
-import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from benchmarks.line_log import append_line, whole_lines
+from world_model.json_files import parse_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +45,25 @@ class EpisodeRecord:
         )
 
 
+def _as_record(entry: dict[str, Any]) -> EpisodeRecord:
+    """An episode as it is kept in a line.
+
+    Raises:
+        TypeError: It is another thing.
+    """
+    record = EpisodeRecord(**{**entry, "rewards": tuple(entry["rewards"])})
+    whole = [record.start, record.limit] + [record.judged_step or 0]
+    if not (
+        isinstance(record.policy, str)
+        and isinstance(record.ended, bool)
+        and all(type(number) is int for number in whole)
+        and all(type(reward) in (int, float) for reward in record.rewards)
+        and (record.verdict is None or isinstance(record.verdict, str))
+    ):
+        raise TypeError(f"this is no episode: {str(entry)[:200]}")
+    return record
+
+
 class PolicyLog:
     """Episodes of policies in one place, under settings that are the file's first line.
 
@@ -58,25 +79,19 @@ class PolicyLog:
         self.path = path
         self._records: dict[tuple[str, int], EpisodeRecord] = {}
         settings = json.loads(json.dumps(settings, default=str))
-        if not path.exists():
+        lines = whole_lines(path)
+        if not lines:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._append({"settings": settings})
+            append_line(path, {"settings": settings})
             return
-        text = path.read_text()
-        lines = text.splitlines(keepends=True)
-        if lines and not lines[-1].endswith("\n"):
-            # Stopped while writing: that episode is played again.
-            whole = "".join(lines[:-1])
-            path.write_text(whole)
-            lines = lines[:-1]
         try:
-            entries = [json.loads(line) for line in lines]
-            found = entries[0]["settings"]
-            records = [
-                EpisodeRecord(**{**entry, "rewards": tuple(entry["rewards"])})
-                for entry in entries[1:]
-            ]
-        except (ValueError, KeyError, IndexError, TypeError) as error:
+            first, *entries = (
+                parse_json(line, f"line {number}", "delete it")
+                for number, line in enumerate(lines, 1)
+            )
+            found = dict(first["settings"].items())
+            records = [_as_record(entry) for entry in entries]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(
                 f"{path}: is no log of played episodes ({error}); move it away"
             ) from error
@@ -98,7 +113,7 @@ class PolicyLog:
 
     def add(self, record: EpisodeRecord) -> None:
         """Keep an episode: on disk before this returns."""
-        self._append(asdict(record))
+        append_line(self.path, asdict(record))
         self._records[record.policy, record.start] = record
 
     def episodes(self, policy: str, starts: range, max_steps: int) -> list[EpisodeRecord]:
@@ -112,9 +127,3 @@ class PolicyLog:
         if record is None or (record.limit < max_steps and not record.ended):
             return None
         return record
-
-    def _append(self, entry: dict[str, Any]) -> None:
-        with self.path.open("a") as file:
-            file.write(json.dumps(entry, allow_nan=False) + "\n")
-            file.flush()
-            os.fsync(file.fileno())

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from benchmarks.policy_runs import RunConfig
+from world_model.whole_files import write_whole
 
 if TYPE_CHECKING:
     from benchmarks.policy_log import EpisodeRecord
@@ -64,7 +65,7 @@ def main(config: RankingConfig) -> dict[str, Any]:
         _draw(config, results)
     report.write_report(config.out / "ranking.json", results)
     text = "\n\n".join(parts)
-    (config.out / "ranking.md").write_text(text + "\n")
+    write_whole(config.out / "ranking.md", text + "\n")
     print(f"{text}\nwritten to {config.out}")
     return results
 

@@ -6,8 +6,7 @@ is a learned world (after training on P rollouts of the base policy) or the real
 Trials are paired: trial i of every row has the same start, and the same proposals as long as the
 same ones are chosen. K = 1 is the base policy alone and is the same row for all models.
 
-Each finished trial is a line of trials.jsonl, so the run can be stopped, and goes on when the
-command is given again.
+Each finished trial is a line of trials.jsonl; a stopped run goes on by the same command.
 """
 
 import json
@@ -17,6 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
+
+from benchmarks.line_log import append_line, whole_lines
+from world_model.whole_files import write_whole
 
 if TYPE_CHECKING:
     from policies.planning import BranchingSimulator
@@ -139,8 +141,7 @@ def main(config: PushTPlanningConfig) -> dict[str, Any]:
         "paper": {"base": PAPER_BASE, "final_iou": PAPER},
     }
     report.write_report(config.out / "pusht_planning.json", results)
-    text = tables(results)
-    (config.out / "table.md").write_text(text + "\n")
+    write_whole(config.out / "table.md", (text := tables(results)) + "\n")
     print(text)
     return results
 
@@ -160,16 +161,15 @@ def _run_missing(config: PushTPlanningConfig, device: str, skill: "SkillConfig")
         if seed not in done.get((model, count), {})
     ]
     begin = time.perf_counter()
-    with _Models(config, device, skill) as models, _trials_path(config).open("a") as file:
+    with _Models(config, device, skill) as models:
         for seed, model, count in progress_bar(missing, desc="Push-T planning", unit="trial"):
             minutes = (time.perf_counter() - begin) / 60
             if config.budget_minutes is not None and minutes > config.budget_minutes:
                 print(f"stopped after {minutes:.1f} minutes; the same command goes on")
                 break
             result = models.trial(model, count, seed)
-            line = {**_row_key(config, skill, model), "count": count, **asdict(result)}
-            file.write(json.dumps(line) + "\n")
-            file.flush()
+            trial = {**_row_key(config, skill, model), "count": count, **asdict(result)}
+            append_line(_trials_path(config), trial)
 
 
 class _Models:
@@ -276,7 +276,7 @@ def _row_key(config: PushTPlanningConfig, skill: "SkillConfig", model: str) -> d
 def _read_trials(config: PushTPlanningConfig, skill: "SkillConfig") -> Trials:
     """Finished trials of this command: (model, K) -> seed -> what came out."""
     path = _trials_path(config)
-    lines = path.read_text().splitlines() if path.exists() else []
+    lines = whole_lines(path)
     keys = {model: _row_key(config, skill, model) for model, _ in config.rows}
     seeds = range(config.seed, config.seed + config.trials)
     found: Trials = {}

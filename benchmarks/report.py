@@ -3,7 +3,8 @@
 import math
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,6 +91,17 @@ def number(value: float | None, digits: int = 2) -> str:
 def interval(bounds: Sequence[float | None], digits: int = 2) -> str:
     """An interval for a table."""
     return "[" + ", ".join(number(bound, digits) for bound in bounds) + "]"
+
+
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Around what is made of a report: if it fails, that is a ValueError that opens with `what`."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{what} ({type(error).__name__}: {error}); measure again, or restore it"
+        ) from error
 
 
 def write_report(path: Path, content: dict[str, Any]) -> None:

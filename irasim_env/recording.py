@@ -1,7 +1,6 @@
 """Recording what a window shows, as an mp4."""
 
 import json
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from world_model.video import write_video
+from world_model.whole_files import write_whole
 
 
 class Recording:
@@ -68,6 +68,4 @@ class Recording:
         if self.about is not None:
             note = self.path.with_suffix(".json")
             content = {**self.about, "video": {"frames": len(self), "fps": self.fps}}
-            temporary = note.with_name(f".{note.name}.{os.getpid()}.tmp")
-            temporary.write_text(json.dumps(content, indent=2) + "\n")
-            temporary.replace(note)
+            write_whole(note, json.dumps(content, indent=2) + "\n")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from world_model.versions import versions
+from world_model.whole_files import write_whole
 
 if TYPE_CHECKING:
     from policies.planning import Planner, Rollout
@@ -160,7 +161,7 @@ def main(config: PlanConfig) -> dict[str, Any]:
     if config.out is not None:
         config.out.mkdir(parents=True, exist_ok=True)
         text = json.dumps(results, indent=1, allow_nan=False)
-        (config.out / "plan.json").write_text(text + "\n")
+        write_whole(config.out / "plan.json", text + "\n")
     print(report(results))
     return results
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from world_model.whole_files import write_whole
+
 if TYPE_CHECKING:
     from stable_baselines3 import PPO, SAC
     from stable_baselines3.common.vec_env import VecEnv
@@ -47,7 +49,7 @@ def claim(directory: Path, settings: dict[str, Any]) -> None:
         return
     directory.mkdir(parents=True, exist_ok=True)
     content = {"settings": settings, "versions": {name: version(name) for name in PACKAGES}}
-    path.write_text(json.dumps(content, indent=2) + "\n")
+    write_whole(path, json.dumps(content, indent=2) + "\n")
 
 
 def is_begun(directory: Path) -> bool:

@@ -4,10 +4,10 @@ Dimension key: T frames, H W, C latent channels (4 for the SDXL VAE).
 """
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-from safetensors import SafetensorError
 from torch import Tensor
 
 from world_model.frames import frames_to_pixels
@@ -32,11 +32,20 @@ def load_autoencoder(name: str) -> AutoencoderKL:
     elif not (folder / "config.json").is_file():
         raise ValueError(f"{name}: holds no AutoencoderKL (config.json, or vae/config.json)")
     try:
-        return AutoencoderKL.from_pretrained(folder).requires_grad_(False).eval()
-    except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
+        loaded: Any = AutoencoderKL.from_pretrained(folder, output_loading_info=True)
+    except Exception as error:  # diffusers fails in any way on a config of another form
+        reason = str(error).partition("\n")[0]
         raise ValueError(
-            f"{folder}: is no whole AutoencoderKL ({error}); fetch it again"
+            f"{folder}: is no whole AutoencoderKL ({reason}); fetch it again"
         ) from error
+    vae, found = loaded
+    absent = [str(name) for kind in ("missing_keys", "mismatched_keys") for name in found[kind]]
+    if absent:
+        raise ValueError(
+            f"{folder}: is no whole AutoencoderKL ({len(absent)} of its weights are missing or of "
+            f"another shape, such as {absent[0]}); fetch it again"
+        )
+    return vae.requires_grad_(False).eval()
 
 
 def encode_frames(

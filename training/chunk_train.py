@@ -2,13 +2,13 @@
 
 import dataclasses
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from training.chunk_presets import ChunkTrainConfig
 from training.presets import seconds
 from training.run_directory import STATE, as_written, environment, run_training
+from world_model.whole_files import write_whole
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -128,7 +128,7 @@ def validate(trainer: "ChunkTrainer", config: ChunkTrainConfig, vae: Any) -> Non
             **environment(accelerator),
         }
         text = json.dumps(report, indent=2, default=str) + "\n"
-        (config.out / "train.json").write_text(text)
+        write_whole(config.out / "train.json", text)
 
 
 def checkpoint_path(config: ChunkTrainConfig, step: int) -> Path:
@@ -142,11 +142,9 @@ def write_checkpoint(trainer: "ChunkTrainer", config: ChunkTrainConfig) -> None:
 
     path = checkpoint_path(config, trainer.progress.step)
     path.parent.mkdir(exist_ok=True)
-    temporary = path.with_suffix(".part")
     trainer.swap_average()
-    save_reference_checkpoint(trainer.denoiser, temporary)
+    save_reference_checkpoint(trainer.denoiser, path)
     trainer.swap_average()
-    os.replace(temporary, path)
     print(f"{path} written", flush=True)
 
 

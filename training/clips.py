@@ -104,11 +104,23 @@ class ClipStore:
                     f"episode {episode.episode_id} has frames {episode.frames.shape[1:]}, "
                     f"{first} has {shape}: one size a dataset"
                 )
+            if episode.actions.shape[1] != self.actions.shape[1]:
+                raise ValueError(
+                    f"episode {episode.episode_id} has actions of {episode.actions.shape[1]} "
+                    f"components, {first} of {self.actions.shape[1]}: the same in all of a dataset"
+                )
             self.frames[begin:end] = torch.from_numpy(episode.frames)
             self.actions[begin + 1 : end] = torch.from_numpy(episode.actions)
             self.rewards[begin + 1 : end] = torch.from_numpy(episode.rewards)
             self.ended[begin + 1 : end] = torch.from_numpy(episode.terminated)
             states = episode_states(episode, hidden, poses)
+            described = {name: values.shape[1] for name, values in states.items()}
+            if described != {name: values.shape[1] for name, values in self.states.items()}:
+                raise ValueError(
+                    f"episode {episode.episode_id} has states {described}, {first} has "
+                    f"{ {name: values.shape[1] for name, values in self.states.items()} }: the "
+                    "same in all of a dataset"
+                )
             for name, values in self.states.items():
                 values[begin:end] = torch.from_numpy(states[name])
         last = torch.from_numpy(np.repeat(self.offsets[1:] - 1, lengths))

@@ -17,6 +17,7 @@ from world_model.codec import AutoencoderCodec, Codec, make_codec
 from world_model.config import CodecConfig
 from world_model.frames import frames_to_pixels
 from world_model.noise import counted_index
+from world_model.whole_files import whole_file
 
 BATCH = 32
 RATE = 1e-3
@@ -40,9 +41,8 @@ def prepare_codec(
             assert isinstance(codec, AutoencoderCodec)
             scale = train_codec(codec.to(accelerator.device), store, config, accelerator)
             weights = {k: v.contiguous().cpu() for k, v in codec.state_dict().items()}
-            temporary = path.with_suffix(".part")
-            save_file(weights | {"scaling_factor": torch.tensor(scale)}, temporary)
-            temporary.replace(path)
+            with whole_file(path, durable=True) as temporary:
+                save_file(weights | {"scaling_factor": torch.tensor(scale)}, temporary)
         (config.out / CodecTrainer.state_name).unlink(missing_ok=True)
     accelerator.wait_for_everyone()
     weights = load_file(path)

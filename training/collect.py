@@ -20,8 +20,8 @@ from training.episodes import (
     SPLITS,
     Episode,
     list_episodes,
-    read_annotation,
     read_json,
+    read_record,
     write_episode,
     write_json,
 )
@@ -29,6 +29,7 @@ from training.record import load_policy, make_env, record_episode
 from training.view import View, choose_view
 from world_model.directories import check_directory
 from world_model.versions import versions
+from world_model.whole_files import clear_leftovers
 
 if TYPE_CHECKING:
     import gymnasium as gym
@@ -179,6 +180,7 @@ def main(config: CollectConfig) -> None:
     env.close()
     present = set(list_episodes(config.out, config.split))
     missing = [i for i in range(config.episodes) if f"{i:06d}" not in present]
+    clear_leftovers(config.out)
     config.out.mkdir(parents=True, exist_ok=True)
     _note_run(config, len(missing))
     label = f"{config.split}: {config.env_id}, {config.policy}"
@@ -263,6 +265,9 @@ def _note_run(config: CollectConfig, num_missing: int) -> None:
         "new_episodes": num_missing,
         "versions": versions(*VERSIONS_NOTED, module),
     }
+    run = json.loads(json.dumps(run))  # as it will be read
+    if runs and all(runs[-1].get(key) == run[key] for key in ("config", "seeds", "versions")):
+        return  # which goes on where it was stopped
     write_json(path, {"runs": [*runs, run]})
 
 
@@ -282,6 +287,7 @@ def _earlier_runs(path: Path) -> list[dict[str, Any]]:
         for run in runs:
             earlier = run["config"]
             _ = earlier["env_id"], json.loads(earlier["env_kwargs"])
+            _ = ", ".join(earlier.get("hidden", []))
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{path}: is not as irasim collect writes it ({type(error).__name__}: {error}); "
@@ -294,9 +300,9 @@ def summary(root: Path, split: str) -> str:
     """A table of a split: episodes, frames, mean length and ends of each kind of policy."""
     kinds: dict[str, list[tuple[int, bool]]] = {}
     for episode_id in list_episodes(root, split):
-        annotation = read_annotation(root, split, episode_id)
-        ends = (len(annotation["actions"]), any(annotation["terminated"]))
-        kinds.setdefault(annotation["policy"], []).append(ends)
+        arrays, labels = read_record(root, split, episode_id)
+        ends = (len(arrays["actions"]), bool(arrays["terminated"].any()))
+        kinds.setdefault(labels["policy"], []).append(ends)
     lines = [f"{'policy':<16}{'episodes':>9}{'frames':>9}{'mean steps':>12}{'terminated':>12}"]
     for kind, ends in sorted(kinds.items()):
         steps = sum(length for length, _ in ends)

@@ -28,6 +28,7 @@ from training.lerobot_splits import assign
 from training.missing_split import CONVERTED as NOTE
 from training.resize import resize_frame
 from world_model.versions import versions
+from world_model.whole_files import clear_leftovers
 
 # What may be otherwise when a conversion goes on.
 FREE = ("out", "broken", "lossless", "task", "episodes_per_file", "env_id")
@@ -144,6 +145,7 @@ def _check_out(config: ConvertConfig, notes: dict[int, dict[str, Any]]) -> None:
     present = {(split, name) for split in SPLITS for name in list_episodes(config.out, split)}
     if not present:
         config.out.mkdir(parents=True, exist_ok=True)
+        clear_leftovers(config.out)
         return
     if not path.is_file():
         raise ValueError(f"{config.out} holds other episodes: choose another directory")
@@ -157,6 +159,7 @@ def _check_out(config: ConvertConfig, notes: dict[int, dict[str, Any]]) -> None:
         raise ValueError(
             f"{config.out} was made with another {', '.join(changed)}: choose another directory"
         )
+    clear_leftovers(config.out)
     strange = present - {(note["split"], note["id"]) for note in notes.values()}
     if strange:
         split, name = sorted(strange)[0]

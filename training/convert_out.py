@@ -9,6 +9,7 @@ import numpy as np
 
 from training.convert_config import VERSIONS_NOTED, ConvertConfig
 from training.episodes import SPLITS, Episode, list_episodes, read_episode, read_json
+from training.lerobot_note import read_note
 from training.missing_split import CONVERTED
 from training.run_directory import as_written
 from world_model.versions import versions
@@ -29,11 +30,16 @@ def write_out(config: ConvertConfig, source: Path) -> None:
     from training.lerobot_write import LeRobotWriteConfig, LeRobotWriter
     from world_model.progress import progress_bar
 
-    if config.out.exists() and any(config.out.iterdir()):
-        raise ValueError(f"{config.out} is not empty: choose another directory or delete it")
     names = [(split, name) for split in SPLITS for name in list_episodes(source, split)]
     if not names:
         raise ValueError(f"{source}: holds no episodes (annotation/SPLIT/ID.json)")
+    if config.out.exists() and any(config.out.iterdir()):
+        note = read_note(config.out)
+        there = [(episode["split"], episode["id"]) for episode in note.get("episodes", [])]
+        if note.get("config") == as_written(config) and there == names:
+            print(f"{config.out}: is there already, {len(names)} episodes")
+            return
+        raise ValueError(f"{config.out} is not empty: choose another directory or delete it")
 
     def episodes() -> Iterator[tuple[str, Episode]]:
         for split, name in progress_bar(names, "writing", unit="episode"):

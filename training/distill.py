@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from training.presets import seconds
 from training.run_directory import as_written, environment, run_training
+from world_model.whole_files import write_whole
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -225,7 +226,7 @@ def finish(
         **trainer.throughput(),
         **environment(trainer.accelerator),
     }
-    (directory / "train.json").write_text(json.dumps(report, indent=2, default=str) + "\n")
+    write_whole(directory / "train.json", json.dumps(report, indent=2, default=str) + "\n")
     for name, values in figures.items():
         print(f"{name}: " + "  ".join(f"{k} {v:.2f}" for k, v in values.items()))
     print(

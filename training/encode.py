@@ -5,6 +5,7 @@ training.published). A file of latents is whole or absent, and its annotation na
 there; so a run that stopped goes on where it was, in any number of processes.
 """
 
+import os
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ import tyro
 from training.episodes import read_json, write_json
 from training.published_annotation import cameras, content_path, with_latents
 from world_model.directories import check_directory
+from world_model.whole_files import clear_leftovers
 
 if TYPE_CHECKING:
     import torch
@@ -99,6 +101,7 @@ def main(config: EncodeConfig) -> None:
     vae = load_autoencoder(config.vae)
     state = PartialState(cpu=config.cpu)
     if state.is_main_process:
+        clear_leftovers(config.root)
         _note_run(config)
     assert state.device is not None, "accelerate gives each process a device"
     nn.Module.to(vae, state.device, _dtype(config.precision))
@@ -148,11 +151,18 @@ def _decode(config: EncodeConfig, path: Path) -> dict[str, "Tensor"]:
     from training.published_content import whole_video
 
     annotation = read_json(path)
-    named = with_latents(annotation, path.parent.name, path.stem)
+    named = with_latents(path, annotation)
     found = {
         content_path(path, named, "latents", camera): content_path(path, named, "video", camera)
-        for camera in cameras(named)
+        for camera in cameras(path, named)
     }
+    if len(found) < len(cameras(path, named)):
+        raise ValueError(f"{path}: names one file for the latents of two videos: {list(found)}")
+    for latents in found:
+        if Path(os.path.normpath(latents)).parts[0] != NOTE.parent.name:
+            raise ValueError(
+                f"{path}: names {latents!r} for its latents, expected a file in {NOTE.parent}/"
+            )
     if named == annotation and all((config.root / latents).is_file() for latents in found):
         return {}
     return {
@@ -182,7 +192,7 @@ def _encode(
         write_latents(config.root / name, latents, with_key="videos" not in read_json(path))
     if videos:
         annotation = read_json(path)
-        named = with_latents(annotation, path.parent.name, path.stem)
+        named = with_latents(path, annotation)
         if named != annotation:
             write_json(path, named)
     return bool(videos)

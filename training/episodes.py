@@ -17,9 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from world_model.video import read_video, video_writer
+from world_model.json_files import parse_json
+from world_model.video import read_video, video_encoder
+from world_model.whole_files import whole_file, write_whole
 
 SPLITS = ("train", "val", "test")
+# In bytes: a file's name may have 255, and a temporary one adds to it.
+LONGEST_ID = 200
 # The policy of episodes that do not say whose they are.
 RECORDED = "recorded"
 
@@ -59,10 +63,9 @@ class EpisodeNumbers:
 
     def __post_init__(self):
         name = f"episode {self.episode_id}"
-        if "/" in self.episode_id or self.episode_id.startswith(".") or not self.episode_id:
-            raise ValueError(f"episode_id is {self.episode_id!r}, expected a file's name")
+        check_id(self.episode_id)
         _check_numbers(name, self.actions, self.rewards, self.terminated, self.states | self.hidden)
-        for key, value in _labels(name, vars(self)).items():
+        for key, value in labels_of(name, vars(self)).items():
             object.__setattr__(self, key, value)
 
 
@@ -82,6 +85,18 @@ class Episode(EpisodeNumbers):
     def __post_init__(self):
         super().__post_init__()
         _check_frames(f"episode {self.episode_id}", self.frames, self.actions)
+
+
+def check_id(episode_id: Any) -> None:
+    """Raise ValueError unless this can be the name of an episode's files."""
+    if (
+        not isinstance(episode_id, str)
+        or not episode_id.isprintable()
+        or "/" in episode_id
+        or episode_id.startswith(".")
+        or not 0 < len(episode_id.encode()) <= LONGEST_ID
+    ):
+        raise ValueError(f"episode_id is {str(episode_id)[:300]!r}, expected a file's name")
 
 
 def annotation_path(root: str | Path, split: str, episode_id: str) -> Path:
@@ -142,22 +157,16 @@ def write_streamed(
     text = _json_text(annotation, content)
     annotation.parent.mkdir(parents=True, exist_ok=True)
     video.parent.mkdir(parents=True, exist_ok=True)
-    new_annotation, new_video = _temporary(annotation), _temporary(video)
-    try:
+    with whole_file(annotation) as new_annotation, whole_file(video) as new_video:
         new_annotation.write_text(text)
         count = 0
-        with video_writer(new_video, episode.fps) as write:
+        with video_encoder(new_video, episode.fps, name=video) as write:
             for part in parts:
                 write(part)
                 count += len(part)
         if count != len(episode.actions) + 1:
             raise ValueError(_wrong_count(f"episode {episode.episode_id}", count, episode.actions))
         annotation.unlink(missing_ok=True)
-        os.replace(new_video, video)
-        os.replace(new_annotation, annotation)
-    finally:
-        new_annotation.unlink(missing_ok=True)
-        new_video.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
@@ -166,12 +175,7 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     Raises:
         ValueError: The content holds what JSON does not; names the file.
     """
-    text, temporary = _json_text(path, content), _temporary(path)
-    try:
-        temporary.write_text(text)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, _json_text(path, content))
 
 
 def _json_text(path: Path, content: dict[str, Any]) -> str:
@@ -181,11 +185,6 @@ def _json_text(path: Path, content: dict[str, Any]) -> str:
         raise ValueError(f"{path}: cannot be written as JSON ({error})") from error
 
 
-def _temporary(path: Path) -> Path:
-    """A name beside `path`, hidden from listings."""
-    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
-
-
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object, such as an annotation, as it is on disk.
 
@@ -193,13 +192,12 @@ def read_json(path: Path) -> dict[str, Any]:
         ValueError: The file is missing, no JSON, or no JSON object.
     """
     try:
-        content = json.loads(path.read_bytes())
+        text = path.read_bytes()
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file") from None
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"{path}: is not readable as JSON ({error}); delete it or restore it"
-        ) from error
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror})") from error
+    content = parse_json(text, path)
     if not isinstance(content, dict):
         raise ValueError(f"{path}: holds a JSON {type(content).__name__}, expected an object")
     return content
@@ -220,22 +218,19 @@ def read_annotation(root: str | Path, split: str, episode_id: str) -> dict[str, 
     return {"seed": None, "env_id": None, "policy": RECORDED, **content}
 
 
-def read_episode(root: str | Path, split: str, episode_id: str) -> Episode:
-    """An episode with its frames; keys of the annotation that are not known here are left alone.
+def read_record(
+    root: str | Path, split: str, episode_id: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """All of an episode but its frames: its arrays and its labels, as `Episode` names them.
+
+    Keys of the annotation that are not known here are left alone.
 
     Raises:
-        ValueError: Names the file: annotation missing or unreadable, video missing, unreadable, or
-            not of one frame more than there are actions, lists of wrong length, or values that
-            are null, not finite or of another type than `Episode` says.
+        ValueError: Names the file: annotation missing or unreadable, lists of wrong length, or
+            values that are null, not finite or of another type than `Episode` says.
     """
     path = annotation_path(root, split, episode_id)
     content = read_annotation(root, split, episode_id)
-    named = content.get("video_path", f"videos/{split}/{episode_id}.mp4")
-    if not isinstance(named, str):
-        raise ValueError(f"{path}: video_path is {named!r}, expected text")
-    video = Path(root) / named
-    if not video.is_file():
-        raise ValueError(f"{video}: missing, though {path} describes it; restore it or delete both")
     try:
         with np.errstate(over="ignore"):  # what overflows is not finite, which is checked
             actions = np.asarray(content["actions"]).astype(np.float32, casting="same_kind")
@@ -248,19 +243,49 @@ def read_episode(root: str | Path, split: str, episode_id: str) -> Episode:
     except (TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"{path}: lists of uneven length or of no numbers ({error})") from error
     _check_numbers(str(path), actions, rewards, terminated, states | hidden)
-    labels = _labels(str(path), content)
+    arrays = {
+        "actions": actions,
+        "rewards": rewards.astype(np.float64),
+        "terminated": terminated.astype(bool),
+        "states": {name: values.astype(np.float64) for name, values in states.items()},
+        "hidden": {name: values.astype(np.float64) for name, values in hidden.items()},
+    }
+    named = content.get("video_path", f"videos/{split}/{episode_id}.mp4")
+    return arrays, labels_of(str(path), content) | {"video": file_of(root, named, path)}
+
+
+def file_of(root: str | Path, named: Any, source: Path) -> Path:
+    """Where the file lies that an annotation names, within its dataset.
+
+    Raises:
+        ValueError: It is no file's name, or leads out of the dataset.
+    """
+    if not isinstance(named, str) or not named or not named.isprintable():
+        raise ValueError(f"{source}: names the file {named!r}, expected a path in the dataset")
+    path = os.path.normpath(os.path.join(root, named))
+    if not Path(path).is_relative_to(os.path.normpath(root)):
+        raise ValueError(
+            f"{source}: names the file {named!r}, which leads out of the dataset {root}; move the "
+            "file there, or put a link to it there"
+        )
+    return Path(root) / named
+
+
+def read_episode(root: str | Path, split: str, episode_id: str) -> Episode:
+    """An episode with its frames.
+
+    Raises:
+        ValueError: As `read_record`; or its video is missing, unreadable, or not of one frame more
+            than there are actions.
+    """
+    path = annotation_path(root, split, episode_id)
+    arrays, labels = read_record(root, split, episode_id)
+    video = labels.pop("video")
+    if not video.is_file():
+        raise ValueError(f"{video}: missing, though {path} describes it; restore it or delete both")
     frames = read_video(video)
-    _check_frames(str(video), frames, actions)
-    return Episode(
-        episode_id=episode_id,
-        frames=frames,
-        actions=actions,
-        rewards=rewards.astype(np.float64),
-        terminated=terminated.astype(bool),
-        states={name: values.astype(np.float64) for name, values in states.items()},
-        hidden={name: values.astype(np.float64) for name, values in hidden.items()},
-        **labels,
-    )
+    _check_frames(str(video), frames, arrays["actions"])
+    return Episode(episode_id=episode_id, frames=frames, **arrays, **labels)
 
 
 def _check_numbers(
@@ -295,7 +320,7 @@ def _check_numbers(
         raise ValueError(f"{name}: terminated holds something else than true and false")
 
 
-def _labels(name: str, content: Mapping[str, Any]) -> dict[str, Any]:
+def labels_of(name: str, content: Mapping[str, Any]) -> dict[str, Any]:
     """Seed, environment, policy and rate of an episode, as Python's own types."""
     seed, fps = content.get("seed"), content["fps"]
     if seed is not None and (

@@ -1,6 +1,5 @@
 """`irasim export`: a chunk world's model as a checkpoint that the IRASim reference runs."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -52,12 +51,7 @@ def main(config: ExportConfig) -> None:
         raise ValueError(f"--out {config.out}: is a directory, expected a file; name one in it")
     world = WorldModel.from_pretrained(config.world)
     config.out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = config.out.with_name(f".{config.out.name}.{os.getpid()}.tmp")
-    try:
-        export_world(world, temporary)
-        os.replace(temporary, config.out)
-    finally:
-        temporary.unlink(missing_ok=True)
+    export_world(world, config.out)
     content = {
         "command": "irasim export",
         "config": as_written(config),

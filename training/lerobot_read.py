@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from training.episodes import read_json
 from training.lerobot_features import choose, components
 from training.lerobot_index import BrokenEpisodeError, LeRobotIndex, Place, read_info
+from training.lerobot_note import NOTE, read_note
 from training.lerobot_rate import (
     Commands,
     count_transitions,
@@ -29,8 +29,6 @@ from training.lerobot_rate import (
 from training.lerobot_rows import LeRobotRows, column_array
 from world_model.video import frames_by_number
 
-# Our own note beside a dataset that we wrote: what LeRobot's format has no place for.
-NOTE = Path("meta") / "irasim.json"
 # A frame that comes so many frames' times after the one before it was waited for.
 PAUSE = 1.5
 
@@ -113,10 +111,15 @@ class LeRobotReader:
         self.fps = recorded / self.step
         self.commands: Commands = commands
         self.held = components(self.features[action], held, "--absolute-components")
-        note = root / NOTE
-        self.note: dict[str, Any] = read_json(note) if note.is_file() else {}
+        self.note = read_note(root)
         self.is_video = self.features[self.camera]["dtype"] == "video"
         self.index = LeRobotIndex(root, self.info, self.camera if self.is_video else None)
+        noted = self.note.get("episodes")
+        if noted is not None and len(noted) != self.index.count:
+            raise ValueError(
+                f"{root / NOTE}: describes {len(noted)} episodes, there are {self.index.count}; "
+                "restore it, or delete it to bring the dataset in as anybody's"
+            )
         self.rows = LeRobotRows(root, [action, reward, done, *self.chosen.states])
 
     @property

@@ -158,6 +158,8 @@ def column_array(path: Path, table: Any, name: str) -> np.ndarray:
         raise BrokenEpisodeError(
             f"{path}: has no column {name!r}, though meta/info.json names it", "columns absent"
         )
+    if table.column_names.count(name) > 1:
+        raise BrokenEpisodeError(f"{path}: has two columns {name!r}", "columns twice")
     import pyarrow as pa
     import pyarrow.compute as pc
 

@@ -30,7 +30,7 @@ from training.lerobot_meta import (
     features,
     tasks_table,
 )
-from training.lerobot_read import NOTE
+from training.lerobot_note import NOTE
 from training.lerobot_stats import Stats, combine, number_stats, picture_stats
 from world_model.video import video_writer
 

@@ -59,10 +59,19 @@ def train_until(
     """
     accelerator, progress = trainer.accelerator, trainer.progress
     main, path = accelerator.is_main_process, config.out / trainer.state_name
-    saved = validated = progress.elapsed
-    between, first = LEAST_BETWEEN, progress.step
+    saved = progress.elapsed
+    between, first = LEAST_BETWEEN, (progress.step, progress.validated)
     bar = progress_bar(desc=name, percent=True, shown=main)
-    while trainer.fraction() < end:
+    while True:
+        # A state is saved first: a run that is killed before it has validated does so when it goes
+        # on.
+        due = progress.elapsed - progress.validated > seconds(config.validate_every)
+        if validate and due:
+            progress.validated = progress.elapsed
+            if main:
+                validate()
+        if trainer.fraction() >= end:
+            break
         figures = trainer.train_step()
         if figures:
             figures = figures | trainer.throughput()
@@ -77,9 +86,6 @@ def train_until(
             begin, saved = time.perf_counter(), progress.elapsed
             trainer.save_state(path)
             between = max(LEAST_BETWEEN, CHEAP * trainer.agreed(time.perf_counter() - begin))
-        if validate and main and progress.elapsed - validated > seconds(config.validate_every):
-            validated = progress.elapsed
-            validate()
     bar.close()
-    if progress.step > first:
+    if (progress.step, progress.validated) != first:
         trainer.save_state(path)

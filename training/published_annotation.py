@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from training.arm import arm_actions
+from training.episodes import file_of
 from training.published import DataConfig
 
 # An annotation's keys for a single camera and for several, and the entry's key in the latter.
@@ -33,7 +34,7 @@ def content_path(
     single, several, entry_key = CONTENT_KEYS[source]
     if several in annotation:
         entries = annotation[several]
-        known = list(entries) if isinstance(entries, dict) else list(range(len(entries)))
+        known = cameras(path, annotation, source)
         if camera not in known:
             raise ValueError(f"{path}: camera {camera!r} of {several!r} asked for, it has {known}")
         entry = entries[camera]
@@ -42,10 +43,11 @@ def content_path(
         raise ValueError(f"{path}: camera {camera!r} asked for, it has one camera only: 0")
     else:
         found = annotation.get(single)
-    if not isinstance(found, str) or not found:
+    if found is None or found == "":
         raise ValueError(
             f"{path}: names no {source} file (keys {single!r}, {several!r}); {MISSING_CURE[source]}"
         )
+    file_of(path.parents[2], found, path)
     return found
 
 
@@ -101,7 +103,7 @@ def _numbers(path: Path, annotation: dict[str, Any], key: str) -> np.ndarray:
         )
     try:
         numbers = np.asarray(annotation[key], np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(
             f"{path}: {key!r} are lists of uneven length or no numbers ({error})"
         ) from error
@@ -110,14 +112,14 @@ def _numbers(path: Path, annotation: dict[str, Any], key: str) -> np.ndarray:
     return numbers
 
 
-def with_latents(annotation: dict[str, Any], split: str, episode_id: str) -> dict[str, Any]:
+def with_latents(path: Path, annotation: dict[str, Any]) -> dict[str, Any]:
     """The annotation with a file of latents named for each of its videos, as published.
 
     A single video's latents are latent_videos/{split}/ID.pt, those of several
     latent_videos/{split}/ID/CAMERA.pt; names that are there already are kept.
     """
     single, several, key = CONTENT_KEYS["latents"]
-    base = f"latent_videos/{split}/{episode_id}"
+    base = f"latent_videos/{path.parent.name}/{path.stem}"
     if several in annotation or single in annotation:
         return annotation
     if "videos" not in annotation:
@@ -127,11 +129,22 @@ def with_latents(annotation: dict[str, Any], split: str, episode_id: str) -> dic
             **annotation,
             several: {name: {key: f"{base}/{name}.pt"} for name in annotation["videos"]},
         }
-    paths = [{key: f"{base}/{camera}.pt"} for camera in cameras(annotation)]
+    paths = [{key: f"{base}/{camera}.pt"} for camera in cameras(path, annotation)]
     return {**annotation, several: paths}
 
 
-def cameras(annotation: dict[str, Any]) -> list[int | str]:
-    """What `camera` may be for this annotation: 0 where it has a single video."""
-    entries = annotation.get("videos", [None])
+def cameras(
+    path: Path, annotation: dict[str, Any], source: Literal["video", "latents"] = "video"
+) -> list[int | str]:
+    """What `camera` may be for this annotation: 0 where it has a single one.
+
+    Raises:
+        ValueError: There is something else where entries of cameras belong.
+    """
+    _, several, _ = CONTENT_KEYS[source]
+    entries = annotation.get(several, [None])
+    if not isinstance(entries, dict | list):
+        raise ValueError(
+            f"{path}: {several!r} is a {type(entries).__name__}, expected an entry for each camera"
+        )
     return list(entries) if isinstance(entries, dict) else list(range(len(entries)))

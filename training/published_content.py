@@ -3,7 +3,6 @@
 Dimension key: T frames, H W, C = 4 latent channels, h w = H / 8, W / 8.
 """
 
-import os
 from pathlib import Path
 from typing import Literal
 from zipfile import is_zipfile
@@ -15,7 +14,9 @@ import torch.nn.functional as F
 from av.error import FFmpegError
 from torch import Tensor
 
+from world_model.sound_weights import check_stored
 from world_model.video import read_frames, read_video
+from world_model.whole_files import whole_file
 
 # Key of the latents in Language-Table's files; RT-1's and Bridge's hold the tensor alone.
 LATENTS_KEY = "obs"
@@ -28,7 +29,7 @@ def count_frames(path: Path, source: Literal["video", "latents"]) -> int:
     if not path.is_file():
         raise ValueError(f"{path}: no such video file")
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="ignore") as container:
             if not container.streams.video:
                 raise ValueError(f"{path}: no video stream in this file")
             return container.streams.video[0].frames
@@ -88,12 +89,9 @@ def write_latents(path: Path, latents: Tensor, *, with_key: bool) -> None:
         with_key: Language-Table's form, a dict, or that of RT-1 and Bridge, the tensor alone.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        torch.save({LATENTS_KEY: latents} if with_key else latents, temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    # Given an open file, torch does not write its name into it.
+    with whole_file(path) as temporary, temporary.open("wb") as file:
+        torch.save({LATENTS_KEY: latents} if with_key else latents, file)
 
 
 def _load_latents(path: Path) -> Tensor:
@@ -117,4 +115,5 @@ def _load_latents(path: Path) -> Tensor:
             f"{path}: holds {found}, expected float latents (T, C, h, w), alone or as "
             f"{LATENTS_KEY!r} of a dict"
         )
+    check_stored(latents, f"{path}: its tensor")
     return latents.detach()

@@ -18,6 +18,7 @@ from training.episodes import read_json
 from training.published import DataConfig
 from training.published_annotation import content_path, num_frames, recorded
 from world_model.progress import progress_bar
+from world_model.whole_files import write_whole
 
 VERSION = 1
 THREADS = 16
@@ -185,14 +186,11 @@ def _load(path: Path) -> dict[str, Entry]:
 
 
 def _save(path: Path, entries: dict[str, Entry]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(exist_ok=True)
-        temporary.write_text(json.dumps({"version": VERSION, "entries": entries}))
-        temporary.replace(path)
+        write_whole(path, json.dumps({"version": VERSION, "entries": entries}))
     except OSError as error:
         _say(f"{path} cannot be written ({error.strerror}): every start makes the index again")
-        temporary.unlink(missing_ok=True)
 
 
 def _say(text: str) -> None:

@@ -2,16 +2,18 @@
 
 import dataclasses
 import math
-import os
 import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast
 from torch import Tensor, nn
+
+from world_model.whole_files import whole_file
 
 
 @dataclass
@@ -25,6 +27,8 @@ class Progress:
     """Frames trained on, over all processes."""
     data_seconds: float = 0.0
     """Seconds of these spent on making batches, or on waiting for them."""
+    validated: float = 0.0
+    """What `elapsed` was when validation last ran."""
 
 
 def check_division(batch_clips: int, num_processes: int, accumulation: int) -> None:
@@ -34,6 +38,24 @@ def check_division(batch_clips: int, num_processes: int, accumulation: int) -> N
             f"batch_clips {batch_clips} does not divide over {num_processes} processes and "
             f"{accumulation} parts"
         )
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """What `ResumableTrainer.save_state` wrote.
+
+    Raises:
+        ValueError: The file is damaged, or another.
+    """
+    try:
+        # Mapped, so that the processes of a machine share one copy while they read it.
+        state = torch.load(str(path), map_location="cpu", weights_only=True, mmap=True)
+        step, tensors = state["progress"]["step"], [*state["weights"], *state["average"]]
+        sound = type(step) is int and all(isinstance(one, Tensor) for one in tensors)
+    except Exception as error:  # torch raises half a dozen kinds for damaged or unsafe files
+        raise ValueError(f"{path} is damaged ({error}); delete it to start anew") from error
+    if not sound or "optimizer" not in state:
+        raise ValueError(f"{path} is no state of a training; delete it to start anew")
+    return state
 
 
 # Steps whose figures are kept.
@@ -167,9 +189,8 @@ class ResumableTrainer:
             "recent": self._recent,
             "more": more,
         }
-        temporary = path.with_suffix(".part")
-        torch.save(state, temporary)
-        os.replace(temporary, path)
+        with whole_file(path, durable=True) as temporary:
+            torch.save(state, temporary)
 
     def load_state(self, path: Path) -> None:
         """Continue where `save_state` was called.
@@ -177,27 +198,26 @@ class ResumableTrainer:
         Raises:
             ValueError: The file is damaged, or of a run with another model.
         """
+        state = read_state(path)
+        for name, mine in (("weights", self.parameters), ("average", self.average)):
+            if [weight.shape for weight in state[name]] != [weight.shape for weight in mine]:
+                raise ValueError(
+                    f"{path} is of a run with another model; choose another --out, or delete it"
+                )
         try:
-            # Mapped, so that the processes of a machine share one copy while they read it.
-            state = torch.load(str(path), map_location="cpu", weights_only=True, mmap=True)
-        except (RuntimeError, EOFError, ValueError, OSError) as error:
+            with torch.no_grad():
+                for mine, theirs in (
+                    (self.parameters, state["weights"]),
+                    (self.average, state["average"]),
+                ):
+                    for a, b in zip(mine, theirs, strict=True):
+                        a.copy_(b)
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.progress = Progress(**state["progress"])
+            self._recent = state.get("recent", [])  # older files have none
+            self._load_more_state(state.get("more", {}))  # older files have none
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise ValueError(f"{path} is damaged ({error}); delete it to start anew") from error
-        shapes = [tuple(weight.shape) for weight in state["weights"]]
-        if shapes != [tuple(parameter.shape) for parameter in self.parameters]:
-            raise ValueError(
-                f"{path} is of a run with another model; choose another --out, or delete it"
-            )
-        with torch.no_grad():
-            for mine, theirs in (
-                (self.parameters, state["weights"]),
-                (self.average, state["average"]),
-            ):
-                for a, b in zip(mine, theirs, strict=True):
-                    a.copy_(b)
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.progress = Progress(**state["progress"])
-        self._recent = state.get("recent", [])  # older files have none
-        self._load_more_state(state.get("more", {}))  # older files have none
 
     def _more_state(self) -> dict[str, Tensor]:
         """What else a subclass goes on from; all processes ask at once."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from training.episodes import read_json
 from world_model.directories import check_directory
+from world_model.whole_files import clear_leftovers, write_whole
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -61,6 +62,7 @@ def run_training(
         prepare: What the main process does first, while the others wait.
     """
     check_directory(config.out)
+    clear_leftovers(config.out)
     accelerator = make_accelerator(
         config.out, cpu=config.cpu, mixed_precision=config.mixed_precision
     )
@@ -80,7 +82,6 @@ def run_training(
 
 def make_accelerator(out: Path, *, cpu: bool, mixed_precision: str) -> "Accelerator":
     """Processes and devices of this run; logs go to tensorboard in `out`."""
-    from accelerate import Accelerator
     from accelerate.utils import InitProcessGroupKwargs, ProjectConfiguration
 
     if os.environ.get("WORLD_SIZE", "1") not in ("", "1"):
@@ -88,9 +89,12 @@ def make_accelerator(out: Path, *, cpu: bool, mixed_precision: str) -> "Accelera
         # ever, whose threads then run on as the process ends, and now and then abort it.
         import torch._dynamo  # noqa: F401
 
+    from training.logs import LoggingOnce
+
     # One process trains codec and states, for longer than the others would wait by default.
     patient = InitProcessGroupKwargs(timeout=timedelta(hours=24))
-    return Accelerator(
+    return LoggingOnce(
+        out / "logs",
         cpu=cpu,
         kwargs_handlers=[patient],
         mixed_precision=mixed_precision,
@@ -117,7 +121,7 @@ def write_config(config: Any, out: Path, free: set[str]) -> None:
                 f"{out} holds a run with another {', '.join(changed)}; choose another "
                 "--out, or delete it to start anew"
             )
-    path.write_text(json.dumps(content, indent=2) + "\n")
+    write_whole(path, json.dumps(content, indent=2) + "\n")
 
 
 def as_written(config: Any) -> dict[str, Any]:

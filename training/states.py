@@ -27,6 +27,7 @@ from world_model.conditioning import join_controls
 from world_model.frames import frames_to_pixels
 from world_model.noise import counted_index, counted_noise, counted_uniform
 from world_model.streaming_world import UNSURE_SCALE
+from world_model.whole_files import whole_file
 
 # Clips, pictures and states a step.
 CLIPS, PICTURES, JUDGED = 512, 64, 1024
@@ -57,16 +58,13 @@ def prepare_states(
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():
             train_states(world, store, config, accelerator)
-            temporary = path.with_suffix(".part")
-            save_file(
-                {
-                    f"{name}.{key}": value.contiguous().cpu()
-                    for name, module in modules.items()
-                    for key, value in module.state_dict().items()
-                },
-                temporary,
-            )
-            temporary.replace(path)
+            weights = {
+                f"{name}.{key}": value.contiguous().cpu()
+                for name, module in modules.items()
+                for key, value in module.state_dict().items()
+            }
+            with whole_file(path, durable=True) as temporary:
+                save_file(weights, temporary)
         (config.out / StatesTrainer.state_name).unlink(missing_ok=True)
     accelerator.wait_for_everyone()
     weights = load_file(path)

@@ -19,6 +19,7 @@ from training.gpu_presets import GPU_PRESETS, GpuTrainConfig
 from training.presets import PRESETS, TrainConfig
 from training.published_layout import refuse_published
 from training.run_directory import HEAD_STATE, as_written, environment, run_training
+from world_model.whole_files import write_whole
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -277,6 +278,6 @@ def finish(
         **environment(trainer.accelerator),
         "before": earlier_training(config),
     }
-    (directory / "train.json").write_text(json.dumps(report, indent=2, default=str) + "\n")
+    write_whole(directory / "train.json", json.dumps(report, indent=2, default=str) + "\n")
     print(f"{directory}: " + "  ".join(f"{k} {v:.2f}" for k, v in report["validation"].items()))
     print(f"next: irasim bench quality --world {directory} --data {config.data}")

@@ -7,21 +7,19 @@ A world is `config.json`, `model.safetensors`, `starts.safetensors` and `README.
 import hashlib
 import json
 import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from world_model.card import write_card
 from world_model.config import WorldConfig
 from world_model.hub import fetch
+from world_model.json_files import parse_json
+from world_model.sound_weights import check_fits, check_stored, shapes_in
 from world_model.starts import Starts
+from world_model.whole_files import whole_file, write_whole
 
 if TYPE_CHECKING:
     from world_model.world import WorldModel
@@ -94,22 +92,36 @@ def load_world(name_or_path: str | Path) -> "WorldModel":
     config, checksums = read_config(directory)
     for name in (WEIGHTS, STARTS):
         _check_file(directory / name, checksums.get(name))
-    kind = engine(config)
-    with torch.device(kind.built_on):
-        world = kind(config, Starts.load(directory / STARTS))
-    try:
-        weights = load_file(directory / WEIGHTS)
-    except SafetensorError as error:
-        raise ValueError(f"{directory / WEIGHTS} is damaged ({error}); restore it") from error
-    try:
-        # Assigned, not copied: gigabytes in a chunk world.
-        floats = {k: v.float() for k, v in weights.items()}
-        world.load_state_dict(floats, strict=True, assign=True)
-    except RuntimeError as error:
-        raise ValueError(f"{directory / WEIGHTS} does not fit {CONFIG}: {error}") from error
+    kind, path = engine(config), directory / WEIGHTS
+    world = check_fits(lambda: kind(config), shapes_in(path), path)
+    if kind.built_on != "meta":
+        world = kind(config)
+    world.starts = Starts.load(directory / STARTS)
+    _check_starts(world, directory / STARTS)
+    for name, weight in (weights := load_file(path)).items():
+        check_stored(weight, f"{path}: {name}")
+    # Assigned, not copied: gigabytes in a chunk world.
+    world.load_state_dict({k: v.float() for k, v in weights.items()}, strict=True, assign=True)
     if card.is_file():
         world.card = Card(config, checksums[WEIGHTS], card.read_bytes())
     return world
+
+
+def _check_starts(world: "WorldModel", path: Path) -> None:
+    """Raise ValueError unless starts are of the world's frames, actions and observations."""
+    config = world.config
+    for index, start in enumerate(world.starts):
+        found = (start.frames.shape[1:3], start.actions.shape[1:])
+        expected = ((config.height, config.width), (config.action_dim,))
+        for name, bounds in config.observations.items():
+            if name in start.states:
+                found += (start.states[name].shape[1:],)
+                expected += ((len(bounds.low),),)
+        if found != expected:
+            raise ValueError(
+                f"{path}: start {index} has frames, actions and states of the shapes {found}, the "
+                f"world's are {expected}; copy the world again, whole"
+            )
 
 
 def read_config(directory: Path) -> tuple[WorldConfig, dict[str, str]]:
@@ -120,12 +132,12 @@ def read_config(directory: Path) -> tuple[WorldConfig, dict[str, str]]:
     """
     path = directory / CONFIG
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        checksums = data.pop("sha256")
+        text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not text in UTF-8 ({error}); restore the file") from error
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{path} is not JSON ({error}); restore the file") from error
+    data = parse_json(text, path, "restore the file")
+    try:
+        checksums = data.pop("sha256")
     except (KeyError, AttributeError, TypeError) as error:
         raise ValueError(f"{path} lacks the key 'sha256' with its files' checksums") from error
     if not isinstance(checksums, dict) or not all(
@@ -149,34 +161,19 @@ def save_world(world: "WorldModel", directory: Path) -> None:
         k: v.detach().to("cpu", world.stored_dtype).contiguous()
         for k, v in world.state_dict().items()
     }
-    with _whole(directory / WEIGHTS) as path:
+    with whole_file(directory / WEIGHTS, durable=True) as path:
         save_file(weights, path)
-    with _whole(directory / STARTS) as path:
+    with whole_file(directory / STARTS, durable=True) as path:
         world.starts.save(path)
     checksums = {name: _checksum(directory / name) for name in (WEIGHTS, STARTS)}
     if not (directory / CARD).exists():
         card = world.card
         same = card and (card.config, card.weights) == (world.config, checksums[WEIGHTS])
         content = card.content if card and same else write_card(world.config).encode()
-        with _whole(directory / CARD) as path:
+        with whole_file(directory / CARD) as path:
             path.write_bytes(content)
     data = json.loads(world.config.to_json()) | {"sha256": checksums}
-    with _whole(directory / CONFIG) as path:
-        path.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path` that takes its place when all is written."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(descriptor)
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o644)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(directory / CONFIG, json.dumps(data, indent=2) + "\n", durable=True)
 
 
 def _checksum(path: Path) -> str:

@@ -34,7 +34,13 @@ class AutoencoderCodec(nn.Module):
 
         kinds = {"autoencoder_kl": AutoencoderKL, "autoencoder_tiny": AutoencoderTiny}
         self.scaling_factor = config.scaling_factor
-        self.autoencoder: Any = kinds[config.kind](**config.settings)
+        try:
+            self.autoencoder: Any = kinds[config.kind](**config.settings)
+        except Exception as error:  # diffusers asks for no form of them, and fails in any way
+            raise ValueError(
+                f"codec settings describe no {kinds[config.kind].__name__} "
+                f"({str(error).partition(chr(10))[0]}): expected the arguments that diffusers takes"
+            ) from error
 
     def encode(self, pixels: Tensor) -> Tensor:
         """(B, 3, H, W) in [-1, 1] -> (B, C, h, w); the mean where the encoder gives a Gaussian."""

@@ -13,6 +13,10 @@ from typing import Any, Literal
 
 from world_model.choices import ChoicesConfig
 from world_model.config_fields import check_bounds, check_counts, check_positive, read_dataclass
+from world_model.json_files import parse_json
+
+# More would make a step of a damaged world last for ever.
+MOST_LOOKS, MOST_STEPS = 64, 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,8 +71,8 @@ class DenoiserConfig:
             raise ValueError(f"width {self.width} is not divisible by num_heads {self.num_heads}")
         if self.context < 1:
             raise ValueError(f"context is {self.context}, expected at least 1 earlier frame")
-        if self.reader_looks < 0:
-            raise ValueError(f"reader_looks is {self.reader_looks}, expected a number >= 0")
+        if not 0 <= self.reader_looks <= MOST_LOOKS:
+            raise ValueError(f"reader_looks is {self.reader_looks}, expected 0 to {MOST_LOOKS}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +89,8 @@ class SamplerConfig:
     stands still stays, and errors below it cannot add up over a long episode."""
 
     def __post_init__(self) -> None:
-        if self.num_steps < 1:
-            raise ValueError(f"num_steps is {self.num_steps}, expected at least 1 pass")
+        if not 1 <= self.num_steps <= MOST_STEPS:
+            raise ValueError(f"num_steps is {self.num_steps}, expected 1 to {MOST_STEPS} passes")
         check_positive("noise_scale", self.noise_scale)
         if not 0 <= self.dead_zone < math.inf:
             raise ValueError(f"dead_zone is {self.dead_zone}, expected a threshold >= 0")
@@ -282,10 +286,7 @@ class WorldConfig(ABC):
         Raises:
             ValueError: not JSON, an unknown or a missing key, or a value of the wrong type.
         """
-        try:
-            data = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{source} is not JSON ({error}); restore the file") from error
+        data = parse_json(text, source, "restore the file")
         engine = data.get("engine", "streaming") if isinstance(data, dict) else "streaming"
         if engine == "streaming":
             return read_dataclass(StreamingConfig, data, source)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
+from world_model.config_fields import check_count
 from world_model.irasim import SIZES, IRASimConfig
 from world_model.layers import sincos_table_2d
 from world_model.unet3d import UNet3DConfig
@@ -24,6 +25,26 @@ ARM_ACTION_DIM, TABLE_ACTION_DIM = 7, 2
 TABLE_DATASET = "languagetable"
 # Fixed position tables drift a little as a running average is taken of them in training.
 POSITION_TOLERANCE = 0.05
+
+
+def check_args(args: Any) -> None:
+    """Raise ValueError unless settings are by name, and those that are looked at of their kind."""
+    if not isinstance(args, dict):
+        raise ValueError(f"args is a {type(args).__name__}, expected settings by name")
+    for name in ("num_frames", "action_dim", "num_heads", "extras"):
+        if args.get(name) is not None:
+            check_count(f"args.{name}", args[name])
+    for name in ("latent_size", "video_size"):
+        size = args.get(name)
+        if size is None:
+            continue
+        if not isinstance(size, list | tuple) or len(size) != 2:
+            raise ValueError(f"args.{name} is {size!r}, expected a height and a width")
+        for side in size:
+            check_count(f"a side of args.{name}", side)
+    for name in ("model", "dataset"):
+        if not isinstance(args.get(name, ""), str):
+            raise ValueError(f"args.{name} is {args[name]!r}, expected text")
 
 
 def irasim_config_of(weights: Weights, args: dict[str, Any], num_heads: int | None) -> IRASimConfig:
@@ -146,7 +167,12 @@ def unet_args(config: UNet3DConfig) -> dict[str, Any]:
 
 def _num_indexed(weights: Weights, prefix: str) -> int:
     matches = (re.match(rf"{prefix}\.(\d+)\.", name) for name in weights)
-    return 1 + max((int(match[1]) for match in matches if match), default=-1)
+    found = {int(match[1]) for match in matches if match}
+    if found != set(range(len(found))):
+        raise ValueError(
+            f"{prefix} are numbered up to {max(found)}, but there are {len(found)} of them"
+        )
+    return len(found)
 
 
 def _conditioning(

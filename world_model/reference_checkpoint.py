@@ -9,6 +9,7 @@ from torch import Tensor
 from world_model.config_fields import check_count
 from world_model.irasim import IRASim
 from world_model.reference_architecture import (
+    check_args,
     irasim_args,
     irasim_config_of,
     unet_args,
@@ -16,7 +17,9 @@ from world_model.reference_architecture import (
 )
 from world_model.reference_names import reference_names
 from world_model.reference_pickle import read_reference_file
+from world_model.sound_weights import check_stored
 from world_model.unet3d import UNet3D
+from world_model.whole_files import whole_file
 
 Denoiser = TypeVar("Denoiser", IRASim, UNet3D)
 
@@ -45,9 +48,10 @@ def load_reference_checkpoint(path: str | Path, num_heads: int | None = None) ->
         check_count("num_heads", num_heads)
     content = read_reference_file(path)
     try:
-        weights, args = _ema_weights(content), content.get("args") or {}
-        if not isinstance(args, dict):
-            raise ValueError(f"args is a {type(args).__name__}, expected settings by name")
+        args = {} if content.get("args") is None else content["args"]
+        weights = _ema_weights(content)
+        _check_size(weights, Path(path))
+        check_args(args)
         if "null_cond_emb" in weights:
             config = unet_config_of(weights, args, num_heads)
             return _filled(UNet3D, config, weights)
@@ -76,17 +80,31 @@ def save_reference_checkpoint(denoiser: IRASim | UNet3D, path: str | Path) -> No
     }
     is_unet = isinstance(denoiser, UNet3D)
     args = unet_args(denoiser.config) if is_unet else irasim_args(denoiser.config)
-    torch.save({"model": weights, "ema": weights, "args": args}, path)
+    # Given an open file, torch does not write its name into it.
+    with whole_file(path, durable=True) as temporary, temporary.open("wb") as file:
+        torch.save({"model": weights, "ema": weights, "args": args}, file)
 
 
 def _ema_weights(content: dict[str, Any]) -> dict[str, Tensor]:
     weights = content.get("ema", content)
-    if not isinstance(weights, dict) or not all(isinstance(v, Tensor) for v in weights.values()):
+    if not isinstance(weights, dict) or not all(
+        isinstance(k, str) and isinstance(v, Tensor) for k, v in weights.items()
+    ):
         raise ValueError(
             f"it has the keys {', '.join(map(str, content))}; the averaged weights are expected "
             "under 'ema', or a plain state dict"
         )
     return weights
+
+
+def _check_size(weights: dict[str, Tensor], path: Path) -> None:
+    """Raise ValueError unless the file holds every number of the weights."""
+    for name, weight in weights.items():
+        check_stored(weight, name)
+    # A few are there several times over.
+    total, there = sum(weight.nbytes for weight in weights.values()), path.stat().st_size
+    if total > 2 * there:
+        raise ValueError(f"its weights take {total:,} bytes, of which it holds {there:,} at most")
 
 
 def _filled(kind: type[Denoiser], config: Any, weights: dict[str, Tensor]) -> Denoiser:

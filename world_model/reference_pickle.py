@@ -25,6 +25,7 @@ _OMEGACONF_NAMES = (
 )
 # What torch.load raises on a file that is broken or names what is not allowed.
 _UNREADABLE = (
+    OSError,
     pickle.UnpicklingError,
     RuntimeError,
     EOFError,
@@ -33,6 +34,8 @@ _UNREADABLE = (
     KeyError,
     IndexError,
     AttributeError,
+    ArithmeticError,
+    RecursionError,
 )
 
 

@@ -5,6 +5,8 @@ of Push-T are a megabyte.
 """
 
 import json
+import math
+import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +15,12 @@ import cv2
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
+
+from world_model.json_files import parse_json
+
+PNG = b"\x89PNG\r\n\x1a\n"
+# Of the frames of one clip together: thirty of 1080 x 1920.
+MOST_PIXELS = 2**26
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -94,25 +102,47 @@ class Starts(Sequence[Start]):
         try:
             with safe_open(path, framework="numpy") as file:
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-                about = json.loads((file.metadata() or {})["starts"])
-            starts = [_read_start(tensors, i, about[i]) for i in range(int(tensors["count"][0]))]
-        except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+                about = parse_json((file.metadata() or {})["starts"], path)
+            count = int(tensors["count"].reshape(())[()]) if "count" in tensors else -1
+            if not isinstance(about, list) or count != len(about):
+                raise ValueError(f"it counts {count} starts and describes others")
+            return cls([_read_start(tensors, i, one) for i, one in enumerate(about)])
+        # Types that numpy does not have are one or another of these.
+        except (SafetensorError, KeyError, TypeError, AttributeError, ValueError) as error:
             raise ValueError(
                 f"{path} is not a whole file of starts ({error}); restore it"
             ) from error
-        return cls(starts)
 
 
 def _read_start(tensors: dict[str, np.ndarray], index: int, about: dict) -> Start:
     actions = tensors[f"{index}.actions"]
     prefix = f"{index}.states."
+    states = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+    replay = tensors.get(f"{index}.replay")
+    for name, values in (("actions", actions), ("replay", replay), *states.items()):
+        if values is None:
+            continue
+        if values.dtype != np.float32 or values.ndim != 2 or not np.isfinite(values).all():
+            raise ValueError(
+                f"start {index}: {name} are {values.dtype} {values.shape}, expected finite float32 "
+                "(T, n)"
+            )
+        if name not in ("actions", "replay") and len(values) != len(actions) + 1:
+            raise ValueError(
+                f"start {index}: {name} are of {len(values)} frames, expected {len(actions) + 1}"
+            )
+    if replay is not None and replay.shape[1:] != actions.shape[1:]:
+        raise ValueError(f"start {index}: replay is of other actions, {replay.shape[1:]}")
+    seed, episode_id = about["seed"], about["episode_id"]
+    if not (seed is None or type(seed) is int) or not isinstance(episode_id, str):
+        raise ValueError(f"start {index}: seed {seed!r} and episode_id {episode_id!r}")
     return Start(
         frames=decode_frames(tensors[f"{index}.png"], len(actions) + 1),
         actions=actions,
-        states={k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)},
-        seed=about["seed"],
-        replay=tensors.get(f"{index}.replay"),
-        episode_id=about["episode_id"],
+        states=states,
+        seed=seed,  # pyright: ignore[reportArgumentType]
+        replay=replay,
+        episode_id=episode_id,
     )
 
 
@@ -126,7 +156,10 @@ def encode_frames(frames: np.ndarray) -> np.ndarray:
 
 def decode_frames(png: np.ndarray, num_frames: int) -> np.ndarray:
     """What `encode_frames` gave -> uint8 (T, H, W, 3)."""
-    column = cv2.imdecode(png, cv2.IMREAD_COLOR)
+    head = png[:24].tobytes() if png.dtype == np.uint8 and png.ndim == 1 else b""
+    sides = struct.unpack(">2I", head[16:]) if head.startswith(PNG) and len(head) == 24 else (0, 0)
+    # Its bytes say how large a picture is before it takes memory.
+    column = cv2.imdecode(png, cv2.IMREAD_COLOR) if 0 < math.prod(sides) <= MOST_PIXELS else None
     if column is None or len(column) % num_frames:
-        raise KeyError("a clip's PNG is damaged")
+        raise ValueError(f"a clip's PNG of {sides[0]} x {sides[1]} pixels is damaged")
     return np.ascontiguousarray(column[..., ::-1]).reshape(num_frames, -1, *column.shape[1:])

@@ -22,10 +22,18 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
+from world_model.whole_files import whole_file
+
 # Frames from one key frame to the next: 10 seeks quickly and costs little.
 KEYFRAME_INTERVAL = 10
 # Of camera pictures this preset takes 3 % more space than the usual one and 0.43 of its time.
 LOSSLESS = {"qp": "0", "preset": "veryfast"}
+# x264's macroblock tree otherwise rounds as the processor's instructions do, and with AVX-512 it
+# reads memory that was never written: the same frames then gave files .001 dB apart.
+SAME_EVERYWHERE = "cpu-independent=1"
+LOSSY = {"crf": "18", "x264-params": SAME_EVERYWHERE}
+# Of a frame: a damaged file may announce a gigabyte of them.
+MOST_PIXELS = 2**26
 # Where frames are wanted one after another, some are decoded ahead.
 DECODING_THREADS = min(4, os.cpu_count() or 1)
 
@@ -55,53 +63,62 @@ def video_writer(
             for frames in parts:
                 write(frames)  # uint8 (T, H, W, 3)
     """
+    with (
+        whole_file(path) as temporary,
+        video_encoder(temporary, fps, lossless=lossless, name=path) as write,
+    ):
+        yield write
+
+
+@contextmanager
+def video_encoder(
+    path: Path, fps: float, *, lossless: bool = True, name: str | Path | None = None
+) -> Iterator[Callable[[np.ndarray], None]]:
+    """As `video_writer`, into a file that is there half written until the end: a temporary one.
+
+    Args:
+        path, fps, lossless: See there.
+        name: What errors call the file.
+    """
+    name = name or path
+    if not fps > 0:
+        raise ValueError(f"{name}: fps is {fps}, expected a positive number")
+    codec = "libx264rgb" if lossless else "libx264"
+    quality = {"g": str(KEYFRAME_INTERVAL)} | (LOSSLESS if lossless else LOSSY)
+    rate = Fraction(fps).limit_denominator(1000)
     import av
 
-    path = Path(path)
-    if not fps > 0:
-        raise ValueError(f"{path}: fps is {fps}, expected a positive number")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    codec = "libx264rgb" if lossless else "libx264"
-    quality = {"g": str(KEYFRAME_INTERVAL)} | (LOSSLESS if lossless else {"crf": "18"})
-    rate = Fraction(fps).limit_denominator(1000)
-    try:
-        with av.open(str(temporary), "w", format="mp4") as container:
-            stream = container.add_stream(codec, rate=rate, options=quality)
-            stream.pix_fmt = "rgb24" if lossless else "yuv420p"
-            stream.codec_context.thread_count = 1
-            size: tuple[int, ...] = ()
+    with av.open(str(path), "w", format="mp4") as container:
+        stream = container.add_stream(codec, rate=rate, options=quality)
+        stream.pix_fmt = "rgb24" if lossless else "yuv420p"
+        stream.codec_context.thread_count = 1
+        size: tuple[int, ...] = ()
 
-            def write(frames: np.ndarray) -> None:
-                nonlocal size
-                frames = np.asarray(frames)
-                if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3:
-                    raise ValueError(
-                        f"{path}: frames are {frames.dtype} {frames.shape}, expected uint8 "
-                        "(T, H, W, 3)"
-                    )
-                if not lossless:
-                    padding = [(0, 0), (0, frames.shape[1] % 2), (0, frames.shape[2] % 2), (0, 0)]
-                    frames = np.pad(frames, padding, mode="edge")
-                if not size:
-                    size = frames.shape[1:3]
-                    stream.height, stream.width = size
-                if frames.shape[1:3] != size:
-                    raise ValueError(
-                        f"{path}: frames are {frames.shape[1:3]}, those before were {size}"
-                    )
-                for frame in frames:
-                    picture = av.VideoFrame.from_ndarray(
-                        np.ascontiguousarray(frame), format="rgb24"
-                    )
-                    container.mux(stream.encode(picture))
-
-            yield write
+        def write(frames: np.ndarray) -> None:
+            nonlocal size
+            frames = np.asarray(frames)
+            if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3:
+                raise ValueError(
+                    f"{name}: frames are {frames.dtype} {frames.shape}, expected uint8 (T, H, W, 3)"
+                )
+            if not lossless:
+                padding = [(0, 0), (0, frames.shape[1] % 2), (0, frames.shape[2] % 2), (0, 0)]
+                frames = np.pad(frames, padding, mode="edge")
             if not size:
-                raise ValueError(f"{path}: no frames were given, expected at least one")
-            container.mux(stream.encode())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+                size = frames.shape[1:3]
+                stream.height, stream.width = size
+            if frames.shape[1:3] != size:
+                raise ValueError(
+                    f"{name}: frames are {frames.shape[1:3]}, those before were {size}"
+                )
+            for frame in frames:
+                picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+                container.mux(stream.encode(picture))
+
+        yield write
+        if not size:
+            raise ValueError(f"{name}: no frames were given, expected at least one")
+        container.mux(stream.encode())
 
 
 def read_video(path: str | Path) -> np.ndarray:
@@ -257,10 +274,18 @@ def _open_video(
     if not Path(path).is_file():
         raise ValueError(f"{path}: no such video file")
     try:
-        with av.open(str(path), options={"err_detect": "explode"}) as container:
+        # Texts about the video, damaged or not, are of no interest.
+        with av.open(
+            str(path), options={"err_detect": "explode"}, metadata_errors="ignore"
+        ) as container:
             if not container.streams.video:
                 raise ValueError(f"{path}: no video stream in this file")
             stream = container.streams.video[0]
+            if stream.codec_context is None:
+                raise ValueError(f"{path}: its video is in no form that FFmpeg knows")
+            height, width = stream.codec_context.height, stream.codec_context.width
+            if not 0 < height * width <= MOST_PIXELS:
+                raise ValueError(f"{path}: announces frames of {height} x {width} pixels")
             stream.codec_context.thread_count = threads
             if threads > 1:
                 stream.thread_type = "AUTO"

@@ -165,7 +165,7 @@ def test_numbers_of_numpy_are_labels_too(tmp_path: Path):
     assert (read.seed, read.fps) == (3, 10.0)
 
 
-def fail(*_: Any) -> None:
+def fail(*_: Any, **__: Any) -> None:
     raise OSError("the disk is full")
 
 
@@ -210,7 +210,7 @@ def test_failed_writing_leaves_what_was_there(
         with pytest.raises(ValueError, match=r"000003\.json: cannot be written as JSON"):
             write_episode(root, "val", other)
     else:
-        monkeypatch.setattr("training.episodes.video_writer", fail)
+        monkeypatch.setattr("training.episodes.video_encoder", fail)
         with pytest.raises(OSError, match="disk is full"):
             write_episode(root, "val", other)
     assert {path: path.read_bytes() for path in root.rglob("*.*")} == before
@@ -250,7 +250,9 @@ def test_killed_writing_never_mixes_two_episodes(root: Path, monkeypatch: pytest
         ("env_id", 3, "env_id is 3, expected text"),
         ("policy", None, "policy is None, expected text"),
         ("env_kwargs", [1], "env_kwargs are"),
-        ("video_path", 3, "video_path is 3, expected text"),
+        ("video_path", 3, "names the file 3, expected a path in the dataset"),
+        ("video_path", "../x.mp4", "leads out of the dataset"),
+        ("video_path", "/x.mp4", "leads out of the dataset"),
     ],
 )
 def test_annotation_of_other_values_is_named(root: Path, key: str, value: Any, message: str):
