@@ -247,7 +247,7 @@ def test_another_run_in_the_same_directory_is_refused(data, tmp_path):
 
 
 def test_missing_data_says_how_to_get_some(tmp_path):
-    with pytest.raises(SystemExit, match="has no train episodes.*irasim collect"):
+    with pytest.raises(SystemExit, match="has no train and no val episodes.*irasim collect"):
         main(config_for(tmp_path / "nothing", tmp_path / "run"))
 
 
