@@ -42,6 +42,8 @@ def run(world: WorldModel, steps: int, marks: int, seed: int = 0) -> list[Memory
         max_episode_steps=37,
         autoreset_mode="Disabled",
     ).unwrapped
+    everywhere = range(len(world.starts))
+    world.begin(everywhere, everywhere)  # what starts lead to is kept, so many at most
     rng = np.random.default_rng(seed)
     envs.action_space.seed(seed)
     envs.reset(seed=seed)
