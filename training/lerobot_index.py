@@ -234,6 +234,9 @@ def read_info(root: Path) -> dict[str, Any]:
         )
     wanted = ["fps", "features", "total_episodes"]
     wanted += ["data_path"] if version.startswith("v3.") else []
+    if version.startswith("v3.") and isinstance(info.get("features"), dict):
+        kinds = [one.get("dtype") for one in info["features"].values() if isinstance(one, dict)]
+        wanted += ["video_path"] if "video" in kinds else []
     missing = [key for key in wanted if info.get(key) is None]
     if missing:
         raise ValueError(f"{path}: lacks {', '.join(missing)}; download it again")
@@ -245,6 +248,7 @@ def read_info(root: Path) -> dict[str, Any]:
         and isinstance(one.get("dtype"), str)
         and isinstance(one.get("shape", []), list)
         and all(type(side) is int and side >= 0 for side in one.get("shape", []))
+        and all(isinstance(one.get(key) or {}, dict) for key in ("info", "video_info"))
         for one in features.values()
     ):
         raise ValueError(f"{path}: features are not as LeRobot describes them (dtype and shape)")
