@@ -236,6 +236,9 @@ def read_info(root: Path) -> dict[str, Any]:
         )
     wanted = ["fps", "features", "total_episodes"]
     wanted += ["data_path"] if version.startswith("v3.") else []
+    if version.startswith("v3.") and isinstance(info.get("features"), dict):
+        kinds = [one.get("dtype") for one in info["features"].values() if isinstance(one, dict)]
+        wanted += ["video_path"] if "video" in kinds else []
     missing = [key for key in wanted if info.get(key) is None]
     if missing:
         raise ValueError(f"{path}: lacks {', '.join(missing)}; download it again")
@@ -256,7 +259,7 @@ def _is_feature(one: Any) -> bool:
     details = (one.get(key) for key in ("info", "video_info"))
     return (
         isinstance(shape, list)
-        and all(isinstance(side, int) and side >= 0 for side in shape)
+        and all(type(side) is int and side >= 0 for side in shape)
         and all(isinstance(one, dict | None) for one in details)
     )
 
