@@ -110,7 +110,10 @@ class LeRobotRows:
             found: dict[int, list[int]] = {}
             try:
                 file = self._file(path)
-                missing = {"episode_index", "frame_index"} - set(file.schema_arrow.names)
+                names = file.schema_arrow.names
+                if len(set(names)) < len(names):
+                    raise ValueError("two of its columns have one name")
+                missing = {"episode_index", "frame_index"} - set(names)
                 if missing:
                     raise ValueError(f"it lacks the columns {', '.join(sorted(missing))}")
                 for group in range(file.num_row_groups):
@@ -178,7 +181,13 @@ def column_array(path: Path, table: Any, name: str) -> np.ndarray:
             )
         values = values.flatten()
     _check_complete(path, name, values)
-    return values.to_numpy(zero_copy_only=False).reshape(length, -1)
+    numbers = values.to_numpy(zero_copy_only=False)
+    if numbers.dtype.kind not in "biuf":
+        raise BrokenEpisodeError(
+            f"{path}: column {name!r} is of {values.type}, expected numbers",
+            "columns of no numbers",
+        )
+    return numbers.reshape(length, -1)
 
 
 def _check_complete(path: Path, name: str, values: Any) -> None:
