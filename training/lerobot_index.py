@@ -5,13 +5,13 @@ each begins. Versions 2.0 and 2.1 keep one of each for an episode, and list them
 meta/episodes.jsonl. Statistics (stats.json, episodes_stats.jsonl) are not needed here.
 """
 
-import json
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from training.episodes import read_json
+from world_model.json_files import parse_json
 from world_model.video import FrameTimes, frame_times
 
 KNOWN_VERSIONS = ("v2.0", "v2.1", "v3.0")
@@ -293,7 +293,7 @@ def _json_lines(path: Path) -> list[tuple[int, dict[str, Any]]]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = parse_json(line, path)
         except ValueError as error:
             raise ValueError(
                 f"{path}, line {number}: is no JSON ({error}); download it again"

@@ -43,7 +43,8 @@ class LeRobotRows:
             raise self._none(place)
         table = pa.concat_tables(found) if len(found) > 1 else found[0]
         numbers = column_array(place.data, table, "frame_index")[:, 0]
-        if not np.array_equal(numbers, np.arange(place.length)):
+        # The number first: a damaged one would take all memory.
+        if len(numbers) != place.length or (numbers != np.arange(len(numbers))).any():
             raise BrokenEpisodeError(
                 f"{place.data}: episode {place.index} has {len(numbers)} rows, expected frames 0 "
                 f"to {place.length - 1} in order",
@@ -110,7 +111,10 @@ class LeRobotRows:
             found: dict[int, list[int]] = {}
             try:
                 file = self._file(path)
-                missing = {"episode_index", "frame_index"} - set(file.schema_arrow.names)
+                names = file.schema_arrow.names
+                if len(set(names)) < len(names):
+                    raise ValueError("two of its columns have one name")
+                missing = {"episode_index", "frame_index"} - set(names)
                 if missing:
                     raise ValueError(f"it lacks the columns {', '.join(sorted(missing))}")
                 for group in range(file.num_row_groups):
