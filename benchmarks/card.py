@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from world_model.json_files import parse_json
-from world_model.whole_files import write_whole
+from world_model.io.json_files import parse_json
+from world_model.io.whole_files import write_whole
 
 if TYPE_CHECKING:
     from world_model import WorldConfig
@@ -27,7 +27,7 @@ def main(config: CardConfig) -> Path:
     """Write the card; its path."""
     from benchmarks.report import reading
     from world_model import WorldModel
-    from world_model.checkpoint import CARD, find_world
+    from world_model.io.checkpoint import CARD, find_world
 
     directory = find_world(config.world)
     quality = _read_report(config.quality, directory / "quality.json")
@@ -102,7 +102,7 @@ def write_card(
 
 def limits(config: "WorldConfig", quality: dict[str, Any] | None) -> list[str]:
     """What the world cannot do, from its figures."""
-    from world_model.config import StreamingConfig
+    from world_model.streaming.config import StreamingConfig
 
     found = []
     if quality is not None:

@@ -73,7 +73,7 @@ def products_alone(
 
     if torch.device(device).type != "cuda":
         return multiply
-    from world_model.graph import CapturedFunction
+    from world_model.runtime.cuda_graph import CapturedFunction
 
     result = {"result": operands[-1][-1]}  # tells the device
     captured = CapturedFunction(multiply, {}, residents=result, name="matrix products")

@@ -100,7 +100,7 @@ def load_model(
         except FileNotFoundError as error:
             raise ValueError(f"--model: {error}") from error
     else:
-        from world_model.chunk_world import ChunkWorld
+        from world_model.chunk.world import ChunkWorld
 
         world = WorldModel.from_pretrained(config.model)
         if not isinstance(world, ChunkWorld):

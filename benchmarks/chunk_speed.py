@@ -137,8 +137,8 @@ def measure(
     from benchmarks.chunk_random import draw_inputs
     from benchmarks.turns import ratio, time_in_turns
     from benchmarks.work import count_work
-    from world_model.chunk_sampler import ChunkSampler
-    from world_model.chunk_sampling import network_evaluations
+    from world_model.chunk.sampler import ChunkSampler
+    from world_model.chunk.sampling import network_evaluations
 
     device = denoiser.null_action.device
     names = chosen_variants(config.variants, device.type)
@@ -211,7 +211,7 @@ def count_evaluation(denoiser: "IRASim", inputs: Any, precision: Precision) -> "
     import torch
 
     from benchmarks.work import count_work
-    from world_model.chunk_sampler import half_precision
+    from world_model.chunk.sampler import half_precision
 
     first, actions, noise = inputs
     network = half_precision(denoiser) if precision == "bf16" else denoiser

@@ -57,7 +57,7 @@ def main(config: EvaluationConfig) -> dict[str, Any] | None:
     from benchmarks.evaluation_table import comparison
     from benchmarks.report import write_report
     from world_model.directories import check_directory
-    from world_model.whole_files import clear_leftovers
+    from world_model.io.whole_files import clear_leftovers
 
     check_directory(config.out)
     check_directory(config.truth or config.out, "--truth")
@@ -150,7 +150,7 @@ def report(
 
     from benchmarks.evaluation_scores import summarise
     from benchmarks.report import hardware, versions
-    from world_model.chunk_sampling import network_evaluations
+    from world_model.chunk.sampling import network_evaluations
 
     scores, missing = summarise(found, data, networks)
     passes = network_evaluations(config.sampler, config.num_steps)

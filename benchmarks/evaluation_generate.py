@@ -23,8 +23,8 @@ from benchmarks.evaluation_layout import (
 )
 from world_model import sample_video
 from world_model.frames import frames_to_pixels
-from world_model.noise import counted_noise
 from world_model.progress import progress_bar
+from world_model.runtime.counter_rng import counted_noise
 
 
 def is_done(layout: Layout, item: Item, has_frames: bool) -> bool:

@@ -24,8 +24,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.evaluation_config import REFERENCE_FPS
+from world_model.io.whole_files import whole_file, whole_folder
 from world_model.video import SAME_EVERYWHERE
-from world_model.whole_files import whole_file, whole_folder
 
 Protocol = Literal["short", "long"]
 # What imageio does when, as in the reference, it is given a rate alone: x264's own quality, sides

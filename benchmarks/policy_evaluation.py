@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import tyro
 
 from benchmarks.policy_runs import RunConfig
-from world_model.whole_files import write_whole
+from world_model.io.whole_files import write_whole
 
 __all__ = ["PolicyConfig", "RunConfig", "evaluate_policies", "main"]
 

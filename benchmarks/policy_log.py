@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.line_log import append_line, whole_lines
-from world_model.json_files import parse_json
+from world_model.io.json_files import parse_json
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from benchmarks.policy_runs import RunConfig
-from world_model.whole_files import write_whole
+from world_model.io.whole_files import write_whole
 
 if TYPE_CHECKING:
     from benchmarks.policy_log import EpisodeRecord

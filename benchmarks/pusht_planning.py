@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from benchmarks.line_log import append_line, whole_lines
-from world_model.whole_files import write_whole
+from world_model.io.whole_files import write_whole
 
 if TYPE_CHECKING:
     from policies.planning import BranchingSimulator
@@ -242,7 +242,7 @@ class _Models:
 
 def push_t() -> "WorldConfig":
     """What the shipped world says of Push-T: its simulator and its actions."""
-    from world_model.checkpoint import find_world, read_config
+    from world_model.io.checkpoint import find_world, read_config
 
     return read_config(find_world("pusht"))[0]
 
@@ -257,7 +257,7 @@ def _trials_path(config: PushTPlanningConfig) -> Path:
 
 def _row_key(config: PushTPlanningConfig, skill: "SkillConfig", model: str) -> dict[str, Any]:
     """What a finished trial must agree in to count for a row: model, weights, base policy."""
-    from world_model.checkpoint import find_world, read_config
+    from world_model.io.checkpoint import find_world, read_config
 
     weights = None
     if model in config.worlds:

@@ -27,7 +27,7 @@ def choose_device(device: str | None) -> str:
     """
     import torch
 
-    from world_model.inputs import find_device
+    from world_model.runtime.check_inputs import find_device
 
     if device is not None:
         return str(find_device(device))

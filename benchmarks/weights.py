@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from world_model.whole_files import whole_file
+from world_model.io.whole_files import whole_file
 
 if TYPE_CHECKING:
     from torch import Tensor

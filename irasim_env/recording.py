@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from world_model.io.whole_files import write_whole
 from world_model.video import write_video
-from world_model.whole_files import write_whole
 
 
 class Recording:

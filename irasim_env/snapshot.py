@@ -9,7 +9,7 @@ import torch
 
 from irasim_env.task import Outcome
 from world_model import WorldModel, WorldState
-from world_model.world import Precision
+from world_model.runtime.precision import Precision
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from world_model.io.whole_files import write_whole
 from world_model.versions import versions
-from world_model.whole_files import write_whole
 
 if TYPE_CHECKING:
     from policies.planning import Planner, Rollout

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from world_model.whole_files import write_whole
+from world_model.io.whole_files import write_whole
 
 if TYPE_CHECKING:
     from stable_baselines3 import PPO, SAC

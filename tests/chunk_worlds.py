@@ -10,7 +10,7 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
 from tests.world_model.chunk_denoisers import tiny_irasim, tiny_unet
 from world_model import ChunkSamplerConfig, ChunkWorld, Start, Starts
-from world_model.import_reference import Actions, import_denoiser
+from world_model.chunk.reference.convert import Actions, import_denoiser
 
 TABLE = Actions(low=(-0.1, -0.1), high=(0.1, 0.1), scale=(20.0, 20.0), names=("x", "y"))
 ARM = Actions(low=(-1.0,) * 7, high=(1.0,) * 7, scale=(20.0,) * 6 + (1.0,))

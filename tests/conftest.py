@@ -20,7 +20,9 @@ from world_model import (
     WorldConfig,
     WorldModel,
 )
-from world_model.config import DenoiserConfig, GroundTruthConfig, ObservationConfig, PlaneConfig
+from world_model.config import GroundTruthConfig, ObservationConfig
+from world_model.streaming.config import DenoiserConfig
+from world_model.streaming.states.config import PlaneConfig
 
 NEEDS_GPU = [
     pytest.mark.gpu,

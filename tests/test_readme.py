@@ -8,7 +8,7 @@ import pytest
 
 from policies.pusht_family import FAMILY
 from tests.test_cli import FLAGS, GROUPS
-from world_model.checkpoint import shipped_worlds
+from world_model.io.checkpoint import shipped_worlds
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

@@ -11,7 +11,7 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from torch import Tensor
 
 from world_model.frames import frames_to_pixels
-from world_model.hub import fetch
+from world_model.io.hub import fetch
 
 
 def load_autoencoder(name: str) -> AutoencoderKL:

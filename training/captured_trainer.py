@@ -17,7 +17,7 @@ from training.gpu_presets import GpuTrainConfig
 from training.resumable import Progress, ResumableTrainer
 from training.whole_step import Launcher, WholeStep
 from world_model import StreamingWorld
-from world_model.streaming_block import Block
+from world_model.streaming.block import Block
 
 if TYPE_CHECKING:
     from training.captured_train import Clock

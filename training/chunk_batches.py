@@ -19,9 +19,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from training.windows import WindowDataset
-from world_model.chunk_diffusion import NUM_TRAIN_STEPS
+from world_model.chunk.diffusion import NUM_TRAIN_STEPS
 from world_model.frames import frames_to_pixels
-from world_model.noise import counted_index, counted_noise, counted_uniform
+from world_model.runtime.counter_rng import counted_index, counted_noise, counted_uniform
 
 # Streams of the counted numbers of one sample, and that of an epoch's shuffling.
 NOISE, TIME, DROPPED, SHUFFLE = 1, 2, 3, 4

@@ -19,8 +19,8 @@ from world_model import (
     lvdm_config,
     vdm_config,
 )
-from world_model.irasim import Block
-from world_model.unet3d import Level
+from world_model.chunk.irasim import Block
+from world_model.chunk.unet3d import Level
 
 
 def make_denoiser(config: ChunkTrainConfig, window: Window) -> IRASim | UNet3D:

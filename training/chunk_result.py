@@ -14,8 +14,8 @@ from training.episodes import read_json
 from training.import_world import ARM_HIGH, ARM_LOW, ARM_NAMES, DATASETS
 from training.published_annotation import recorded
 from training.published_starts import read_starts
+from world_model.chunk.reference.convert import Actions, codec_config, import_denoiser
 from world_model.config import KeysConfig
-from world_model.import_reference import Actions, codec_config, import_denoiser
 
 MAX_STARTS = 64
 # Episodes whose actions are looked at where nothing else tells their bounds.

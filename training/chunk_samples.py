@@ -15,7 +15,7 @@ from training.chunk_presets import VAE_SCALE
 from training.chunk_trainer import ChunkTrainer
 from world_model import sample_chunk
 from world_model.frames import pixels_to_frames
-from world_model.noise import counted_noise
+from world_model.runtime.counter_rng import counted_noise
 from world_model.video import write_video
 
 SAMPLE_NOISE = 5  # the stream of a sample's first noise

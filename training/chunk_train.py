@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from training.chunk_presets import ChunkTrainConfig
 from training.presets import seconds
 from training.run_directory import STATE, as_written, environment, run_training
-from world_model.whole_files import write_whole
+from world_model.io.whole_files import write_whole
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

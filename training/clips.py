@@ -18,8 +18,8 @@ from torch import Tensor
 
 from training.episodes import Episode, list_episodes, read_episode
 from training.missing_split import cure_for_missing
-from world_model.noise import counted_index
 from world_model.progress import progress_bar
+from world_model.runtime.counter_rng import counted_index
 
 # Hidden states that change by more than this share of their range, within so many frames, move.
 STILL, SOON = 1e-3, 6

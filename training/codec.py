@@ -16,8 +16,8 @@ from training.run_directory import CODEC, CODEC_STATE
 from world_model.codec import AutoencoderCodec, Codec, make_codec
 from world_model.config import CodecConfig
 from world_model.frames import frames_to_pixels
-from world_model.noise import counted_index
-from world_model.whole_files import whole_file
+from world_model.io.whole_files import whole_file
+from world_model.runtime.counter_rng import counted_index
 
 BATCH = 32
 RATE = 1e-3

@@ -28,8 +28,8 @@ from training.episodes import (
 from training.record import load_policy, make_env, record_episode
 from training.view import View, choose_view
 from world_model.directories import check_directory
+from world_model.io.whole_files import clear_leftovers
 from world_model.versions import versions
-from world_model.whole_files import clear_leftovers
 
 if TYPE_CHECKING:
     import gymnasium as gym

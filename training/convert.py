@@ -10,7 +10,7 @@ import tyro
 
 from training.convert_config import ConvertConfig
 from world_model.directories import check_directory
-from world_model.hub import fetch
+from world_model.io.hub import fetch
 
 
 def main(config: ConvertConfig) -> None:

@@ -27,8 +27,8 @@ from training.lerobot_read import Checked, LeRobotReader
 from training.lerobot_splits import assign
 from training.missing_split import CONVERTED as NOTE
 from training.resize import resize_frame
+from world_model.io.whole_files import clear_leftovers
 from world_model.versions import versions
-from world_model.whole_files import clear_leftovers
 
 # What may be otherwise when a conversion goes on.
 FREE = ("out", "broken", "lossless", "task", "episodes_per_file", "env_id")

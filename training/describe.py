@@ -9,14 +9,9 @@ from training.environment import Bounds, collected_pictures, inspect_environment
 from training.episodes import list_episodes, read_annotation, read_episode
 from training.presets import TrainConfig
 from world_model import Start, Starts, StreamingConfig
-from world_model.config import (
-    CodecConfig,
-    DenoiserConfig,
-    GroundTruthConfig,
-    ObservationConfig,
-    PlaneConfig,
-    SamplerConfig,
-)
+from world_model.config import CodecConfig, GroundTruthConfig, ObservationConfig
+from world_model.streaming.config import DenoiserConfig, SamplerConfig
+from world_model.streaming.states.config import PlaneConfig
 
 
 def describe_world(config: TrainConfig, store: ClipStore, codec: CodecConfig) -> StreamingConfig:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from training.clips import Clips, ClipStore
 from training.recorders import Arrays, states_of
-from world_model.noise import counted_uniform
+from world_model.runtime.counter_rng import counted_uniform
 
 # Stream of the counted numbers that pick clips; those below are of objective.py.
 PICK = 8

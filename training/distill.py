@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from training.presets import seconds
 from training.run_directory import as_written, environment, run_training
-from world_model.whole_files import write_whole
+from world_model.io.whole_files import write_whole
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -136,7 +136,7 @@ def prepare(
     from training.loop import resume
     from training.train import check_fits, load_world
     from world_model import StreamingConfig
-    from world_model.checkpoint import find_world, read_config
+    from world_model.io.checkpoint import find_world, read_config
 
     directory = find_world(config.world)
     world_config, _ = read_config(directory)

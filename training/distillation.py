@@ -22,13 +22,13 @@ from torch import Tensor, nn
 
 from training.clips import Clips
 from world_model.codec import encode_clip
-from world_model.config import StreamingConfig
 from world_model.frames import frames_to_pixels
-from world_model.noise import counted_index, counted_noise
-from world_model.ring import Places, Ring
-from world_model.sampler import outside, sample_change, sampled_levels
-from world_model.streaming import StreamedPass
-from world_model.streaming_world import StreamingWorld
+from world_model.runtime.counter_rng import counted_index, counted_noise
+from world_model.streaming.config import StreamingConfig
+from world_model.streaming.denoiser import StreamedPass
+from world_model.streaming.kv_ring import Places, Ring
+from world_model.streaming.sampler import outside, sample_change, sampled_levels
+from world_model.streaming.world import StreamingWorld
 
 # Streams of the counted numbers of one sample; 0 picks its clip (training/clips.py).
 NOISE, OWN = 1, 2

@@ -20,7 +20,7 @@ import tyro
 from training.episodes import read_json, write_json
 from training.published_annotation import cameras, content_path, with_latents
 from world_model.directories import check_directory
-from world_model.whole_files import clear_leftovers
+from world_model.io.whole_files import clear_leftovers
 
 if TYPE_CHECKING:
     import torch

@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from world_model.json_files import parse_json
+from world_model.io.json_files import parse_json
+from world_model.io.whole_files import whole_file, write_whole
 from world_model.video import read_video, video_encoder
-from world_model.whole_files import whole_file, write_whole
 
 SPLITS = ("train", "val", "test")
 # In bytes: a file's name may have 255, and a temporary one adds to it.

@@ -44,7 +44,7 @@ def main(config: ExportConfig) -> None:
             written there.
     """
     from world_model import WorldModel
-    from world_model.import_reference import export_world
+    from world_model.chunk.reference.convert import export_world
 
     check_directory(config.out.parent)
     if config.out.is_dir():

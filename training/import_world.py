@@ -14,7 +14,7 @@ from training.run_directory import as_written
 from world_model.directories import check_directory
 
 if TYPE_CHECKING:
-    from world_model.import_reference import Actions
+    from world_model.chunk.reference.convert import Actions
 
 ARM_NAMES = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
 # Metres and radians a step, in the frame of the gripper; its opening from 0 to 1. Wide enough for
@@ -154,8 +154,8 @@ def main(config: ImportConfig) -> Path:
     from training.autoencoder import load_autoencoder
     from training.published_starts import read_starts
     from world_model import ChunkSamplerConfig, UNet3D, load_reference_checkpoint
+    from world_model.chunk.reference.convert import import_denoiser
     from world_model.config import KeysConfig
-    from world_model.import_reference import import_denoiser
 
     check_directory(config.out)
     sampler = ChunkSamplerConfig(
@@ -210,7 +210,7 @@ def named_dataset(checkpoint: Path) -> str:
     Raises:
         ValueError: They name none that we know.
     """
-    from world_model.reference_pickle import read_reference_file
+    from world_model.chunk.reference.unpickle import read_reference_file
 
     args = read_reference_file(checkpoint).get("args")
     name = args.get("dataset") if isinstance(args, dict) else None
@@ -224,7 +224,7 @@ def named_dataset(checkpoint: Path) -> str:
 
 def actions_of(config: ImportConfig, dataset: Dataset) -> "Actions":
     """The dataset's actions, with what the options say otherwise."""
-    from world_model.import_reference import Actions
+    from world_model.chunk.reference.convert import Actions
 
     low = config.action_low or dataset.low
     return Actions(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from training.episodes import read_json
-from world_model.json_files import parse_json
+from world_model.io.json_files import parse_json
 from world_model.video import FrameTimes, frame_times
 
 KNOWN_VERSIONS = ("v2.0", "v2.1", "v3.0")

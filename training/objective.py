@@ -1,8 +1,8 @@
 """The training loss of a streaming world.
 
 Every frame of a clip is noised at a level of its own and its change predicted (see
-world_model/streaming.py). In the phase on the model's own rollouts `previous` is what the model
-itself made of the frames before, several predictions deep, while the target stays the true
+world_model/streaming/denoiser.py). In the phase on the model's own rollouts `previous` is what the
+model itself made of the frames before, several predictions deep, while the target stays the true
 frame: so it learns to take back its own errors (as Self-Forcing, Huang et al., arXiv 2506.08009;
 but all frames of a clip at once, each round one parallel pass, instead of one after the other).
 
@@ -17,11 +17,12 @@ from torch import Tensor, nn
 
 from training.clips import Clips
 from world_model.codec import encode_clip
-from world_model.conditioning import join_controls
-from world_model.config import StreamingConfig, WorldConfig
+from world_model.config import WorldConfig
 from world_model.frames import frames_to_pixels
-from world_model.noise import counted_index, counted_noise, counted_uniform
-from world_model.streaming_world import UNSURE_SCALE, StreamingWorld
+from world_model.runtime.counter_rng import counted_index, counted_noise, counted_uniform
+from world_model.streaming.conditioning import join_controls
+from world_model.streaming.config import StreamingConfig
+from world_model.streaming.world import UNSURE_SCALE, StreamingWorld
 
 # Streams of the counted numbers of one sample; 0 picks its clip (training/clips.py), and 7 where a
 # row of own_past.py begins.

@@ -20,9 +20,9 @@ from torch import Tensor
 from training.clips import Clips, ClipStore
 from training.objective import scaled_states
 from world_model import StreamingWorld
-from world_model.noise import counted_index
-from world_model.streaming_graph import state_tensors
-from world_model.streaming_state import StreamingState
+from world_model.runtime.counter_rng import counted_index
+from world_model.streaming.graph import state_tensors
+from world_model.streaming.state import StreamingState
 
 # Stream of the counted numbers that say where a row begins anew.
 BEGIN = 7

@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from av.error import FFmpegError
 from torch import Tensor
 
-from world_model.sound_weights import check_stored
+from world_model.io.sound_weights import check_stored
+from world_model.io.whole_files import whole_file
 from world_model.video import read_frames, read_video
-from world_model.whole_files import whole_file
 
 # Key of the latents in Language-Table's files; RT-1's and Bridge's hold the tensor alone.
 LATENTS_KEY = "obs"

@@ -17,8 +17,8 @@ import numpy as np
 from training.episodes import read_json
 from training.published import DataConfig
 from training.published_annotation import content_path, num_frames, recorded
+from world_model.io.whole_files import write_whole
 from world_model.progress import progress_bar
-from world_model.whole_files import write_whole
 
 VERSION = 1
 THREADS = 16

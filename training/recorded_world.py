@@ -12,13 +12,9 @@ from training.gpu_presets import GpuTrainConfig
 from training.recorders import Arrays, states_of
 from training.validate import Validation
 from world_model import Start, Starts, StreamingConfig
-from world_model.config import (
-    DenoiserConfig,
-    GroundTruthConfig,
-    ObservationConfig,
-    PlaneConfig,
-    SamplerConfig,
-)
+from world_model.config import GroundTruthConfig, ObservationConfig
+from world_model.streaming.config import DenoiserConfig, SamplerConfig
+from world_model.streaming.states.config import PlaneConfig
 
 
 def describe(config: GpuTrainConfig, store: ClipStore) -> StreamingConfig:

@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast
 from torch import Tensor, nn
 
-from world_model.whole_files import whole_file
+from world_model.io.whole_files import whole_file
 
 
 @dataclass

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from training.episodes import read_json
 from world_model.directories import check_directory
-from world_model.whole_files import clear_leftovers, write_whole
+from world_model.io.whole_files import clear_leftovers, write_whole
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

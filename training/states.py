@@ -23,11 +23,11 @@ from training.presets import TrainConfig, seconds
 from training.resumable import ResumableTrainer
 from training.run_directory import STATES, STATES_STATE
 from world_model import StreamingWorld
-from world_model.conditioning import join_controls
 from world_model.frames import frames_to_pixels
-from world_model.noise import counted_index, counted_noise, counted_uniform
-from world_model.streaming_world import UNSURE_SCALE
-from world_model.whole_files import whole_file
+from world_model.io.whole_files import whole_file
+from world_model.runtime.counter_rng import counted_index, counted_noise, counted_uniform
+from world_model.streaming.conditioning import join_controls
+from world_model.streaming.world import UNSURE_SCALE
 
 # Clips, pictures and states a step.
 CLIPS, PICTURES, JUDGED = 512, 64, 1024

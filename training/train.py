@@ -19,7 +19,7 @@ from training.gpu_presets import GPU_PRESETS, GpuTrainConfig
 from training.presets import PRESETS, TrainConfig
 from training.published_layout import refuse_published
 from training.run_directory import HEAD_STATE, as_written, environment, run_training
-from world_model.whole_files import write_whole
+from world_model.io.whole_files import write_whole
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -159,7 +159,7 @@ def prepare(
 def tracked_kinds(config: TrainConfig) -> dict[str, tuple[str, ...]]:
     """Hidden states, and which of them are poses: of the world that is trained on from, if any."""
     from world_model import StreamingConfig
-    from world_model.checkpoint import find_world, read_config
+    from world_model.io.checkpoint import find_world, read_config
 
     hidden, poses = config.hidden, config.poses
     if config.init is not None:
@@ -241,7 +241,7 @@ def validate(
 def earlier_training(config: TrainConfig) -> list[dict[str, Any]]:
     """How the world was trained that this run went on from, and the one before that, and so on: the
     oldest first, without their configs."""
-    from world_model.checkpoint import find_world
+    from world_model.io.checkpoint import find_world
 
     if config.init is None:
         return []

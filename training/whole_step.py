@@ -196,7 +196,7 @@ class Launcher:
         """One step, perhaps still under way on the device; the next overwrites what this shows."""
         if not self._captures:
             return self._step()
-        from world_model.graph import CapturedFunction, on_capture_stream
+        from world_model.runtime.cuda_graph import CapturedFunction, on_capture_stream
 
         if self._left:
             self._left -= 1

@@ -7,21 +7,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from world_model.chunk_config import ChunkConfig, ChunkSamplerConfig
-    from world_model.chunk_diffusion import noise_prediction_loss
-    from world_model.chunk_sampling import sample_chunk, sample_chunks, sample_video
-    from world_model.chunk_world import ChunkWorld
-    from world_model.config import StreamingConfig, WorldConfig
-    from world_model.irasim import IRASim, IRASimConfig, irasim_config
-    from world_model.reference_checkpoint import (
+    from world_model.chunk.config import ChunkConfig, ChunkSamplerConfig
+    from world_model.chunk.diffusion import noise_prediction_loss
+    from world_model.chunk.irasim import IRASim, IRASimConfig, irasim_config
+    from world_model.chunk.reference.checkpoint import (
         load_reference_checkpoint,
         save_reference_checkpoint,
     )
-    from world_model.starts import Start, Starts
+    from world_model.chunk.sampling import sample_chunk, sample_chunks, sample_video
+    from world_model.chunk.unet3d import UNet3D, UNet3DConfig, lvdm_config, vdm_config
+    from world_model.chunk.world import ChunkWorld
+    from world_model.config import WorldConfig
+    from world_model.io.starts import Start, Starts
     from world_model.state import ChunkOutput, RolloutOutput, StepOutput, WorldState
-    from world_model.streaming_state import StreamingState
-    from world_model.streaming_world import StreamingWorld
-    from world_model.unet3d import UNet3D, UNet3DConfig, lvdm_config, vdm_config
+    from world_model.streaming.config import StreamingConfig
+    from world_model.streaming.state import StreamingState
+    from world_model.streaming.world import StreamingWorld
     from world_model.world import WorldModel
 
 __all__ = [
@@ -55,18 +56,19 @@ __all__ = [
 ]
 
 _HOMES = {
-    "chunk_config": ["ChunkConfig", "ChunkSamplerConfig"],
-    "chunk_diffusion": ["noise_prediction_loss"],
-    "chunk_sampling": ["sample_chunk", "sample_chunks", "sample_video"],
-    "chunk_world": ["ChunkWorld"],
-    "config": ["StreamingConfig", "WorldConfig"],
-    "irasim": ["IRASim", "IRASimConfig", "irasim_config"],
-    "reference_checkpoint": ["load_reference_checkpoint", "save_reference_checkpoint"],
-    "starts": ["Start", "Starts"],
+    "chunk.config": ["ChunkConfig", "ChunkSamplerConfig"],
+    "chunk.diffusion": ["noise_prediction_loss"],
+    "chunk.irasim": ["IRASim", "IRASimConfig", "irasim_config"],
+    "chunk.reference.checkpoint": ["load_reference_checkpoint", "save_reference_checkpoint"],
+    "chunk.sampling": ["sample_chunk", "sample_chunks", "sample_video"],
+    "chunk.unet3d": ["UNet3D", "UNet3DConfig", "lvdm_config", "vdm_config"],
+    "chunk.world": ["ChunkWorld"],
+    "config": ["WorldConfig"],
+    "io.starts": ["Start", "Starts"],
     "state": ["ChunkOutput", "RolloutOutput", "StepOutput", "WorldState"],
-    "streaming_state": ["StreamingState"],
-    "streaming_world": ["StreamingWorld"],
-    "unet3d": ["UNet3D", "UNet3DConfig", "lvdm_config", "vdm_config"],
+    "streaming.config": ["StreamingConfig"],
+    "streaming.state": ["StreamingState"],
+    "streaming.world": ["StreamingWorld"],
     "world": ["WorldModel"],
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

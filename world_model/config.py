@@ -1,22 +1,18 @@
 """What a world is: the content of its `config.json`, strictly read.
 
-`WorldConfig` is what every world says; each engine has its own: `StreamingConfig` here,
-`ChunkConfig` in chunk_config.py.
+`WorldConfig` is what every world says; each engine adds its own (see engines.py).
 """
 
 import dataclasses
 import json
-import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from world_model.choices import ChoicesConfig
 from world_model.config_fields import check_bounds, check_counts, check_positive, read_dataclass
-from world_model.json_files import parse_json
-
-# More would make a step of a damaged world last for ever.
-MOST_LOOKS, MOST_STEPS = 64, 1000
+from world_model.engines import DEFAULT, ENGINES, load
+from world_model.io.json_files import parse_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,64 +35,6 @@ class CodecConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DenoiserConfig:
-    """Shape of the streaming space-time transformer."""
-
-    patch: int = 16
-    """Latent cells per token, along each side."""
-    width: int = 256
-    depth: int = 4
-    num_heads: int = 4
-    condition_width: int = 128
-    """Width of the action and noise-level embedding that modulates each block."""
-    context: int = 3
-    """Earlier frames a frame attends to: the ring holds this many beside the present one."""
-    action_frequencies: int = 6
-    """Octaves of sine and cosine features of each action component, scaled to [-1, 1]."""
-    head_width: int = 256
-    """Hidden width of the head for reward, end and states."""
-    foresight_width: int = 512
-    """Hidden width of the network that guesses the next states (see foresight.py)."""
-    reader_looks: int = 0
-    """How often what was read off a first picture is read again, more closely, from the picture
-    around each place and body (see reader.py)."""
-    sees_states: bool = False
-    """A frame is predicted from the states and the action before it too (see conditioning.py); in a
-    rollout the states are those that were predicted."""
-
-    def __post_init__(self) -> None:
-        sizes = ("patch", "width", "depth", "num_heads", "condition_width", "head_width")
-        check_counts(self, *sizes, "foresight_width")
-        if self.width % self.num_heads:
-            raise ValueError(f"width {self.width} is not divisible by num_heads {self.num_heads}")
-        if self.context < 1:
-            raise ValueError(f"context is {self.context}, expected at least 1 earlier frame")
-        if not 0 <= self.reader_looks <= MOST_LOOKS:
-            raise ValueError(f"reader_looks is {self.reader_looks}, expected 0 to {MOST_LOOKS}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class SamplerConfig:
-    """How a frame is drawn from the denoiser."""
-
-    num_steps: int = 2
-    """Denoising passes per frame. The pass that writes the cache comes on top."""
-    noise_scale: float = 0.3
-    """Deviation of pure noise, where pixels span [-1, 1]. Most of a frame does not change, so
-    noise of deviation 1 would drown what does at nearly every level."""
-    dead_zone: float = 0.0
-    """Changes of a latent smaller than this are none, those of twice this and more are whole: what
-    stands still stays, and errors below it cannot add up over a long episode."""
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.num_steps <= MOST_STEPS:
-            raise ValueError(f"num_steps is {self.num_steps}, expected 1 to {MOST_STEPS} passes")
-        check_positive("noise_scale", self.noise_scale)
-        if not 0 <= self.dead_zone < math.inf:
-            raise ValueError(f"dead_zone is {self.dead_zone}, expected a threshold >= 0")
-
-
-@dataclass(frozen=True, kw_only=True)
 class ObservationConfig:
     """Bounds of a low-dimensional observation or a hidden state, in the environment's own units."""
 
@@ -105,66 +43,6 @@ class ObservationConfig:
 
     def __post_init__(self) -> None:
         check_bounds("observation", self.low, self.high)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlaneConfig:
-    """What of actions and states lies in the picture's plane (see plane.py). Its bounds are the
-    picture's edges, x across and y down."""
-
-    action: bool = False
-    """The action is a place (x, y)."""
-    points: tuple[str, ...] = ()
-    """States that are places (x, y)."""
-    poses: tuple[str, ...] = ()
-    """States that are a body's place and direction: x, y, cosine and sine of its angle from x to
-    y."""
-    reach: tuple[float, ...] = ()
-    """How far around each point, then around each pose while it moves, the picture may change, in
-    their units; empty: anywhere. What is not redrawn keeps its colours for ever."""
-
-    def aspect(self, config: "StreamingConfig") -> float:
-        """Height of the picture over its width, in the environment's units."""
-        spans = [
-            (high[1] - low[1]) / (high[0] - low[0]) for low, high in self._edges(config).values()
-        ]
-        return spans[0] if spans else 1.0
-
-    def check(self, config: "StreamingConfig") -> None:
-        """Raise ValueError unless all that lies in the plane is there and has the same edges."""
-        for kind, names, size in (("point", self.points, 2), ("pose", self.poses, 4)):
-            for name in names:
-                found = config.tracked.get(name)
-                if found is None or len(found.low) != size:
-                    raise ValueError(
-                        f"{kind} {name!r} is {found}, expected a state of {size} numbers; the "
-                        f"world's states are {', '.join(config.tracked) or 'none'}"
-                    )
-        if self.reach and (
-            len(self.reach) != len(self.points) + len(self.poses) or min(self.reach) <= 0
-        ):
-            raise ValueError(
-                f"reach is {self.reach}, expected a distance over 0 for each of "
-                f"{', '.join((*self.points, *self.poses)) or 'no point or pose'}"
-            )
-        if self.poses and not (self.points or self.action):
-            raise ValueError("poses without points: nothing would be seen from those bodies")
-        if self.action and config.action_dim != 2:
-            raise ValueError(f"an action that is a place has 2 components, not {config.action_dim}")
-        for name in self.poses:
-            bounds = config.tracked[name]
-            if bounds.low[2:] != (-1.0, -1.0) or bounds.high[2:] != (1.0, 1.0):
-                raise ValueError(f"pose {name!r}: cosine and sine have bounds -1 and 1")
-        edges = self._edges(config)
-        if len(set(edges.values())) > 1:
-            raise ValueError(f"what lies in the picture's plane has different edges: {edges}")
-
-    def _edges(self, config: "StreamingConfig") -> dict[str, tuple[tuple[float, ...], ...]]:
-        edges = {
-            name: (config.tracked[name].low[:2], config.tracked[name].high[:2])
-            for name in (*self.points, *self.poses)
-        }
-        return edges | ({"action": (config.action_low, config.action_high)} if self.action else {})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,6 +79,8 @@ class WorldConfig(ABC):
     """All that a world is beside its weights, whatever its engine."""
 
     name: str
+    engine: str = DEFAULT
+    """How it predicts: a name in engines.py."""
     height: int
     width: int
     fps: float
@@ -287,90 +167,7 @@ class WorldConfig(ABC):
             ValueError: not JSON, an unknown or a missing key, or a value of the wrong type.
         """
         data = parse_json(text, source, "restore the file")
-        engine = data.get("engine", "streaming") if isinstance(data, dict) else "streaming"
-        if engine == "streaming":
-            return read_dataclass(StreamingConfig, data, source)
-        if engine == "chunk":
-            from world_model.chunk_config import ChunkConfig  # loads torch
-
-            return read_dataclass(ChunkConfig, data, source)
-        raise ValueError(f"{source}: engine: expected streaming or chunk, got {engine!r}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class StreamingConfig(WorldConfig):
-    """A world that predicts one frame a step, over a ring of its past."""
-
-    engine: Literal["streaming"] = "streaming"
-    hidden: dict[str, ObservationConfig] = field(default_factory=dict)
-    """States that the world predicts and no observation shows, by name: what the simulator knew of
-    itself when its episodes were recorded."""
-    plane: PlaneConfig = field(default_factory=PlaneConfig)
-    denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
-    sampler: SamplerConfig = field(default_factory=SamplerConfig)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        cell = self.codec.downscale * self.denoiser.patch
-        if self.height % cell or self.width % cell:
-            raise ValueError(
-                f"frames of {self.height} x {self.width} do not divide into tokens of {cell} x "
-                f"{cell} pixels (codec downscale {self.codec.downscale} x patch "
-                f"{self.denoiser.patch}); {self._what_fits(cell)}"
-            )
-        if both := set(self.hidden) & set(self.observations):
-            raise ValueError(f"{', '.join(sorted(both))}: hidden, and observed as well")
-        drawn = self.hidden or self.plane.points or self.plane.poses
-        if drawn and not self.denoiser.sees_states:
-            raise ValueError("hidden states, points and poses are of worlds that have sees_states")
-        if self.denoiser.sees_states and not self.tracked:
-            raise ValueError("sees_states is set, but there are no observations or hidden states")
-        self.plane.check(self)
-
-    def _what_fits(self, cell: int) -> str:
-        """The patches that frames divide into, and the frames that tokens of `cell` pixels do."""
-        cells = math.gcd(self.height, self.width) // self.codec.downscale
-        fitting = [str(patch) for patch in range(2, cells + 1) if cells % patch == 0]
-        size = [max(1, round(side / cell)) * cell for side in (self.height, self.width)]
-        frames = f"collect or convert frames of another size (--height {size[0]} --width {size[1]})"
-        if not fitting or math.gcd(self.height, self.width) % self.codec.downscale:
-            return f"no patch fits: {frames}"
-        return f"patches that fit are {', '.join(fitting)} (--patch), or {frames}"
-
-    @property
-    def tracked(self) -> dict[str, ObservationConfig]:
-        """All states that the world predicts: observations, then hidden ones."""
-        return self.observations | self.hidden
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        """Rows and columns of tokens in a frame."""
-        _, height, width = self.latent_shape
-        return height // self.denoiser.patch, width // self.denoiser.patch
-
-    @property
-    def state_dim(self) -> int:
-        """Length of all tracked states together."""
-        return sum(len(bounds.low) for bounds in self.tracked.values())
-
-    @property
-    def control_dim(self) -> int:
-        """Length of what a frame is conditioned on (see conditioning.py)."""
-        seen = (self.action_dim + 2 * self.state_dim) * self.denoiser.sees_states
-        return self.action_dim + seen
-
-    @property
-    def context(self) -> int:
-        return self.denoiser.context
-
-    @property
-    def num_steps(self) -> int:
-        return self.sampler.num_steps
-
-    @property
-    def evaluations_per_step(self) -> int:
-        return self.num_steps + 1  # one writes the cache, in the same call as the first pass
-
-    @property
-    def actions_at_once(self) -> int:
-        return 1
+        engine = data.get("engine", DEFAULT) if isinstance(data, dict) else DEFAULT
+        if not isinstance(engine, str) or engine not in ENGINES:
+            raise ValueError(f"{source}: engine: expected {' or '.join(ENGINES)}, got {engine!r}")
+        return read_dataclass(load(ENGINES[engine].config), data, source)

@@ -1,7 +1,7 @@
 """What a recording says of the robot's own state at the frames that an episode begins with.
 
 Where it is handed in it is what a world begins from; where it is not, a world that sees states
-reads it off the pictures (reader.py), which is less exact.
+reads it off the pictures (states/estimator.py), which is less exact.
 
 Dimensions: B environments, T frames, n components of one observation.
 """
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from world_model.config import ObservationConfig, WorldConfig
-from world_model.inputs import as_numbers, check_finite
+from world_model.runtime.check_inputs import as_numbers, check_finite
 
 # What lies this many times the largest bound outside of the bounds is in other units: degrees for
 # rad, pixels for metres.
@@ -27,7 +27,7 @@ def check_observations(
     """Observations by name as float32 of shape (*leading, n), within their bounds.
 
     Small excesses are clipped, as actions and predicted observations are. Values on a CUDA device
-    are not looked at, as everywhere (inputs.py).
+    are not looked at, as everywhere (runtime/check_inputs.py).
 
     Args:
         config: Of the world that begins there.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
-from world_model.whole_files import whole_file
+from world_model.io.whole_files import whole_file
 
 # Frames from one key frame to the next: 10 seeks quickly and costs little.
 KEYFRAME_INTERVAL = 10

@@ -1,7 +1,7 @@
 """WorldModel: what the camera sees after each action, one batched call a step.
 
 This is the face of every world. How it predicts is its engine's: `StreamingWorld`
-(streaming_world.py) one frame at a time over a ring of its past, `ChunkWorld` (chunk_world.py)
+(streaming/world.py) one frame at a time over a ring of its past, `ChunkWorld` (chunk/world.py)
 many frames at once from the last one.
 
 Dimensions: B environments, K candidates, H horizon, k actions of a chunk, A action, C channels,
@@ -11,16 +11,20 @@ h w latent cells.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from world_model.codec import make_codec
-from world_model.config import StreamingConfig, WorldConfig
+from world_model.config import WorldConfig
+from world_model.engines import ENGINES, load
 from world_model.given_states import check_observations, known_states
-from world_model.inputs import (
+from world_model.io.checkpoint import Card, WorldFiles, read_weights, read_world, write_world
+from world_model.io.sound_weights import check_fits, shapes_in
+from world_model.io.starts import Starts
+from world_model.runtime.check_inputs import (
     as_indices,
     as_numbers,
     as_seeds,
@@ -28,13 +32,8 @@ from world_model.inputs import (
     check_finite,
     find_device,
 )
-from world_model.starts import Starts
+from world_model.runtime.precision import Precision
 from world_model.state import ChunkOutput, RolloutOutput, StepOutput, WorldState, joined
-
-if TYPE_CHECKING:
-    from world_model.checkpoint import Card
-
-Precision = Literal["float32", "bf16"]
 
 
 class WorldModel(nn.Module, ABC):
@@ -47,7 +46,7 @@ class WorldModel(nn.Module, ABC):
     graph: bool | None = None
     """Whether steps are captured CUDA graphs; None: on a GPU they are. False is eager, which runs
     the same kernels one by one. May be changed between steps."""
-    card: "Card | None" = None
+    card: Card | None = None
     """The card that the world was loaded with."""
     precision: Precision = "float32"
     """float32, or bf16 for speed where the engine gains by it; see there. May be changed between
@@ -58,12 +57,12 @@ class WorldModel(nn.Module, ABC):
         self.config = config
         self.starts = starts if starts is not None else Starts()
         self.codec = make_codec(config.codec)
-        self.register_load_state_dict_post_hook(_forget)
+        self.register_load_state_dict_post_hook(_weights_changed)
 
     @classmethod
     def create(cls, config: WorldConfig, starts: Starts | None = None) -> "WorldModel":
         """A world with random weights, ready to step, of the engine that its config is for."""
-        kind = engine(config) if cls is WorldModel else cls
+        kind = _engine(config) if cls is WorldModel else cls
         return kind(config, starts).eval()
 
     @classmethod
@@ -75,18 +74,34 @@ class WorldModel(nn.Module, ABC):
         Raises:
             ValueError: No such world or device, or one of the world's files is damaged or unknown.
         """
-        from world_model.checkpoint import load_world
-
         place = find_device(device)
-        return load_world(name_or_path).to(place).eval()
+        return cls._loaded(read_world(name_or_path)).to(place).eval()
+
+    @classmethod
+    def _loaded(cls, files: WorldFiles) -> "WorldModel":
+        kind, path = _engine(files.config), files.weights
+        shapes = {kind.current_name(name): shape for name, shape in shapes_in(path).items()}
+        world = check_fits(lambda: kind(files.config), shapes, path)
+        if kind.built_on != "meta":
+            world = kind(files.config)
+        # Assigned, not copied: gigabytes in a chunk world.
+        weights = {kind.current_name(k): w.float() for k, w in read_weights(path).items()}
+        world.load_state_dict(weights, strict=True, assign=True)
+        world.starts, world.card = files.starts, files.card
+        return world
+
+    @classmethod
+    def current_name(cls, parameter: str) -> str:
+        """What a parameter is called now, by the name that it has in a world's file."""
+        return parameter
 
     def save_pretrained(self, directory: str | Path) -> None:
         """Write `config.json`, `model.safetensors`, `starts.safetensors`, and where there is none a
         `README.md`: the card that the world was loaded with, or one that says what it is.
         """
-        from world_model.checkpoint import save_world
-
-        save_world(self, Path(directory))
+        dtype = self.stored_dtype
+        weights = {k: v.detach().to("cpu", dtype) for k, v in self.state_dict().items()}
+        write_world(Path(directory), self.config, weights, self.starts, self.card)
 
     @property
     @abstractmethod
@@ -225,13 +240,22 @@ class WorldModel(nn.Module, ABC):
         """Change in place what a state says without being sure of it, by noise of its seeds and
         steps: nothing, but in engines that know how sure they are."""
 
-    def _forget(self) -> None:
-        """Drop what was made from the weights: graphs, copies in another precision, kept starts."""
+    def weights_changed(self) -> None:
+        """Drop what was made from the weights: graphs, copies in another precision, cached starts.
+
+        Loading weights, moving, converting, `train()` and `eval()` call it. Call it after changing
+        weights in place in another way, such as by an optimizer's step.
+        """
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """torch's own way to move or convert a module."""
-        self._forget()
+        self.weights_changed()
         return super()._apply(fn, recurse)
+
+    def train(self, mode: bool = True) -> Self:
+        """torch's own way to switch between training and evaluation."""
+        self.weights_changed()
+        return super().train(mode)
 
     def _check_candidates(
         self, state: WorldState, actions: np.ndarray | Tensor
@@ -309,17 +333,11 @@ class WorldModel(nn.Module, ABC):
         return self._check_actions(actions, (len(state), actions.shape[1]))
 
 
-def _forget(world: WorldModel, _: object) -> None:
+def _weights_changed(world: WorldModel, _: object) -> None:
     # A function of the module, so that worlds can be pickled.
-    world._forget()
+    world.weights_changed()
 
 
-def engine(config: WorldConfig) -> type[WorldModel]:
+def _engine(config: WorldConfig) -> type[WorldModel]:
     """The class of the worlds that a config describes."""
-    if isinstance(config, StreamingConfig):
-        from world_model.streaming_world import StreamingWorld
-
-        return StreamingWorld
-    from world_model.chunk_world import ChunkWorld
-
-    return ChunkWorld
+    return load(ENGINES[config.engine].world)

@@ -18,8 +18,8 @@ from benchmarks.gpu.record import Record, StageSettings
 from benchmarks.report import number
 from benchmarks.turns import time_in_turns
 from world_model import ChunkSamplerConfig, IRASim
-from world_model.chunk_sampler import ChunkSampler
-from world_model.chunk_sampling import network_evaluations
+from world_model.chunk.sampler import ChunkSampler
+from world_model.chunk.sampling import network_evaluations
 
 ON_GPU = ChunkSpeedConfig(turns=2, decode_batches=(8,), device="cuda")
 SMOKE = ChunkSpeedConfig(

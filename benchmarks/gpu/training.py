@@ -26,7 +26,7 @@ from training.recorded_world import describe
 from training.recorders import STATE_PREFIX, Arrays
 from training.whole_step import Launcher, OptimizerName, WholeStep
 from world_model import StreamingWorld
-from world_model.noise import counted_noise
+from world_model.runtime.counter_rng import counted_noise
 
 MOST_ROWS = 65_535  # blocks of a CUDA grid along y: rows of attention in time, clips x places
 VALIDATION_STEPS = 4

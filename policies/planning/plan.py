@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from policies.planning.objective import Rollout
-from world_model.noise import counted_noise
+from world_model.runtime.counter_rng import counted_noise
 
 # Streams of counted noise from here on are the planners'; worlds use the first ones.
 FIRST_STREAM = 1 << 20

@@ -21,7 +21,7 @@ from tests.benchmarks.published_episodes import (
 )
 from tests.world_model.chunk_denoisers import tiny_irasim, tiny_unet
 from world_model import sample_video, save_reference_checkpoint
-from world_model.noise import counted_noise
+from world_model.runtime.counter_rng import counted_noise
 from world_model.video import read_video, write_video
 
 
@@ -179,7 +179,7 @@ def test_a_model_of_pixels(files, tmp_path):
 def test_a_chunk_world_knows_its_size_scale_and_autoencoder(files, tmp_path, short_run):
     from training.autoencoder import load_autoencoder
     from world_model import load_reference_checkpoint
-    from world_model.import_reference import Actions, import_denoiser
+    from world_model.chunk.reference.convert import Actions, import_denoiser
 
     world = import_denoiser(
         load_reference_checkpoint(files.model),

@@ -20,7 +20,7 @@ from benchmarks.turns import program, ratio, time_in_turns
 from benchmarks.work import count_work
 from tests.conftest import TINY_CONFIG, make_starts
 from world_model import WorldModel
-from world_model.streaming_state import REMEMBERED, StreamingState
+from world_model.streaming.state import REMEMBERED, StreamingState
 
 POLITE = """
 import sys

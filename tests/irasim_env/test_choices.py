@@ -145,7 +145,7 @@ def test_a_policy_of_stable_baselines3_learns_in_it(first: int):
 
 
 def test_the_card_says_what_there_is_to_choose():
-    from world_model.card import write_card
+    from world_model.io.card import write_card
 
     text = write_card(world(WAYS).config)
     assert "Action: an integer from 1 to 4; the model sees one-hot vectors (4,)" in text

@@ -12,7 +12,7 @@ from irasim_env.uncertainty import disagreement, draw_others
 from tests.chunk_worlds import table_world
 from tests.conftest import TINY_CONFIG, make_starts, randomized, without_states
 from world_model import WorldModel
-from world_model.streaming_world import UNSURE_SCALE, StreamingWorld
+from world_model.streaming.world import UNSURE_SCALE, StreamingWorld
 
 ACTIONS = np.random.default_rng(0).uniform(0, 512, (6, 2)).astype(np.float32)
 

@@ -180,7 +180,7 @@ def mutate_line(rng: random.Random, path: Path) -> str:
 
 def write_measured(directory: Path) -> None:
     """The shipped world's reports, beside a copy of it."""
-    from world_model.checkpoint import SHIPPED
+    from world_model.io.checkpoint import SHIPPED
 
     for path in (SHIPPED / "pusht").iterdir():
         shutil.copy(path, directory)

@@ -27,8 +27,8 @@ from training.describe import data_bounds
 from training.episodes import Episode, write_episode
 from training.train import main
 from world_model import StreamingWorld, WorldModel
-from world_model.noise import counted_noise, counted_uniform
-from world_model.streaming_state import StreamingState
+from world_model.runtime.counter_rng import counted_noise, counted_uniform
+from world_model.streaming.state import StreamingState
 
 SHAPE = (48, 48)
 # By kind of recording, what its training is asked for besides.

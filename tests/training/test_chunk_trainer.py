@@ -14,7 +14,7 @@ from tests.world_model.chunk_denoisers import chunk_inputs, tiny_irasim, tiny_un
 from training.chunk_batches import SampleOrder, load, make_batch
 from training.chunk_train import prepare
 from training.windows import WindowDataset
-from world_model.reference_checkpoint import save_reference_checkpoint
+from world_model.chunk.reference.checkpoint import save_reference_checkpoint
 
 
 @pytest.fixture(scope="module")

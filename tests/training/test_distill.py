@@ -23,10 +23,10 @@ from training.distillation_trainer import DistillationTrainer
 from training.run_directory import STATE
 from training.train import prepare as prepare_training
 from world_model import StreamingConfig, StreamingWorld, WorldModel
-from world_model.config import PlaneConfig
-from world_model.noise import counted_noise
-from world_model.plane import Plane
-from world_model.streaming_state import REMEMBERED
+from world_model.runtime.counter_rng import counted_noise
+from world_model.streaming.state import REMEMBERED
+from world_model.streaming.states.config import PlaneConfig
+from world_model.streaming.states.planar import Plane
 
 
 @pytest.fixture(scope="module")

@@ -89,7 +89,7 @@ def test_failed_export_leaves_what_was_there(checkpoint, vae, tmp_path, monkeypa
         path.write_text("half")
         raise OSError("the disk is full")
 
-    monkeypatch.setattr("world_model.import_reference.export_world", fail)
+    monkeypatch.setattr("world_model.chunk.reference.convert.export_world", fail)
     with pytest.raises(OSError, match="disk is full"):
         export_world.main(export_world.ExportConfig(world=str(out), out=tmp_path / "x.pt"))
     assert (tmp_path / "x.pt").read_text() == "kept"

@@ -14,8 +14,8 @@ from training.objective import (
     scaled_states,
 )
 from training.train import prepare
-from world_model.conditioning import CHANGE_SCALE
-from world_model.streaming_world import UNSURE_SCALE
+from world_model.streaming.conditioning import CHANGE_SCALE
+from world_model.streaming.world import UNSURE_SCALE
 
 __all__ = ["accelerator", "data"]  # fixtures
 

@@ -10,13 +10,13 @@ from torch import nn
 
 from tests.conftest import NEEDS_GPU, TINY_CONFIG, randomized
 from tests.training.recorded import episode
-from tests.world_model.test_streaming_graph import Asynchronous
+from tests.world_model.streaming.test_graph import Asynchronous
 from training.captured_objective import CapturedObjective, ClipLoss, Rollouts
 from training.captured_trainer import block_matrices
 from training.device_store import DeviceStore, StoreShape
 from training.whole_step import BETAS, Launcher, MuonAndAdamW, WholeStep
 from world_model import StreamingWorld
-from world_model.config import PlaneConfig
+from world_model.streaming.states.config import PlaneConfig
 
 # A world that sees what the robot observes of itself, and nothing hidden.
 CONFIG = dataclasses.replace(

@@ -7,11 +7,11 @@ import torch
 
 from tests.conftest import TINY_CONFIG, make_starts, randomized, without_states
 from world_model import WorldModel
-from world_model.noise import counted_noise
-from world_model.sampler import outside
-from world_model.streaming import StreamingDenoiser
-from world_model.streaming_state import REMEMBERED
-from world_model.streaming_world import StreamingWorld
+from world_model.runtime.counter_rng import counted_noise
+from world_model.streaming.denoiser import StreamingDenoiser
+from world_model.streaming.sampler import outside
+from world_model.streaming.state import REMEMBERED
+from world_model.streaming.world import StreamingWorld
 
 SHAPE = (2, 9)  # clips, frames: over two wraps of a ring of 4 slots
 

@@ -1,0 +1,145 @@
+"""What states a control leads to, and how bodies in the picture's plane move."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from tests.conftest import TINY_CONFIG, without_states
+from world_model.config import ObservationConfig
+from world_model.streaming.conditioning import join_controls, num_features
+from world_model.streaming.states.config import PlaneConfig
+from world_model.streaming.states.dynamics import Foresight
+from world_model.streaming.states.planar import Plane
+
+
+def pose_at(x: float, y: float, degrees: float) -> torch.Tensor:
+    angle = math.radians(degrees)
+    return torch.tensor([x, y, math.cos(angle), math.sin(angle)])
+
+
+def random_numbers(count: int) -> tuple[torch.Tensor, ...]:
+    """Actions, last actions, states and those before (count, ...), directions of length 1."""
+    generator = torch.Generator().manual_seed(0)
+    action, last = 2 * torch.rand(2, count, 2, generator=generator) - 1
+    states = Plane(TINY_CONFIG).upright(2 * torch.rand(2, count, 6, generator=generator) - 1)
+    return action, last, *states
+
+
+def with_random_outputs(foresight: Foresight, std: float) -> Foresight:
+    torch.manual_seed(0)
+    last = foresight.network[-1]
+    assert isinstance(last, nn.Linear)
+    nn.init.normal_(last.weight, std=std)
+    return foresight.requires_grad_(False)
+
+
+def test_foresight_learns_a_linear_law_and_begins_at_standing_still():
+    """A mass drawn to its target: the next place is linear in the control."""
+    foresight = Foresight(TINY_CONFIG)
+    action, last, state, earlier = random_numbers(512)
+    controls = join_controls(action, last, state, earlier, TINY_CONFIG)
+    torch.testing.assert_close(foresight(controls), state)
+    place = state[:, :2]
+    following = place + 0.3 * (action - place) + 0.2 * (place - earlier[:, :2]) + 0.1 * last
+    optimizer = torch.optim.LBFGS([foresight.weight, foresight.bias], max_iter=50)
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = (foresight(controls)[:, :2] - following).square().mean()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    assert closure() < 1e-6
+
+
+def test_what_is_learned_of_a_push_in_one_place_holds_in_another():
+    """With the absolute numbers cut off, which walls need, a scene that is turned and moved has an
+    outcome that is turned and moved alike."""
+    foresight = with_random_outputs(Foresight(TINY_CONFIG), std=0.1)
+    first = foresight.network[0]
+    assert isinstance(first, nn.Linear)
+    absolute = TINY_CONFIG.control_dim + num_features(4, foresight.frequencies)
+    first.weight[:, :absolute] = 0
+    plane = Plane(TINY_CONFIG)
+    points = {"action": (0.3, 0.0), "last": (0.2, 0.05), "disc": (0.1, 0.1), "earlier": (0.1, 0.2)}
+
+    def outcome(pose: torch.Tensor) -> torch.Tensor:
+        at = {
+            name: pose[:2] + plane.turned_from(pose, torch.tensor(place))
+            for name, place in points.items()
+        }
+        state, earlier = torch.cat((at["disc"], pose)), torch.cat((at["earlier"], pose))
+        guess = foresight(join_controls(at["action"], at["last"], state, earlier, TINY_CONFIG))
+        seen = [plane.seen_from(pose, guess[part]) for part in (slice(0, 2), slice(2, 4))]
+        return torch.cat([*seen, plane.turned_to(pose, guess[4:6])])
+
+    here, there = outcome(pose_at(0.1, -0.2, 30)), outcome(pose_at(-0.3, 0.4, 135))
+    assert (here - torch.tensor([0.1, 0.1, 0, 0, 1, 0])).abs().max() > 1e-3
+    torch.testing.assert_close(here, there, rtol=1e-4, atol=1e-5)
+
+
+def test_guessed_directions_keep_their_length_over_a_thousand_steps():
+    foresight = with_random_outputs(Foresight(TINY_CONFIG), std=0.02)
+    action, last, state, earlier = random_numbers(4)
+    for _ in range(1000):
+        guess = foresight(join_controls(action, last, state, earlier, TINY_CONFIG))
+        state, earlier = guess.clamp(-1, 1), state
+    torch.testing.assert_close(state[:, 4:].norm(dim=1), torch.ones(4), rtol=1e-3, atol=0)
+
+
+def test_a_world_without_states_guesses_nothing():
+    config = without_states(TINY_CONFIG)
+    assert Foresight(config)(torch.zeros(3, config.control_dim)).shape == (3, 0)
+
+
+def test_places_are_seen_from_a_body_and_back():
+    plane = Plane(TINY_CONFIG)
+    body = pose_at(0.5, 0.5, 90)  # its x looks down
+    seen = plane.seen_from(body, torch.tensor([0.5, 0.8]))
+    torch.testing.assert_close(seen, torch.tensor([0.3, 0.0]), rtol=0, atol=1e-6)
+    back = body[:2] + plane.turned_from(body, seen)
+    torch.testing.assert_close(back, torch.tensor([0.5, 0.8]), rtol=0, atol=1e-6)
+    turned = plane.moved(body, torch.tensor([0.3, 0.0]), torch.tensor(math.pi / 2))
+    torch.testing.assert_close(turned, pose_at(0.5, 0.8, 180), rtol=0, atol=1e-6)
+
+
+def test_turning_is_turning_in_a_wide_picture_too():
+    """Scaled numbers of a picture twice as wide as high are not the same length on both axes."""
+    place = ObservationConfig(low=(0.0, 0.0), high=(200.0, 100.0))
+    body = ObservationConfig(low=(0.0, 0.0, -1.0, -1.0), high=(200.0, 100.0, 1.0, 1.0))
+    config = dataclasses.replace(
+        TINY_CONFIG,
+        action_high=(200.0, 100.0),
+        observations={"agent_pos": place},
+        hidden={"block_pose": body},
+    )
+    # 20 units down are .4 of half the height, and as far as .2 of half the width.
+    seen = Plane(config).turned_to(pose_at(0, 0, 90), torch.tensor([0.0, 0.4]))
+    torch.testing.assert_close(seen, torch.tensor([0.2, 0.0]), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"plane": PlaneConfig(points=("nothing",))}, "point 'nothing' is None"),
+        ({"plane": PlaneConfig(poses=("agent_pos",))}, "expected a state of 4 numbers"),
+        ({"action_high": (512.0, 500.0)}, "different edges"),
+        ({"observations": {}}, "point 'agent_pos' is None"),
+        ({"hidden": TINY_CONFIG.observations}, "hidden, and observed as well"),
+        (
+            {"hidden": {"block_pose": ObservationConfig(low=(0.0,) * 4, high=(512.0,) * 4)}},
+            "cosine and sine",
+        ),
+        (
+            {"denoiser": dataclasses.replace(TINY_CONFIG.denoiser, sees_states=False)},
+            "of worlds that have sees_states",
+        ),
+    ],
+)
+def test_wrong_planes_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(TINY_CONFIG, **changes)

@@ -1,0 +1,39 @@
+"""The engines by name, as import strings, so that nothing here or above loads both of them.
+
+An engine is a way to predict: `streaming` draws one frame a step over a ring of its past, `chunk`
+draws many frames at once from the last one, as the IRASim reference does. `config.json` names it.
+"""
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+DEFAULT = "streaming"
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Import strings, `module:name`, as Gymnasium's entry points are."""
+
+    config: str
+    """The `WorldConfig` of its worlds."""
+    world: str
+    """Their `WorldModel`."""
+
+
+ENGINES = {
+    "streaming": Engine(
+        config="world_model.streaming.config:StreamingConfig",
+        world="world_model.streaming.world:StreamingWorld",
+    ),
+    "chunk": Engine(
+        config="world_model.chunk.config:ChunkConfig",
+        world="world_model.chunk.world:ChunkWorld",
+    ),
+}
+
+
+def load(entry_point: str) -> Any:
+    """What an import string, `module:name`, names."""
+    module, _, name = entry_point.partition(":")
+    return getattr(import_module(module), name)

@@ -1,0 +1,149 @@
+"""What a streaming world is: what its `config.json` says beside `WorldConfig`."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+from world_model.config import ObservationConfig, WorldConfig
+from world_model.config_fields import check_counts, check_positive
+from world_model.streaming.states.config import PlaneConfig
+
+# More would make a step of a damaged world last for ever.
+MOST_LOOKS, MOST_STEPS = 64, 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenoiserConfig:
+    """Shape of the streaming space-time transformer."""
+
+    patch: int = 16
+    """Latent cells per token, along each side."""
+    width: int = 256
+    depth: int = 4
+    num_heads: int = 4
+    condition_width: int = 128
+    """Width of the action and noise-level embedding that modulates each block."""
+    context: int = 3
+    """Earlier frames a frame attends to: the ring holds this many beside the present one."""
+    action_frequencies: int = 6
+    """Octaves of sine and cosine features of each action component, scaled to [-1, 1]."""
+    head_width: int = 256
+    """Hidden width of the head for reward, end and states."""
+    foresight_width: int = 512
+    """Hidden width of the network that guesses the next states (see states/dynamics.py)."""
+    reader_looks: int = 0
+    """How often what was read off a first picture is read again, more closely, from the picture
+    around each place and body (see states/estimator.py)."""
+    sees_states: bool = False
+    """A frame is predicted from the states and the action before it too (see conditioning.py); in
+    a rollout the states are those that were predicted."""
+
+    def __post_init__(self) -> None:
+        sizes = ("patch", "width", "depth", "num_heads", "condition_width", "head_width")
+        check_counts(self, *sizes, "foresight_width")
+        if self.width % self.num_heads:
+            raise ValueError(f"width {self.width} is not divisible by num_heads {self.num_heads}")
+        if self.context < 1:
+            raise ValueError(f"context is {self.context}, expected at least 1 earlier frame")
+        if not 0 <= self.reader_looks <= MOST_LOOKS:
+            raise ValueError(f"reader_looks is {self.reader_looks}, expected 0 to {MOST_LOOKS}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplerConfig:
+    """How a frame is drawn from the denoiser."""
+
+    num_steps: int = 2
+    """Denoising passes per frame. The pass that writes the cache comes on top."""
+    noise_scale: float = 0.3
+    """Deviation of pure noise, where pixels span [-1, 1]. Most of a frame does not change, so
+    noise of deviation 1 would drown what does at nearly every level."""
+    dead_zone: float = 0.0
+    """Changes of a latent smaller than this are none, those of twice this and more are whole: what
+    stands still stays, and errors below it cannot add up over a long episode."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.num_steps <= MOST_STEPS:
+            raise ValueError(f"num_steps is {self.num_steps}, expected 1 to {MOST_STEPS} passes")
+        check_positive("noise_scale", self.noise_scale)
+        if not 0 <= self.dead_zone < math.inf:
+            raise ValueError(f"dead_zone is {self.dead_zone}, expected a threshold >= 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamingConfig(WorldConfig):
+    """A world that predicts one frame a step, over a ring of its past."""
+
+    engine: Literal["streaming"] = "streaming"
+    hidden: dict[str, ObservationConfig] = field(default_factory=dict)
+    """States that the world predicts and no observation shows, by name: what the simulator knew of
+    itself when its episodes were recorded."""
+    plane: PlaneConfig = field(default_factory=PlaneConfig)
+    denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
+    sampler: SamplerConfig = field(default_factory=SamplerConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        cell = self.codec.downscale * self.denoiser.patch
+        if self.height % cell or self.width % cell:
+            raise ValueError(
+                f"frames of {self.height} x {self.width} do not divide into tokens of {cell} x "
+                f"{cell} pixels (codec downscale {self.codec.downscale} x patch "
+                f"{self.denoiser.patch}); {self._what_fits(cell)}"
+            )
+        if both := set(self.hidden) & set(self.observations):
+            raise ValueError(f"{', '.join(sorted(both))}: hidden, and observed as well")
+        drawn = self.hidden or self.plane.points or self.plane.poses
+        if drawn and not self.denoiser.sees_states:
+            raise ValueError("hidden states, points and poses are of worlds that have sees_states")
+        if self.denoiser.sees_states and not self.tracked:
+            raise ValueError("sees_states is set, but there are no observations or hidden states")
+        self.plane.check(self)
+
+    def _what_fits(self, cell: int) -> str:
+        """The patches that frames divide into, and the frames that tokens of `cell` pixels do."""
+        cells = math.gcd(self.height, self.width) // self.codec.downscale
+        fitting = [str(patch) for patch in range(2, cells + 1) if cells % patch == 0]
+        size = [max(1, round(side / cell)) * cell for side in (self.height, self.width)]
+        frames = f"collect or convert frames of another size (--height {size[0]} --width {size[1]})"
+        if not fitting or math.gcd(self.height, self.width) % self.codec.downscale:
+            return f"no patch fits: {frames}"
+        return f"patches that fit are {', '.join(fitting)} (--patch), or {frames}"
+
+    @property
+    def tracked(self) -> dict[str, ObservationConfig]:
+        """All states that the world predicts: observations, then hidden ones."""
+        return self.observations | self.hidden
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of tokens in a frame."""
+        _, height, width = self.latent_shape
+        return height // self.denoiser.patch, width // self.denoiser.patch
+
+    @property
+    def state_dim(self) -> int:
+        """Length of all tracked states together."""
+        return sum(len(bounds.low) for bounds in self.tracked.values())
+
+    @property
+    def control_dim(self) -> int:
+        """Length of what a frame is conditioned on (see streaming/conditioning.py)."""
+        seen = (self.action_dim + 2 * self.state_dim) * self.denoiser.sees_states
+        return self.action_dim + seen
+
+    @property
+    def context(self) -> int:
+        return self.denoiser.context
+
+    @property
+    def num_steps(self) -> int:
+        return self.sampler.num_steps
+
+    @property
+    def evaluations_per_step(self) -> int:
+        return self.num_steps + 1  # one writes the cache, in the same call as the first pass
+
+    @property
+    def actions_at_once(self) -> int:
+        return 1

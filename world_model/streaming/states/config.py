@@ -1,0 +1,83 @@
+"""What a world is told of states that lie in the picture's plane: part of its `config.json`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from world_model.config import ObservationConfig
+
+
+class HasStates(Protocol):
+    """What of a world's config says which states and actions it has."""
+
+    @property
+    def action_dim(self) -> int: ...
+
+    @property
+    def action_low(self) -> tuple[float, ...]: ...
+
+    @property
+    def action_high(self) -> tuple[float, ...]: ...
+
+    @property
+    def tracked(self) -> Mapping[str, ObservationConfig]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaneConfig:
+    """What of actions and states lies in the picture's plane (see planar.py). Its bounds are the
+    picture's edges, x across and y down."""
+
+    action: bool = False
+    """The action is a place (x, y)."""
+    points: tuple[str, ...] = ()
+    """States that are places (x, y)."""
+    poses: tuple[str, ...] = ()
+    """States that are a body's place and direction: x, y, cosine and sine of its angle from x to
+    y."""
+    reach: tuple[float, ...] = ()
+    """How far around each point, then around each pose while it moves, the picture may change, in
+    their units; empty: anywhere. What is not redrawn keeps its colours for ever."""
+
+    def aspect(self, config: HasStates) -> float:
+        """Height of the picture over its width, in the environment's units."""
+        spans = [
+            (high[1] - low[1]) / (high[0] - low[0]) for low, high in self._edges(config).values()
+        ]
+        return spans[0] if spans else 1.0
+
+    def check(self, config: HasStates) -> None:
+        """Raise ValueError unless all that lies in the plane is there and has the same edges."""
+        for kind, names, size in (("point", self.points, 2), ("pose", self.poses, 4)):
+            for name in names:
+                found = config.tracked.get(name)
+                if found is None or len(found.low) != size:
+                    raise ValueError(
+                        f"{kind} {name!r} is {found}, expected a state of {size} numbers; the "
+                        f"world's states are {', '.join(config.tracked) or 'none'}"
+                    )
+        if self.reach and (
+            len(self.reach) != len(self.points) + len(self.poses) or min(self.reach) <= 0
+        ):
+            raise ValueError(
+                f"reach is {self.reach}, expected a distance over 0 for each of "
+                f"{', '.join((*self.points, *self.poses)) or 'no point or pose'}"
+            )
+        if self.poses and not (self.points or self.action):
+            raise ValueError("poses without points: nothing would be seen from those bodies")
+        if self.action and config.action_dim != 2:
+            raise ValueError(f"an action that is a place has 2 components, not {config.action_dim}")
+        for name in self.poses:
+            bounds = config.tracked[name]
+            if bounds.low[2:] != (-1.0, -1.0) or bounds.high[2:] != (1.0, 1.0):
+                raise ValueError(f"pose {name!r}: cosine and sine have bounds -1 and 1")
+        edges = self._edges(config)
+        if len(set(edges.values())) > 1:
+            raise ValueError(f"what lies in the picture's plane has different edges: {edges}")
+
+    def _edges(self, config: HasStates) -> dict[str, tuple[tuple[float, ...], ...]]:
+        edges = {
+            name: (config.tracked[name].low[:2], config.tracked[name].high[:2])
+            for name in (*self.points, *self.poses)
+        }
+        return edges | ({"action": (config.action_low, config.action_high)} if self.action else {})

@@ -1,0 +1,141 @@
+"""Reads the states off one picture: where a rollout begins, and they are not known yet.
+
+Dimensions: C channels, h w latent cells, K keypoints, S components of all states, n cells along a
+side of what a look sees.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from world_model.streaming.conditioning import coordinates
+from world_model.streaming.config import StreamingConfig
+from world_model.streaming.states.planar import Plane
+
+
+class Reader(nn.Module):
+    """Convolutions, and the centres of what they find (spatial softmax: Levine et al., arXiv
+    1504.00702, section 5.2)."""
+
+    width = 64
+    num_keypoints = 32
+    pixels_per_cell = 4
+
+    def __init__(self, config: StreamingConfig):
+        super().__init__()
+        channels, height, width = config.latent_shape
+        cell = max(1, self.pixels_per_cell // config.codec.downscale)
+        self.plane = Plane(config)
+        self.first = nn.Conv2d(channels, self.width, cell, stride=cell)
+        self.second = nn.Conv2d(self.width, self.width, 3, padding=1)
+        # With holes, so that most of a body is seen and not a part of it.
+        self.wider = nn.Conv2d(self.width, self.width, 3, padding=2, dilation=2)
+        for parameter in self.wider.parameters():
+            nn.init.zeros_(parameter)
+        self.third = nn.Conv2d(self.width, self.num_keypoints, 3, padding=1)
+        self.hidden = nn.Linear(3 * self.num_keypoints, 256)
+        self.out = nn.Linear(256, config.state_dim)
+        places = coordinates(height // cell, width // cell)
+        self.register_buffer("places", places, persistent=False)
+        parts = [*self.plane.points, *self.plane.poses] if config.denoiser.reader_looks else []
+        self.num_looks = config.denoiser.reader_looks if parts else 0
+        self.looks = nn.ModuleList(Look(channels, self.plane, part) for part in parts)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Latents (..., C, h, w) -> states (..., S), scaled so that their bounds are -1 and 1."""
+        return self.readings(latents)[-1]
+
+    def readings(self, latents: Tensor, displaced: Tensor | None = None) -> list[Tensor]:
+        """What is read at first and after each look, (..., S) each.
+
+        Args:
+            latents: (..., C, h, w).
+            displaced: Added to what is read at first, before it is looked at again, (..., S): in
+                training, which has seen its pictures before.
+        """
+        readings = [self._read(latents)]
+        states = readings[0] if displaced is None else readings[0] + displaced
+        for _ in range(self.num_looks):
+            states = self.plane.upright(states.detach())
+            for look in self.looks:
+                states = look(latents, states)
+            readings.append(states)
+        return readings
+
+    def _read(self, latents: Tensor) -> Tensor:
+        cells = latents.reshape(-1, *latents.shape[-3:]).contiguous(
+            memory_format=torch.channels_last
+        )
+        cells = F.relu(self.second(F.relu(self.first(cells))))
+        cells = F.relu(cells + self.wider(cells))
+        found = self.third(cells).flatten(2)  # (B, K, cells)
+        with torch.autocast(latents.device.type, enabled=False):  # 8 bits would be too few
+            found = found.float()
+            weights = found.softmax(dim=-1)
+            centres = (weights @ self.places).flatten(1)  # (B, 2 K)
+            strengths = (weights * found).sum(-1)
+            states = self.out(F.relu(self.hidden(torch.cat((centres, strengths), dim=-1))))
+        return self.plane.upright(states.reshape(*latents.shape[:-3], -1))
+
+
+class Look(nn.Module):
+    """Corrects where one place or body is, from the picture around it as seen from there.
+
+    So the same thing looks the same wherever it is and however it is turned, and what is left to be
+    read is small (as Carreira et al., arXiv 1507.06550, read poses by correcting them; the picture
+    is turned as by Jaderberg et al., arXiv 1506.02025).
+    """
+
+    around: Tensor
+
+    cells = 48
+    span = 0.5
+    """How far it sees to each side, in half widths of the picture."""
+    largest = 0.1
+    """Corrections are in these: half widths, or rad."""
+
+    def __init__(self, channels: int, plane: Plane, part: slice):
+        super().__init__()
+        self.plane, self.part = plane, part
+        self.first = nn.Conv2d(channels, 32, 4, stride=4)
+        self.second = nn.Conv2d(32, 64, 3, stride=2, padding=1)
+        # Of 128 x 2,304 weights 48 directions carry what comes out (docs/pusht.md).
+        self.squeeze = nn.Linear(64 * (self.cells // 8) ** 2, 48, bias=False)
+        self.hidden = nn.Linear(48, 128)
+        self.out = nn.Linear(128, 3)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+        around = self.span * coordinates(self.cells, self.cells)
+        self.register_buffer("around", around, persistent=False)
+
+    def forward(self, latents: Tensor, states: Tensor) -> Tensor:
+        """Latents (..., C, h, w) and what was read off them (..., S) -> the same, corrected."""
+        with torch.autocast(latents.device.type, enabled=False):  # 8 bits would be too few
+            pose = self._pose(states.float())
+            seen = self._seen(latents.float(), pose)
+            seen = F.relu(self.second(F.relu(self.first(seen)))).flatten(1)
+            said = self.largest * self.out(F.relu(self.hidden(self.squeeze(seen))))
+            said = said.reshape(*states.shape[:-1], 3)
+            moved = self.plane.moved(pose, said[..., :2], said[..., 2])
+            size = self.part.stop - self.part.start
+            parts = (
+                states[..., : self.part.start],
+                moved[..., :size],
+                states[..., self.part.stop :],
+            )
+            return torch.cat(parts, dim=-1)
+
+    def _pose(self, states: Tensor) -> Tensor:
+        """Where this one is, (..., 4); a place has no direction and is seen as the picture is."""
+        here = states[..., self.part]
+        if here.shape[-1] == 4:
+            return here
+        ahead = torch.cat((torch.ones_like(here[..., :1]), torch.zeros_like(here[..., :1])), dim=-1)
+        return torch.cat((here, ahead), dim=-1)
+
+    def _seen(self, latents: Tensor, pose: Tensor) -> Tensor:
+        """The picture around poses (..., 4) as seen from there, (B, C, n, n)."""
+        latents, pose = latents.reshape(-1, *latents.shape[-3:]), pose.reshape(-1, 1, 4)
+        places = pose[..., :2] + self.plane.turned_from(pose, self.around)
+        places = places.unflatten(1, (self.cells, self.cells))  # across, down: as it is sampled
+        return F.grid_sample(latents, places, padding_mode="border", align_corners=False)
