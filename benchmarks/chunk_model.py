@@ -113,7 +113,7 @@ def load_model(
         size = (world.config.height, world.config.width)
         config = with_world_defaults(config, size, world.config.action_scale)
     if config.vae is not None:
-        from training.autoencoder import load_autoencoder
+        from training.data.irasim.autoencoder import load_autoencoder
 
         codec = _Autoencoder(load_autoencoder(config.vae), device)
     denoiser = denoiser.to(device).eval().requires_grad_(False)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from training.chunk_presets import VAE_SCALE
+from training.chunk.config import VAE_SCALE
 from world_model import IRASim, irasim_config
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from benchmarks.chunk_speed_report import tables
-from training.chunk_presets import VAE_SCALE
+from training.chunk.config import VAE_SCALE
 
 if TYPE_CHECKING:
     import torch

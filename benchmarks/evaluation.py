@@ -103,7 +103,7 @@ def claim(config: EvaluationConfig, layout: "Layout") -> None:
     Raises:
         ValueError: The directory holds results of other settings.
     """
-    from training.episodes import read_json, write_json
+    from training.data.episodes import read_json, write_json
 
     content = json.loads(json.dumps(settings(config), default=str))
     if layout.settings.is_file():

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from training.published import PRESETS, DataConfig, Split
+from training.data.irasim.datasets import PRESETS, DataConfig, Split
 
 # What frames a video is shown at in the reference's files, whatever its own rate.
 REFERENCE_FPS = 4

@@ -11,7 +11,7 @@ from torch import Tensor
 from benchmarks.chunk_model import ChunkModel
 from benchmarks.evaluation_config import EvaluationConfig, ShortConfig
 from benchmarks.evaluation_layout import Protocol
-from training.windows import WindowDataset
+from training.data.irasim.windows import WindowDataset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +118,6 @@ def _open(
 
 def resized(frames: Tensor | np.ndarray, size: tuple[int, int]) -> Tensor:
     """uint8 (T, H, W, 3) at another size, as the reference resizes."""
-    from training.published_content import resize_frames
+    from training.data.irasim.content import resize_frames
 
     return resize_frames(torch.as_tensor(frames), size)

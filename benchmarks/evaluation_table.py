@@ -37,7 +37,7 @@ def cli(arguments: list[str]) -> None:
 def main(config: TableConfig) -> str:
     """Print the comparison of all reports found, and return it."""
     from benchmarks.report import reading
-    from training.episodes import read_json
+    from training.data.episodes import read_json
 
     reports = {path: read_json(path) for path in find_reports(config.results)}
     for path, report in reports.items():

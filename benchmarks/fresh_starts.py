@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 # What warms up the simulators that we know: the disc stays, so that no policy is helped.
 WARM_UPS = {"gym_pusht:gym_pusht/PushT-v0": "policies.pusht_pixels:Hold"}
-OTHERWISE = "training.record:RandomActions"
+OTHERWISE = "training.data.record:RandomActions"
 
 
 def record_starts(config: "WorldConfig", seeds: Sequence[int], steps: int) -> "Starts":
@@ -25,8 +25,8 @@ def record_starts(config: "WorldConfig", seeds: Sequence[int], steps: int) -> "S
         ValueError: the world names no ground truth, or an episode ends within these steps.
     """
     from policies.actors import import_policy
-    from training.record import make_env, record_episode
-    from training.view import choose_view
+    from training.data.record import make_env, record_episode
+    from training.data.view import choose_view
     from world_model import Start, Starts
 
     if config.ground_truth is None:

@@ -157,7 +157,7 @@ def load_worlds(config: PassesConfig, device: str) -> list[tuple[str, "Streaming
 def load_windows(config: PassesConfig) -> "list[Window]":
     """Windows at the openings of held-out episodes."""
     from benchmarks.windows import choose_episodes, opening
-    from training.episodes import read_episode
+    from training.data.episodes import read_episode
 
     chosen = choose_episodes(config.data, config.split, config.episodes, config.context)
     return [

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from benchmarks.policy_log import EpisodeRecord
     from policies.episodes import PlayedEpisode
 
-FIRST_TEST_SEED = 2_000_000  # training.collect's range of seeds for the split "test"
+FIRST_TEST_SEED = 2_000_000  # training.data.collect's range of seeds for the split "test"
 # Judges of the simulators that we know.
 JUDGES = {"gym_pusht:gym_pusht/PushT-v0": "benchmarks.pusht_judge:PushTJudge"}
 PLACES = ("truth", "world")

@@ -14,7 +14,7 @@ import tyro
 
 from benchmarks import report
 from policies.pusht_bc import SIZE, CloneConfig, CloneNetwork, Demonstration, fit, save_clone
-from training.episodes import list_episodes, read_annotation, read_episode
+from training.data.episodes import list_episodes, read_annotation, read_episode
 from world_model.progress import progress_bar
 
 

@@ -37,7 +37,7 @@ PAPER = {
 }
 Trials = dict[tuple[str, int], dict[int, dict[str, Any]]]  # (model, K) -> seed -> trial
 NEARNESS = "policies.pusht_nearness:simulator_nearness"
-# Seeds that no training or evaluation data is recorded with (training/collect.py's splits).
+# Seeds that no training or evaluation data is recorded with (training/data/collect.py's splits).
 FIRST_SEED = 5_000_000
 SUCCESS_RULE = (
     "gym-pusht ends an episode at a coverage over .95, which is an IoU over .905, so a final IoU "

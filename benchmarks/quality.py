@@ -118,7 +118,7 @@ def settle(config: QualityConfig) -> QualityConfig:
     """The config with the split and the numbers of episodes and of frames given that these data
     have."""
     from benchmarks.windows import episode_lengths
-    from training.episodes import list_episodes
+    from training.data.episodes import list_episodes
 
     split = config.split
     if split is None:
@@ -137,7 +137,7 @@ def measure(world: "WorldModel", config: QualityConfig) -> dict[str, Any]:
     from benchmarks import action_controls, frame_scores, outcome_scores, pictures, pusht_scores
     from benchmarks.predict import predict
     from benchmarks.windows import choose_episodes, count_by_policy, ending, opening
-    from training.episodes import read_episode
+    from training.data.episodes import read_episode
     from world_model.given_states import known_states
     from world_model.progress import progress_bar
 

@@ -109,8 +109,8 @@ def write_report(path: Path, content: dict[str, Any]) -> None:
 
     Paths in the working directory become relative to it: reports go along with worlds.
     """
-    from training.episodes import write_json
-    from training.run_directory import without_directory
+    from training.data.episodes import write_json
+    from training.run.directory import without_directory
 
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, without_directory(_plain(content)))

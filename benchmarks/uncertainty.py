@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     import numpy as np
 
-    from training.episodes import Episode
+    from training.data.episodes import Episode
     from world_model import WorldModel
 
 ABOUT = (
@@ -133,7 +133,7 @@ def cut(config: UncertaintyConfig) -> list[Clip]:
         ValueError: fewer episodes than asked for are as long as a window.
     """
     from benchmarks.windows import choose_episodes
-    from training.episodes import read_episode
+    from training.data.episodes import read_episode
 
     # An episode of n actions has n + 1 frames; a window has context + horizon.
     ids = choose_episodes(

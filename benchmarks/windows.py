@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from training.episodes import SPLITS, Episode, list_episodes, read_annotation
-from training.missing_split import cure_for_missing
+from training.data.episodes import SPLITS, Episode, list_episodes, read_annotation
+from training.data.missing_split import cure_for_missing
 
 EXPERT = "expert"  # the kind of policy that half of the episodes are taken from
 

@@ -7,14 +7,23 @@ import sys
 # name: (module with `cli(arguments)`, one line for --help)
 COMMANDS = {
     "play": ("irasim_env.play", "drive a learned world from the keyboard or the mouse"),
-    "collect": ("training.collect", "record episodes of any Gymnasium environment"),
-    "encode": ("training.encode", "write latents of a dataset's videos with an autoencoder"),
-    "convert": ("training.convert", "bring in a LeRobot dataset, or write one"),
-    "import": ("training.import_world", "make a world of a checkpoint of the IRASim reference"),
-    "export": ("training.export_world", "write an imported world's model as such a checkpoint"),
+    "collect": ("training.data.collect", "record episodes of any Gymnasium environment"),
+    "encode": (
+        "training.data.irasim.encode",
+        "write latents of a dataset's videos with an autoencoder",
+    ),
+    "convert": ("training.data.lerobot.convert", "bring in a LeRobot dataset, or write one"),
+    "import": (
+        "training.chunk.import_world",
+        "make a world of a checkpoint of the IRASim reference",
+    ),
+    "export": (
+        "training.chunk.export_world",
+        "write an imported world's model as such a checkpoint",
+    ),
     "train": ("training.train", "train a world from recorded episodes"),
     "bench": ("benchmarks.bench", "measure a world: quality, speed, and what policies make of it"),
-    "distill": ("training.distill", "make a world of one or two denoising passes a step"),
+    "distill": ("training.distill.command", "make a world of one or two denoising passes a step"),
     "evaluate": ("benchmarks.evaluate", "score a chunk model, or a policy inside of a world"),
     "plan": ("policies.plan", "plan actions by looking ahead in a world"),
     "rl": ("policies.rl", "train a policy by reinforcement learning inside of a world"),

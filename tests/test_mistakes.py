@@ -11,7 +11,7 @@ import pytest
 from accelerate.state import AcceleratorState
 
 from irasim_env import console
-from training.episodes import Episode, write_episode
+from training.data.episodes import Episode, write_episode
 
 PUSHT = "gym_pusht:gym_pusht/PushT-v0"
 # Commands that write into --out; WORLD, DATA and OUT are put in.

@@ -173,7 +173,9 @@ def test_public_names_are_no_modules(package):
     assert not public_names(package) & modules
 
 
-@pytest.mark.parametrize("first", ["", "import training.arm; ", "from training import Episode; "])
+@pytest.mark.parametrize(
+    "first", ["", "import training.data.irasim.arm; ", "from training import Episode; "]
+)
 def test_arm_actions_is_the_function(first):
     code = (
         f"{first}from training import arm_actions; print(len(arm_actions([[0] * 6] * 3, [0] * 3)))"

@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from training.chunk_presets import CHUNK_PRESETS, ChunkTrainConfig
-from training.episodes import read_json
-from training.gpu_presets import GPU_PRESETS, GpuTrainConfig
-from training.presets import PRESETS, TrainConfig
-from training.published_layout import refuse_published
-from training.run_directory import HEAD_STATE, as_written, environment, run_training
+from training.captured.config import GPU_PRESETS, GpuTrainConfig
+from training.chunk.config import CHUNK_PRESETS, ChunkTrainConfig
+from training.data.episodes import read_json
+from training.data.irasim.layout import refuse_published
+from training.run.directory import HEAD_STATE, as_written, environment, run_training
+from training.streaming.config import PRESETS, TrainConfig
 from world_model.io.whole_files import write_whole
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-    from training.clips import ClipStore
-    from training.trainer import Trainer
+    from training.data.clips import ClipStore
+    from training.streaming.trainer import Trainer
     from world_model import StreamingWorld
 
 # A run that goes on may be given more time, or report otherwise; all else must be as it was.
@@ -36,11 +36,11 @@ def cli(arguments: list[str]) -> None:
     """Run `irasim train ...`: the preset tells which kind of model, and so which trainer."""
     config = parse(arguments)
     if isinstance(config, ChunkTrainConfig):
-        from training.chunk_train import main as train_chunk_model
+        from training.chunk.command import main as train_chunk_model
 
         train_chunk_model(config)
     elif isinstance(config, GpuTrainConfig):
-        from training.captured_train import main as train_by_the_clock
+        from training.captured.command import main as train_by_the_clock
 
         train_by_the_clock(config, time.monotonic() - age_of_process())
     else:
@@ -80,7 +80,7 @@ def age_of_process() -> float:
 
 def main(config: TrainConfig) -> Path:
     """Train; returns the world's directory. A run that was stopped goes on where it was."""
-    from training.absent_data import collect_absent
+    from training.data.absent_data import collect_absent
 
     def prepare_data(config: TrainConfig) -> None:
         collect_absent(config, tracked_kinds(config)["hidden"])
@@ -92,7 +92,7 @@ def main(config: TrainConfig) -> Path:
 
 def train(config: TrainConfig, accelerator: "Accelerator") -> Path:
     """All phases of a run."""
-    from training.loop import train_until
+    from training.run.loop import train_until
 
     trainer, world, validation = prepare(config, accelerator)
     if trainer.fraction() < config.heads_from and accelerator.is_main_process:
@@ -121,12 +121,12 @@ def prepare(
     """Data in device memory, a fresh or resumed world, and its trainer."""
     import torch
 
-    from training.clips import ClipStore
-    from training.codec import prepare_codec
-    from training.describe import describe_world, take_starts
-    from training.loop import resume
-    from training.states import prepare_states
-    from training.trainer import Trainer
+    from training.data.clips import ClipStore
+    from training.run.loop import resume
+    from training.streaming.codec import prepare_codec
+    from training.streaming.describe import describe_world, take_starts
+    from training.streaming.states import prepare_states
+    from training.streaming.trainer import Trainer
     from world_model import StreamingWorld
 
     first = load_world(config.init, config.name) if config.init is not None else None
@@ -201,7 +201,7 @@ def check_fits(world: "StreamingWorld", store: "ClipStore", directory: Path | No
 
 def run_head(trainer: "Trainer", world: "StreamingWorld", config: TrainConfig) -> float:
     """The head's phase: its share of the dynamics' steps. Nothing to do for a world without."""
-    from training.heads import train_head
+    from training.streaming.heads import train_head
 
     if not world.config.reward_head and not world.config.observations:
         return 0.0
@@ -223,7 +223,7 @@ def validate(
 
     The world as it is then is kept, to be looked at, or played in, while training goes on.
     """
-    from training.validate import predict_episodes
+    from training.streaming.validate import predict_episodes
 
     trainer.swap_average()
     result = predict_episodes(world, validation, config.validation_episodes)
@@ -262,7 +262,7 @@ def finish(
     directory: Path,
 ) -> None:
     """Write the world and `train.json`, which says how it was made."""
-    from training.validate import predict_episodes
+    from training.streaming.validate import predict_episodes
 
     result = predict_episodes(world, validation, config.validation_episodes)
     result.write_video(config.out / "samples" / "final.mp4", world.config.fps)

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from training.presets import seconds
+from training.streaming.config import seconds
 
 StageName = Literal["machine", "truth", "step", "chunk", "training"]
 # Seconds after which a rehearsal is stopped. On two idle cores it takes less than one of them; a

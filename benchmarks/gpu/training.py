@@ -18,13 +18,13 @@ from benchmarks.gpu.record import Record, StageSettings
 from benchmarks.gpu.stages import is_out_of_memory
 from benchmarks.report import number
 from benchmarks.work import count_work
-from training.captured_objective import CapturedObjective, ClipLoss, Rollouts
-from training.captured_trainer import Throttle, block_matrices, finish_device
-from training.device_store import DeviceStore, StoreShape
-from training.gpu_presets import GpuTrainConfig, pusht_video_gpu
-from training.recorded_world import describe
-from training.recorders import STATE_PREFIX, Arrays
-from training.whole_step import Launcher, OptimizerName, WholeStep
+from training.captured.config import GpuTrainConfig, pusht_video_gpu
+from training.captured.device_store import DeviceStore, StoreShape
+from training.captured.objective import CapturedObjective, ClipLoss, Rollouts
+from training.captured.recorded_world import describe
+from training.captured.recorders import STATE_PREFIX, Arrays
+from training.captured.trainer import Throttle, block_matrices, finish_device
+from training.captured.whole_step import Launcher, OptimizerName, WholeStep
 from world_model import StreamingWorld
 from world_model.runtime.counter_rng import counted_noise
 

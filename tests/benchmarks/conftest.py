@@ -15,8 +15,8 @@ def episodes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     import numpy as np
 
-    from training.episodes import Episode, write_episode
-    from training.record import RandomActions, make_env, record_episode
+    from training.data.episodes import Episode, write_episode
+    from training.data.record import RandomActions, make_env, record_episode
 
     root = tmp_path_factory.mktemp("data") / "pusht"
     kwargs = {"obs_type": "pixels_agent_pos"}

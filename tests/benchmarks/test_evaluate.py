@@ -177,7 +177,7 @@ def test_a_model_of_pixels(files, tmp_path):
 
 
 def test_a_chunk_world_knows_its_size_scale_and_autoencoder(files, tmp_path, short_run):
-    from training.autoencoder import load_autoencoder
+    from training.data.irasim.autoencoder import load_autoencoder
     from world_model import load_reference_checkpoint
     from world_model.chunk.reference.convert import Actions, import_denoiser
 

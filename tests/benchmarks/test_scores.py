@@ -12,7 +12,7 @@ from benchmarks.outcome_scores import score_ends, score_observations, score_rewa
 from benchmarks.predict import Prediction, predict
 from benchmarks.pusht_scores import score_readings
 from benchmarks.windows import Window, ending, opening
-from training.episodes import list_episodes, read_episode
+from training.data.episodes import list_episodes, read_episode
 from world_model import WorldModel
 
 

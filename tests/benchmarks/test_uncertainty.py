@@ -45,7 +45,7 @@ def test_report_from_end_to_end(config, capsys):
 
 
 def test_windows_are_moments_of_the_episodes(config, episodes):
-    from training.episodes import read_episode
+    from training.data.episodes import read_episode
 
     clips = cut(config)
     assert [clip.episode for clip in clips] == [0, 0, 1, 1, 2, 2, 3, 3]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.windows import choose_episodes, count_by_policy, ending, opening
-from training.episodes import read_episode
+from training.data.episodes import read_episode
 
 
 def test_half_of_the_episodes_are_the_experts(episodes):

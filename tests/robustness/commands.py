@@ -54,7 +54,7 @@ def _square_world(directory: Path) -> None:
 
 
 def _lerobot(directory: Path) -> None:
-    from training.convert import ConvertConfig, main
+    from training.data.lerobot.convert import ConvertConfig, main
 
     _squares(directory)
     main(ConvertConfig(source=str(directory / "data"), out=directory / "set", lossless=True))

@@ -29,14 +29,14 @@ REPORT: dict[str, Any] = {
 
 def write_collected(directory: Path) -> None:
     """One episode of Push-T, and the note of its run."""
-    from training.collect import main
+    from training.data.collect import main
 
     with contextlib.redirect_stdout(None):
         main(_collecting(directory))
 
 
 def _collecting(directory: Path) -> Any:
-    from training.collect import CollectConfig
+    from training.data.collect import CollectConfig
 
     return CollectConfig(
         env_id="gym_pusht:gym_pusht/PushT-v0",
@@ -50,7 +50,7 @@ def _collecting(directory: Path) -> Any:
 
 def collect_again(directory: Path, out: Path) -> None:
     """Of what there is all."""
-    from training.collect import main
+    from training.data.collect import main
 
     main(_collecting(directory))
 
@@ -60,7 +60,7 @@ def write_run(directory: Path) -> None:
     import torch
 
     from tests.training.test_train import config_for
-    from training.run_directory import write_config
+    from training.run.directory import write_config
 
     write_config(config_for(Path("data"), Path("out")), directory, set())
     trainer = _trainer()
@@ -74,7 +74,7 @@ def _trainer() -> Any:
     from accelerate import Accelerator
     from torch import nn
 
-    from training.resumable import ResumableTrainer
+    from training.run.resumable import ResumableTrainer
 
     return ResumableTrainer(
         nn.Linear(3, 2), Accelerator(cpu=True), rate=1e-3, betas=(0.9, 0.98), clip_norm=1, ema=0.9
@@ -84,7 +84,7 @@ def _trainer() -> Any:
 def resume_run(directory: Path, out: Path) -> None:
     """As a training that goes on."""
     from tests.training.test_train import config_for
-    from training.run_directory import write_config
+    from training.run.directory import write_config
 
     write_config(config_for(Path("data"), Path("out")), directory, set())
 
@@ -204,7 +204,7 @@ def load_autoencoder(directory: Path, out: Path) -> None:
     """And encode a picture."""
     import torch
 
-    from training import autoencoder
+    from training.data.irasim import autoencoder
 
     vae = autoencoder.load_autoencoder(str(directory))
     autoencoder.encode_frames(vae, torch.zeros(1, 32, 32, 3, dtype=torch.uint8))

@@ -56,7 +56,7 @@ def either(*damages: Callable[..., str]) -> Callable[..., str]:
 
 
 def _episodes(directory: Path) -> None:
-    from training.episodes import Episode, write_episode
+    from training.data.episodes import Episode, write_episode
 
     rng = np.random.default_rng(0)
     for name in ("a", "b"):
@@ -77,27 +77,27 @@ def _episodes(directory: Path) -> None:
 
 
 def _read_episode(directory: Path, out: Path) -> None:
-    from training.episodes import read_episode
+    from training.data.episodes import read_episode
 
     read_episode(directory, "train", "a")
 
 
 def _read_clips(directory: Path, out: Path) -> None:
-    from training.clips import ClipStore
+    from training.data.clips import ClipStore
 
     ClipStore(directory, "train", hidden=("pose",), poses=("pose",))
 
 
 def _summarize(directory: Path, out: Path) -> None:
-    from training.collect import summary
+    from training.data.collect import summary
 
     summary(directory, "train")
 
 
 def _describe(directory: Path, out: Path) -> None:
     from tests.training.test_train import config_for
-    from training.clips import ClipStore
-    from training.describe import describe_world, take_starts
+    from training.data.clips import ClipStore
+    from training.streaming.describe import describe_world, take_starts
     from world_model.config import CodecConfig
 
     store = ClipStore(directory, "train")
@@ -106,7 +106,7 @@ def _describe(directory: Path, out: Path) -> None:
 
 
 def _write_lerobot(directory: Path, out: Path) -> None:
-    from training.convert import ConvertConfig, main
+    from training.data.lerobot.convert import ConvertConfig, main
 
     main(ConvertConfig(source=str(directory), out=out / "set"))
 
@@ -130,8 +130,8 @@ def _arm(directory: Path) -> None:
 
 def _windows(kind: str, source: str) -> Callable[[Path, Path], None]:
     def read(directory: Path, out: Path) -> None:
-        from training.published import DataConfig
-        from training.windows import WindowDataset
+        from training.data.irasim.datasets import DataConfig
+        from training.data.irasim.windows import WindowDataset
 
         config = DataConfig(
             root=directory,
@@ -150,13 +150,13 @@ def _windows(kind: str, source: str) -> Callable[[Path, Path], None]:
 
 def _starts_of(directory: Path, out: Path) -> None:
     from tests.chunk_worlds import table_world
-    from training.published_starts import read_starts
+    from training.data.irasim.starts import read_starts
 
     read_starts(table_world(), directory, "train", source="video", count=2)
 
 
 def _encode(directory: Path, out: Path) -> None:
-    from training.encode import EncodeConfig, main
+    from training.data.irasim.encode import EncodeConfig, main
 
     main(EncodeConfig(root=directory, vae=str(_autoencoder()), cpu=True, threads=1))
 
@@ -202,9 +202,9 @@ def _with_latents(rng: random.Random, directory: Path) -> str:
 
 
 def _lerobot(directory: Path) -> None:
-    from tests.training.test_convert import make_episode
-    from training.convert import ConvertConfig, main
-    from training.episodes import write_episode
+    from tests.training.data.lerobot.test_convert import make_episode
+    from training.data.episodes import write_episode
+    from training.data.lerobot.convert import ConvertConfig, main
 
     ours = directory.with_name("ours")
     shutil.rmtree(ours, ignore_errors=True)
@@ -223,7 +223,7 @@ def _lerobot_of_others(directory: Path) -> None:
 
 
 def _convert(directory: Path, out: Path) -> None:
-    from training.convert import ConvertConfig, main
+    from training.data.lerobot.convert import ConvertConfig, main
 
     main(ConvertConfig(source=str(directory), out=out / "episodes"))
 
@@ -355,7 +355,7 @@ def _video(directory: Path) -> None:
 
 def _read_video(name: str) -> Callable[[Path, Path], None]:
     def read(directory: Path, out: Path) -> None:
-        from training.published_content import count_frames
+        from training.data.irasim.content import count_frames
         from world_model.video import frame_times, frames_by_number, read_frames, read_video
 
         for call in (

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 
-from training.chunk_presets import ChunkTrainConfig, chunk_tiny
-from training.chunk_train import prepare
-from training.chunk_trainer import ChunkTrainer
+from training.chunk.command import prepare
+from training.chunk.config import ChunkTrainConfig, chunk_tiny
+from training.chunk.trainer import ChunkTrainer
 from world_model.video import write_video
 
 NUM_STEPS = 9  # actions of an episode

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from training.published import DataConfig
+from training.data.irasim.datasets import DataConfig
 from world_model.video import write_video
 
 STEP = np.array([1.0, 2.0, 4.0, 3.0, 1.0, 2.0, 5.0, 6.0])

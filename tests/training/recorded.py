@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from training.recorders import STATE_PREFIX, Arrays
+from training.captured.recorders import STATE_PREFIX, Arrays
 
 
 def episode(seed: int, length: int = 9, size: int = 24) -> Arrays:

@@ -22,9 +22,9 @@ from benchmarks.quality import main as measure_quality
 from benchmarks.speed import SpeedConfig
 from benchmarks.speed import main as measure_speed
 from tests.training.test_train import config_for
-from training import states
-from training.describe import data_bounds
-from training.episodes import Episode, write_episode
+from training.data.episodes import Episode, write_episode
+from training.streaming import states
+from training.streaming.describe import data_bounds
 from training.train import main
 from world_model import StreamingWorld, WorldModel
 from world_model.runtime.counter_rng import counted_noise, counted_uniform

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from tests import brought_environments
-from training import record
-from training.collect import CollectConfig, cli, main
-from training.describe import describe_world
-from training.episodes import Episode, read_episode
+from training.data import record
+from training.data.collect import CollectConfig, cli, main
+from training.data.episodes import Episode, read_episode
+from training.streaming.describe import describe_world
 
 
 @pytest.fixture(autouse=True)
@@ -220,8 +220,8 @@ def a_float(env, seed):
 
 
 def described(root: Path, **changes):
-    from training.clips import ClipStore
-    from training.presets import TrainConfig
+    from training.data.clips import ClipStore
+    from training.streaming.config import TrainConfig
     from world_model.config import CodecConfig
 
     config = TrainConfig(data=root, **changes)

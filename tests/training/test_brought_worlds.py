@@ -23,10 +23,10 @@ from policies.actors import load_actor
 from policies.episodes import play_in_truth, play_in_world
 from tests import brought_environments
 from tests.training.test_train import config_for
-from training import states
-from training.collect import CollectConfig
-from training.collect import main as collect
-from training.episodes import read_episode
+from training.data.collect import CollectConfig
+from training.data.collect import main as collect
+from training.data.episodes import read_episode
+from training.streaming import states
 from training.train import main as train
 from world_model import StreamingWorld, WorldModel
 

@@ -14,10 +14,10 @@ import torch
 from accelerate.state import AcceleratorState
 
 from tests.training.test_train import config_for, data
-from training import states
-from training.presets import TrainConfig
-from training.resumable import ResumableTrainer
-from training.run_directory import CODEC_STATE, HEAD_STATE, STATE, STATES_STATE
+from training.run.directory import CODEC_STATE, HEAD_STATE, STATE, STATES_STATE
+from training.run.resumable import ResumableTrainer
+from training.streaming import states
+from training.streaming.config import TrainConfig
 from training.train import main
 
 __all__ = ["data"]  # fixture

@@ -15,14 +15,12 @@ from accelerate import Accelerator
 
 from tests.conftest import TINY_CONFIG, make_starts, without_states
 from tests.training.processes import AFTER, BEFORE
-from training.clips import ClipStore
-from training.episodes import Episode, write_episode
-from training.objective import (
-    draw_levels,
-)
-from training.presets import PRESETS, TrainConfig, seconds, tiny
+from training.data.clips import ClipStore
+from training.data.episodes import Episode, write_episode
+from training.streaming.config import PRESETS, TrainConfig, seconds, tiny
+from training.streaming.objective import draw_levels
+from training.streaming.trainer import Trainer
 from training.train import earlier_training, main, parse, prepare
-from training.trainer import Trainer
 from world_model import WorldModel
 
 SHAPE = (48, 48)
@@ -156,7 +154,7 @@ def test_accumulation_does_not_change_the_loss(data, tmp_path, accelerator):
 
 PROCESS = f"""{BEFORE}
 import sys
-from training.run_directory import run_training
+from training.run.directory import run_training
 from training.train import prepare
 from tests.training.test_train import config_for
 

@@ -9,9 +9,9 @@ import pytest
 from accelerate.state import AcceleratorState
 
 from irasim_env import console
-from training.autoencoder import load_autoencoder
-from training.convert import main as convert
-from training.convert_config import ConvertConfig
+from training.data.irasim.autoencoder import load_autoencoder
+from training.data.lerobot.config import ConvertConfig
+from training.data.lerobot.convert import main as convert
 from world_model.io.checkpoint import find_world
 
 # What is named, and what is told.

@@ -1,0 +1,189 @@
+"""The states' own phase: what predicts them, what reads them off a picture, what judges by them."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+
+from tests.training.test_train import config_for, write_moving_square
+from training.data.clips import ClipStore, episode_states
+from training.data.episodes import read_episode
+from training.run.directory import STATES, write_config
+from training.streaming import states
+from training.streaming.objective import scaled_states
+from training.streaming.states import train_states
+from training.train import main, prepare
+from world_model import WorldModel
+
+KIND = {"hidden": ("pose",), "poses": ("pose",)}
+POSE = KIND | {"points": ("place",), "plane": (0.0, 0.0, 48.0, 48.0)}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("squares")
+    write_moving_square(root, "train", 12)
+    write_moving_square(root, "val", 2, num_steps=9)
+    return root
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, count in (("CLIPS", 32), ("PICTURES", 16), ("JUDGED", 64)):
+        monkeypatch.setattr(states, name, count)
+
+
+def test_poses_are_kept_as_places_and_directions(data):
+    episode = read_episode(data, "train", "000003")
+    found = episode_states(episode, ("pose",), ("pose",))
+    assert list(found) == ["place", "pose"]
+    angle = episode.hidden["pose"][:, 2]
+    np.testing.assert_allclose(found["pose"][:, :2], episode.states["place"])
+    np.testing.assert_allclose(np.arctan2(found["pose"][:, 3], found["pose"][:, 2]), angle)
+
+
+def test_hidden_states_that_were_not_recorded_are_named_with_the_cure(data):
+    with pytest.raises(
+        ValueError, match=r"no hidden 'mass' \(it has pose\).*collect --hidden mass"
+    ):
+        ClipStore(data, "train", hidden=("mass",))
+    episode = read_episode(data, "train", "000003")
+    short = dataclasses.replace(episode, hidden={"pose": episode.hidden["pose"][:, :2]})
+    with pytest.raises(ValueError, match="pose 'pose' has 2 numbers, expected x, y and an angle"):
+        episode_states(short, ("pose",), ("pose",))
+
+
+def test_clips_begin_more_often_where_hidden_states_move(data):
+    plain, store = ClipStore(data, "train"), ClipStore(data, "train", hidden=("pose",))
+    assert len(store.clip_starts) > len(plain.clip_starts)
+    assert torch.equal(store.clip_starts.unique(), plain.clip_starts)
+    # An episode's last frames have nothing after them that could move.
+    assert store.window(torch.tensor([store.offsets[1] - 2]), 4)[1].tolist() == [
+        [True, True, False, False]
+    ]
+
+
+@pytest.mark.usefixtures("small")
+def test_states_are_foreseen_read_and_judged_after_the_phase(data, tmp_path):
+    config, accelerator = config_for(data, tmp_path, **POSE, max_steps=1), Accelerator(cpu=True)
+    _, world, _ = prepare(config, accelerator)
+    store = ClipStore(data, "val", **KIND)
+    begins = torch.arange(1, 8)
+    truth = scaled_states(world, store.states)
+    truth = torch.cat([truth[name] for name in world.config.tracked], dim=-1)
+    actions = world.scale_actions(store.actions)
+
+    def errors() -> tuple[float, ...]:
+        controls = torch.cat(
+            (
+                actions[begins + 1],
+                truth[begins],
+                5 * (truth[begins] - truth[begins - 1]),
+                actions[begins],
+            ),
+            dim=-1,
+        )
+        with torch.no_grad():
+            guess = world.denoiser.foresight(controls)
+            latents = world.codec.encode(
+                store.frames[begins].permute(0, 3, 1, 2).float() / 127.5 - 1
+            )
+            read = world.reader(latents)[:, :2]  # its place is what can be seen
+            reward = world.head.judged(truth[begins])[:, 0]
+        return (
+            float((guess - truth[begins + 1]).abs().mean()),
+            float((read - truth[begins, :2]).abs().mean()),
+            float((reward - store.rewards[begins]).abs().mean()),
+        )
+
+    before = errors()
+    longer = dataclasses.replace(config, max_steps=250)
+    train_states(world, ClipStore(data, "train", **KIND), longer, accelerator)
+    after = errors()
+    assert after[0] < 0.35 * before[0], (before, after)
+    assert after[1] < 0.35 * before[1], (before, after)
+
+
+@pytest.mark.usefixtures("small")
+def test_a_world_with_hidden_states_predicts_them_and_shows_none(data, tmp_path):
+    directory = main(config_for(data, tmp_path, **POSE))
+    world = WorldModel.from_pretrained(directory)
+    assert list(world.config.observations) == ["place"]
+    start = world.starts[0]
+    state = world.start(start.frames[None], start.actions[None], [0])
+    out = world.step_(state, start.actions[None, 0])
+    assert out.states["pose"].shape == (1, 4)
+    torch.testing.assert_close(out.states["pose"][:, 2:].norm(dim=1), torch.ones(1))
+
+
+@pytest.mark.usefixtures("small")
+def test_a_resumed_run_takes_the_states_of_its_first_part(data, tmp_path, monkeypatch):
+    config = config_for(data, tmp_path, **POSE)
+    _, world, _ = prepare(config, Accelerator(cpu=True))
+    monkeypatch.setattr(states, "train_states", lambda *_: pytest.fail("trained again"))
+    _, again, _ = prepare(config, Accelerator(cpu=True))
+    for name, module in world.state_modules().items():
+        for a, b in zip(module.parameters(), again.state_modules()[name].parameters(), strict=True):
+            assert torch.equal(a, b), name
+
+
+@pytest.mark.usefixtures("small")
+def test_the_denoisers_phase_leaves_them_as_they_are(data, tmp_path):
+    trainer, world, _ = prepare(config_for(data, tmp_path, **POSE), Accelerator(cpu=True))
+    before = [p.clone() for m in world.state_modules().values() for p in m.parameters()]
+    for _ in range(3):
+        trainer.train_step()
+    after = [p for m in world.state_modules().values() for p in m.parameters()]
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"poses": ("pose",)}, "are not among hidden"),
+        ({"hidden": ("pose",), "poses": ("pose",)}, "poses need points"),
+        ({"states_share": 0.0}, "expected more than 0"),
+    ],
+)
+def test_wrong_configs_are_refused(data, tmp_path, changes, message):
+    with pytest.raises(ValueError, match=message):
+        config_for(data, tmp_path, **changes)
+
+
+def test_points_need_edges_and_must_be_observed(data, tmp_path):
+    config = config_for(data, tmp_path, **POSE)
+    with pytest.raises(ValueError, match="--points speed: no such observation; there are place"):
+        prepare(dataclasses.replace(config, points=("speed",)), Accelerator(cpu=True))
+    with pytest.raises(ValueError, match="say --plane LEFT TOP RIGHT BOTTOM"):
+        prepare(dataclasses.replace(config, plane=None), Accelerator(cpu=True))
+
+
+def test_a_hidden_state_must_not_be_observed_as_well(data):
+    episode = read_episode(data, "train", "000003")
+    twice = dataclasses.replace(episode, hidden={"place": episode.states["place"]})
+    with pytest.raises(ValueError, match="'place' is observed and hidden"):
+        episode_states(twice, ("place",), ())
+
+
+def test_another_run_is_refused_as_soon_as_its_states_are_trained(data, tmp_path):
+    config = config_for(data, tmp_path, **POSE)
+    write_config(config, tmp_path, set())
+    (tmp_path / STATES).touch()
+    with pytest.raises(SystemExit, match="another seed"):
+        write_config(dataclasses.replace(config, seed=5), tmp_path, set())
+
+
+def test_a_body_that_is_not_pushed_stays_exactly_where_it_is(data, tmp_path):
+    """Where the network says that nothing moves, what else it says does not count."""
+    _, world, _ = prepare(config_for(data, tmp_path, **POSE), Accelerator(cpu=True))
+    foresight = world.denoiser.foresight
+    controls = torch.rand(16, world.config.control_dim)
+    pose = controls[:, 4:8]  # action, place, pose
+    with torch.no_grad():
+        foresight.network[-1].bias.copy_(torch.tensor([0.0, 0.0, 0.5, 0.5, 0.5, -9.0]))
+        assert torch.equal(foresight(controls)[:, 2:], pose)
+        foresight.network[-1].bias[-1] = 9.0
+        assert (foresight(controls)[:, 2:4] != pose[:, :2]).all()

@@ -1,0 +1,128 @@
+"""Runs of minutes on a lent GPU: from video, actions and what a robot observes of itself alone.
+
+Kept free of torch, so that `irasim train --help` is quick.
+"""
+
+import dataclasses
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from training.streaming.config import TrainConfig, seconds
+
+# What belongs to longer runs on recorded data; here it would do nothing, so it is refused.
+NOT_HERE = (
+    "more_data",
+    "init",
+    "max_steps",
+    "codec",
+    "hidden",
+    "poses",
+    "accumulation",
+    "own_past_from",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GpuTrainConfig(TrainConfig):
+    """One run that records and trains at the same time, all of it within its budget."""
+
+    preset: str = "pusht_video_gpu"
+    """Where the other defaults come from: pusht_video_gpu."""
+    data: Path = Path("data/pusht_video_gpu")
+    """Directory of the episodes that are recorded, one plain file each; those that are there are
+    taken too."""
+    budget: str = "8min"
+    """Time for everything: recording, warm-up, training, validation and export. A run that was
+    stopped has what it had left."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """adamw, or muon for the blocks' matrices and adamw for the rest."""
+    captured: bool = True
+    """Launch a whole optimizer step as one CUDA graph; on a processor it runs as it is."""
+    compile_blocks: bool = False
+    """Compile the blocks (torch.compile), which all share one compilation."""
+    room: int = 520_000
+    """Frames that the device's memory is reserved for."""
+    recorders: int = max(1, (os.cpu_count() or 1) - 2)
+    """Processes that record."""
+    record_until: float = 0.33
+    """Share of the budget after which recording ends."""
+    first_frames: int = 20_000
+    """Frames that are waited for before training begins."""
+    deep_from: float = 0.7
+    """Share of the budget after which a third of the clips are `rollout_rounds` of the model's own
+    predictions deep. From `rollout_from` on a half of them are one deep."""
+    finish_from: float = 0.95
+    """Share of the budget after which the world is validated and written. From `heads_from` to
+    there only the head trains."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        own = {field.name: field.default for field in dataclasses.fields(self)}
+        changed = [name for name in NOT_HERE if getattr(self, name) != own[name]]
+        if changed:
+            raise ValueError(
+                f"{', '.join(changed)}: not of this kind of run, which records its own episodes "
+                "and trains by the clock; take another preset, such as pusht_gpu"
+            )
+        if self.collect_env is None:
+            raise ValueError("collect_env is None, expected the environment to record")
+        order = ("rollout_from", "deep_from", "heads_from", "finish_from")
+        shares = [getattr(self, name) for name in order]
+        if shares != sorted(shares) or not 0 <= shares[0] <= shares[-1] < 1:
+            raise ValueError(
+                f"phases are out of order: {', '.join(order)} are {shares}, expected shares of the "
+                "budget that rise, below 1"
+            )
+        if not 0 < self.record_until <= 1:
+            raise ValueError(f"record_until is {self.record_until}, expected a share in (0, 1]")
+        for name in ("room", "recorders", "first_frames"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
+        if self.first_frames > self.room:
+            raise ValueError(
+                f"first_frames is {self.first_frames}, but there is room for {self.room} frames"
+            )
+
+    @property
+    def seconds(self) -> float:
+        """The budget in seconds."""
+        return seconds(self.budget)
+
+
+def pusht_video_gpu() -> GpuTrainConfig:
+    """Push-T without a simulator's states, small enough to ship: 14.7 MiB, tokens of 12 pixels."""
+    return GpuTrainConfig(
+        out=Path("runs/pusht_video_gpu"),
+        name="pusht_video",
+        patch=12,
+        batch_clips=256,
+        rate=1e-3,
+        ema=0.998,
+        warmup=100,
+        points=("action", "agent_pos"),
+        plane=(0.0, 0.0, 512.0, 512.0),
+        action_names=("x", "y"),
+        dead_zone=0.03,
+        edge_weight=0.25,
+        absolute_weight=0.1,
+        states_share=0.04,
+        rollout_from=0.45,
+        rollout_rounds=4,
+        decay_from=0.6,
+        heads_from=0.88,
+        validate_every="2min",
+        save_every="1min",
+        validation_episodes=40,
+        collect_env="gym_pusht:gym_pusht/PushT-v0",
+        collect_env_kwargs='{"obs_type": "pixels_agent_pos"}',
+        collect_policy="policies.pusht:full_mixture",
+        collect_episodes=(100_000, 40, 0),
+        max_starts=40,
+        success_on_termination=True,
+        max_episode_steps=300,
+    )
+
+
+GPU_PRESETS = {"pusht_video_gpu": pusht_video_gpu}

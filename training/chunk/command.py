@@ -1,0 +1,163 @@
+"""`irasim train` for chunk models: from published data to checkpoints in the reference's form."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from training.chunk.config import ChunkTrainConfig
+from training.run.directory import STATE, as_written, environment, run_training
+from training.streaming.config import seconds
+from world_model.io.whole_files import write_whole
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from training.chunk.trainer import ChunkTrainer
+
+# A run that goes on may differ in these: its length, its reports, and how its work is spread.
+FREE = {"max_steps", "log_every", "validate_every", "checkpoint_every", "save_every", "samples"}
+FREE |= {"sample_steps", "vae", "local_batch", "workers", "activation_checkpointing", "cpu"}
+
+
+def main(config: ChunkTrainConfig) -> Path:
+    """Train; returns the last checkpoint. A run that was stopped goes on where it was."""
+    return run_training(train, config, FREE)
+
+
+def train(config: ChunkTrainConfig, accelerator: "Accelerator") -> Path:
+    """The whole run."""
+    trainer = prepare(config, accelerator)
+    run(trainer, config)
+    return checkpoint_path(config, trainer.progress.step)
+
+
+def prepare(config: ChunkTrainConfig, accelerator: "Accelerator") -> "ChunkTrainer":
+    """Data, a fresh or resumed model, and its trainer."""
+    from training.chunk.denoisers import load_weights, make_denoiser
+    from training.chunk.trainer import ChunkTrainer
+    from training.data.irasim.windows import WindowDataset
+
+    with accelerator.main_process_first():  # which writes the index that the others find
+        windows = WindowDataset(config.data_config("train"))
+        validation = WindowDataset(config.data_config("val"))
+    denoiser = make_denoiser(config, windows[0])
+    if config.init is not None:
+        load_weights(denoiser, config.init)
+    denoiser.to(accelerator.device)
+    trainer = ChunkTrainer(denoiser, windows, validation, config, accelerator)
+    state = config.out / STATE
+    if state.exists():
+        trainer.load_state(state)
+        if trainer.progress.step > config.max_steps:
+            raise ValueError(
+                f"{config.out} holds a run of {trainer.progress.step} steps already, more than "
+                f"max_steps {config.max_steps}; give more, or another --out"
+            )
+        accelerator.print(f"resumed at step {trainer.progress.step}")
+    accelerator.print(
+        f"{config.model}: {sum(p.numel() for p in trainer.parameters) / 1e6:.1f} M parameters; "
+        f"{len(windows.episodes):,} episodes, {len(windows):,} windows, {len(validation):,} to "
+        f"validate on; {accelerator.num_processes} process(es) on {accelerator.device}, "
+        f"{trainer.num_parts} part(s) a step"
+    )
+    return trainer
+
+
+def run(trainer: "ChunkTrainer", config: ChunkTrainConfig) -> None:
+    """All steps, with logs, validations, checkpoints and saves on the way."""
+    from world_model.progress import progress_bar
+
+    accelerator, progress = trainer.accelerator, trainer.progress
+    vae = None
+    if config.vae is not None:
+        from training.data.irasim.autoencoder import load_autoencoder
+
+        vae = load_autoencoder(config.vae).to(accelerator.device)
+    saved, losses = progress.elapsed, []
+    bar = progress_bar(
+        total=config.max_steps,
+        initial=progress.step,
+        shown=accelerator.is_main_process,
+        desc=config.preset,
+    )
+    while progress.step < config.max_steps:
+        figures = trainer.train_step()
+        losses.append(figures["loss"])
+        bar.update()
+        step, last = progress.step, progress.step == config.max_steps
+        if step % config.log_every == 0 or last:
+            figures |= {"loss": sum(losses) / len(losses)} | trainer.throughput()
+            losses = []
+            accelerator.log(figures, step=step)
+            bar.set_postfix_str(
+                f"loss {figures['loss']:.4f} {figures['frames_per_second']:.0f} frames/s, "
+                f"waiting {figures['data_share']:.0%}"
+            )
+        if step % config.validate_every == 0 or last:
+            validate(trainer, config, vae)
+        if accelerator.is_main_process and (step % config.checkpoint_every == 0 or last):
+            write_checkpoint(trainer, config)
+        if accelerator.is_main_process and last:
+            finish(trainer, config, vae)
+        # The last state is written last: it says that all else is there.
+        if progress.elapsed - saved > seconds(config.save_every) or last:
+            saved = progress.elapsed
+            trainer.save_state(config.out / STATE)
+    bar.close()
+
+
+def validate(trainer: "ChunkTrainer", config: ChunkTrainConfig, vae: Any) -> None:
+    """Loss of the whole validation set under the averaged weights, and samples; kept and shown."""
+    from training.chunk.samples import write_samples
+
+    accelerator, step = trainer.accelerator, trainer.progress.step
+    trainer.swap_average()
+    loss = trainer.validation_loss()
+    write_samples(trainer, config.out / "samples" / f"{step:07d}", vae)
+    trainer.swap_average()
+    accelerator.log({"validation/loss": loss}, step=step)
+    accelerator.print(f"\nstep {step}: validation loss {loss:.5f}", flush=True)
+    if accelerator.is_main_process:
+        report = {
+            "config": as_written(config),
+            "trained": dataclasses.asdict(trainer.progress),
+            "validation_loss": loss,
+            "windows": {"train": len(trainer.windows), "val": len(trainer.validation)},
+            **trainer.throughput(),
+            **environment(accelerator),
+        }
+        text = json.dumps(report, indent=2, default=str) + "\n"
+        write_whole(config.out / "train.json", text)
+
+
+def checkpoint_path(config: ChunkTrainConfig, step: int) -> Path:
+    """Where the averaged weights of a step are kept, named as the reference does."""
+    return config.out / "checkpoints" / f"{step:07d}.pt"
+
+
+def write_checkpoint(trainer: "ChunkTrainer", config: ChunkTrainConfig) -> None:
+    """Keep the averaged weights in the reference's form; the file appears whole."""
+    from world_model import save_reference_checkpoint
+
+    path = checkpoint_path(config, trainer.progress.step)
+    path.parent.mkdir(exist_ok=True)
+    trainer.swap_average()
+    save_reference_checkpoint(trainer.denoiser, path)
+    trainer.swap_average()
+    print(f"{path} written", flush=True)
+
+
+def finish(trainer: "ChunkTrainer", config: ChunkTrainConfig, vae: Any) -> None:
+    """Write the world, where all is there that it needs, and say what to do next."""
+    from training.chunk.result import write_world
+
+    if config.source == "latents" and vae is None:
+        checkpoint = checkpoint_path(config, trainer.progress.step)
+        print(f"next: irasim import {checkpoint} --vae DIR --out {config.out / 'world'}")
+        return
+    world = config.out / "world"
+    trainer.swap_average()
+    write_world(trainer, config, vae, world)
+    trainer.swap_average()
+    print(f"next: irasim play --world {world}")

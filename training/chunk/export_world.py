@@ -1,0 +1,62 @@
+"""`irasim export`: a chunk world's model as a checkpoint that the IRASim reference runs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from training.data.episodes import write_json
+from training.run.directory import as_written
+from world_model.directories import check_directory
+from world_model.versions import versions
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportConfig:
+    """What to export, and where to."""
+
+    world: Annotated[str, tyro.conf.Positional]
+    """The world: a directory or a Hub id."""
+    out: Path
+    """The .pt file to write. The reference finds the averaged weights under "ema". Beside it,
+    NAME.export.json says what it was made of."""
+
+
+def cli(arguments: list[str]) -> None:
+    """Run `irasim export ...`."""
+    main(
+        tyro.cli(
+            ExportConfig,
+            args=arguments,
+            prog="irasim export",
+            description="Write an imported or trained chunk world's model as a checkpoint of the "
+            "IRASim reference.",
+        )
+    )
+
+
+def main(config: ExportConfig) -> None:
+    """Export: a whole file, or what was there stays.
+
+    Raises:
+        ValueError: There is no such world, the reference has no such model, or the file cannot be
+            written there.
+    """
+    from world_model import WorldModel
+    from world_model.chunk.reference.convert import export_world
+
+    check_directory(config.out.parent)
+    if config.out.is_dir():
+        raise ValueError(f"--out {config.out}: is a directory, expected a file; name one in it")
+    world = WorldModel.from_pretrained(config.world)
+    config.out.parent.mkdir(parents=True, exist_ok=True)
+    export_world(world, config.out)
+    content = {
+        "command": "irasim export",
+        "config": as_written(config),
+        "world": world.config.name,
+        "versions": versions("irasim-env", "torch", "numpy"),
+    }
+    write_json(config.out.with_name(f"{config.out.stem}.export.json"), content)
+    print(f"{config.out} written; irasim import reads it, and so does the reference")

@@ -1,0 +1,52 @@
+"""`irasim convert`: LeRobot datasets into our episodes, and our episodes into LeRobot v3.
+
+What SOURCE is tells the direction. Frames are brought in exactly as their video decodes; where
+that video is yuv420p (LeRobot's own always is), it had lost colour before it came here.
+"""
+
+from pathlib import Path
+
+import tyro
+
+from training.data.lerobot.config import ConvertConfig
+from world_model.directories import check_directory
+from world_model.io.hub import fetch
+
+
+def main(config: ConvertConfig) -> None:
+    """Convert in the direction that the source calls for."""
+    check_directory(config.out)
+    source = _locate(config.source)
+    if source.resolve() == config.out.resolve():
+        raise ValueError(f"{config.out}: source and out are the same directory")
+    if (source / "meta" / "info.json").is_file():
+        from training.data.lerobot.convert_in import bring_in
+
+        bring_in(config, source)
+    elif (source / "annotation").is_dir():
+        from training.data.lerobot.convert_out import write_out
+
+        write_out(config, source)
+    else:
+        raise ValueError(
+            f"{source}: neither a LeRobot dataset (meta/info.json) nor our episodes (annotation/)"
+        )
+
+
+def _locate(source: str) -> Path:
+    """The directory of a dataset, downloaded if it is one of the Hub's."""
+    path = Path(source).expanduser()
+    return path if path.is_dir() else fetch(source, "dataset", kind="dataset")
+
+
+def cli(arguments: list[str]) -> None:
+    """Run `irasim convert` with command-line arguments."""
+    main(
+        tyro.cli(
+            ConvertConfig,
+            args=arguments,
+            prog="irasim convert",
+            description="Bring a LeRobot dataset into our episodes, or write our episodes as one: "
+            "the source tells the direction.",
+        )
+    )

@@ -1,0 +1,174 @@
+"""`irasim distill`: a streaming world that draws a frame in one or two passes, from one that takes
+more.
+
+The student starts from the world's own weights; see objective.py. The world that is kept has the
+averaged weights.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from training.distill.config import FREE, DistillConfig
+from training.run.directory import as_written, environment, run_training
+from world_model.io.whole_files import write_whole
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from training.data.clips import ClipStore
+    from training.distill.trainer import DistillationTrainer
+    from world_model import StreamingConfig, StreamingWorld
+
+
+def main(config: DistillConfig) -> Path:
+    """Distil; returns the new world's directory. A run that was stopped goes on where it was."""
+    return run_training(distill, config, FREE)
+
+
+def distill(config: DistillConfig, accelerator: "Accelerator") -> Path:
+    """The whole run."""
+    from training.run.loop import train_until
+
+    trainer, student, teacher = prepare(config, accelerator)
+    directory = config.out / "world"
+    validation = None
+    if accelerator.is_main_process:
+        validation = open_store(config, "val", student.config, accelerator)
+    train_until(
+        1.0,
+        trainer,
+        config,
+        name="distilling",
+        shown=("loss/change", "loss/reading"),
+        validate=lambda: validate(trainer, student, validation, config),
+    )
+    trainer.swap_average()
+    if validation is not None:
+        finish(trainer, student, teacher, validation, config, directory)
+    return directory
+
+
+def prepare(
+    config: DistillConfig, accelerator: "Accelerator"
+) -> tuple["DistillationTrainer", "StreamingWorld", "StreamingWorld"]:
+    """A trainer with data in device memory, fresh or resumed; its student and its teacher.
+
+    Raises:
+        ValueError: The world is of another engine, or of frames or actions unlike the episodes'.
+    """
+    from training.distill.trainer import DistillationTrainer
+    from training.run.loop import resume
+    from training.train import check_fits, load_world
+    from world_model import StreamingConfig
+    from world_model.io.checkpoint import find_world, read_config
+
+    directory = find_world(config.world)
+    world_config, _ = read_config(directory)
+    if not isinstance(world_config, StreamingConfig):
+        raise ValueError(
+            f"{config.world} is a world of chunks of frames, expected a streaming one; a chunk "
+            "world takes fewer steps by another sampler (see irasim bench chunk)"
+        )
+    store = open_store(config, "train", world_config, accelerator)
+    worlds: list[StreamingWorld] = []
+    for passes in (config.passes, config.teacher_passes):
+        world = load_world(directory, world_config.name).eval()
+        check_fits(world, store, directory)
+        sampler = dataclasses.replace(world.config.sampler, num_steps=passes)
+        world.config = dataclasses.replace(world.config, sampler=sampler)
+        worlds.append(world.to(accelerator.device))
+    student, teacher = worlds
+    trainer = DistillationTrainer(student, teacher, store, config, accelerator)
+    resume(trainer, config.out)
+    accelerator.print(
+        f"{config.world}: {config.teacher_passes} passes to {config.passes}; "
+        f"{store.num_episodes} episodes, {len(store.frames):,} frames; "
+        f"{accelerator.num_processes} process(es) on {accelerator.device}"
+    )
+    return trainer, student, teacher
+
+
+def open_store(
+    config: DistillConfig, split: str, world: "StreamingConfig", accelerator: "Accelerator"
+) -> "ClipStore":
+    """A split's episodes, with the hidden states that the world predicts."""
+    from training.data.clips import ClipStore
+
+    return ClipStore(
+        config.data,
+        split,
+        accelerator.device,
+        hidden=tuple(world.hidden),
+        poses=world.plane.poses,
+    )
+
+
+def validate(
+    trainer: "DistillationTrainer",
+    student: "StreamingWorld",
+    validation: "ClipStore | None",
+    config: DistillConfig,
+) -> None:
+    """Predict validation episodes with the averaged weights; log and print."""
+    from training.streaming.validate import predict_episodes
+
+    assert validation is not None, "only the main process validates"
+    trainer.swap_average()
+    result = predict_episodes(student, validation, config.validation_episodes).figures()
+    trainer.swap_average()
+    step = trainer.progress.step
+    trainer.accelerator.log({f"validation/{k}": v for k, v in result.items()}, step=step)
+    shown = "  ".join(f"{name} {value:.2f}" for name, value in result.items())
+    print(f"\nstep {step}: {shown}", flush=True)
+
+
+def finish(
+    trainer: "DistillationTrainer",
+    student: "StreamingWorld",
+    teacher: "StreamingWorld",
+    validation: "ClipStore",
+    config: DistillConfig,
+    directory: Path,
+) -> None:
+    """Write the world and `train.json`, which says how it was made."""
+    from training.streaming.validate import predict_episodes
+
+    figures = {
+        name: predict_episodes(world, validation, config.validation_episodes).figures()
+        for name, world in (("student", student), ("teacher", teacher))
+    }
+    student.save_pretrained(directory)
+    report = {
+        "command": "irasim distill",
+        "teacher": config.world,
+        "config": as_written(config),
+        "trained": dataclasses.asdict(trainer.progress),
+        "losses": {name: trainer.recent(f"loss/{name}") for name in ("change", "reading")},
+        "validation": figures,
+        "episodes": trainer.store.num_episodes,
+        "frames": len(trainer.store.frames),
+        **trainer.throughput(),
+        **environment(trainer.accelerator),
+    }
+    write_whole(directory / "train.json", json.dumps(report, indent=2, default=str) + "\n")
+    for name, values in figures.items():
+        print(f"{name}: " + "  ".join(f"{k} {v:.2f}" for k, v in values.items()))
+    print(
+        f"next: irasim bench passes --world {config.world} --world {directory} --data {config.data}"
+    )
+
+
+def cli(arguments: list[str]) -> None:
+    """Run `irasim distill` with command-line arguments."""
+    import tyro
+
+    main(
+        tyro.cli(
+            DistillConfig,
+            args=arguments,
+            prog="irasim distill",
+            description="Distil a streaming world to one or two denoising passes a step.",
+        )
+    )

@@ -1,0 +1,262 @@
+"""What a training run is, and the runs that are ready to use.
+
+Kept free of torch, so that `irasim train --help` is quick.
+"""
+
+import dataclasses
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """One training run, from recorded episodes to a world directory."""
+
+    preset: str = "default"
+    """Where the other defaults come from: default, pusht, pusht_gpu, tiny."""
+    data: Path = Path("data/mine")
+    """Episodes in the published layout, with splits train and val."""
+    more_data: tuple[Path, ...] = ()
+    """Further datasets whose train episodes are added, such as rollouts of a policy."""
+    init: Path | None = None
+    """A world directory to train on from: its architecture and weights are taken."""
+    out: Path = Path("runs/mine")
+    """The run's directory: world/, samples/, tensorboard logs, state.pt to resume from."""
+    name: str = "mine"
+    """The world's name."""
+    budget: str = "20min"
+    """Time to train, as 90s, 20min or 2h; evaluation and collecting not counted."""
+    max_steps: int | None = None
+    """Optimizer steps, in place of the budget: a run that can be repeated exactly."""
+    seed: int = 0
+    """With a sample's number it fixes its clip, noise and levels."""
+
+    codec: Literal["pixels", "autoencoder_tiny", "autoencoder_kl"] = "pixels"
+    """Latent space: plain pixels, or a diffusers autoencoder that is trained first."""
+    codec_share: float = 0.15
+    """Share of the budget that its training takes, on top (unused for pixels)."""
+    codec_width: int = 32
+    """Channels of its first layers."""
+    patch: int = 16
+    """Latent cells per token, along each side."""
+    width: int = 256
+    """Width of the transformer."""
+    depth: int = 4
+    """Blocks of the transformer."""
+    num_heads: int = 4
+    """Attention heads."""
+    sees_states: bool = True
+    """Predict a frame from the low-dimensional observation before it too, where data have one."""
+    hidden: tuple[str, ...] = ()
+    """States that the world shall predict though no observation shows them, as recorded by `irasim
+    collect --hidden`."""
+    poses: tuple[str, ...] = ()
+    """Those of them that are x, y and an angle (rad, from x to y) of a body in the picture's
+    plane."""
+    points: tuple[str, ...] = ()
+    """Observations that are places (x, y) in it, their bounds being the picture's edges; the word
+    action if the action is one."""
+    plane: tuple[float, float, float, float] | None = None
+    """Left, top, right and bottom of the picture in the units of `points`; default: the bounds of
+    their spaces."""
+    reach: tuple[float, ...] = ()
+    """How far around each of `points`, then around each of `poses` while it moves, the picture may
+    change, in their units; default: anywhere. Say it where nothing else ever moves."""
+    action_names: tuple[str, ...] = ()
+    """Names of the action's components, for messages."""
+    reader_looks: int = 2
+    """How often what is read off a first picture is read again around each of `points` and `poses`,
+    more closely."""
+    states_share: float = 0.15
+    """Share of the budget for the states' own phase (foresight, reader, judge), on top."""
+    context: int = 3
+    """Earlier frames that a frame sees: the size of the ring."""
+    clip_frames: int = 7
+    """Frames of a training clip, at least two rings and one."""
+    num_steps: int = 1
+    """Denoising passes a frame when the world is used."""
+    noise_scale: float = 0.3
+    """Deviation of pure noise (frames are in [-1, 1])."""
+    dead_zone: float = 0.04
+    """Changes smaller than this are none (frames are in [-1, 1]; a grey level is .0078)."""
+
+    batch_clips: int = 8
+    """Clips an optimizer step, over all processes."""
+    accumulation: int = 1
+    """Parts that a step's clips are worked through in."""
+    mixed_precision: Literal["no", "bf16"] = "bf16"
+    """Precision of the network's matrix products."""
+    rate: float = 0.001
+    """Learning rate (AdamW, no decay of weights)."""
+    edge_weight: float = 0.0
+    """Weight of errors in the differences of neighbouring cells: more for sharper edges."""
+    absolute_weight: float = 0.0
+    """Weight of absolute errors beside squared ones: more against haze and grain."""
+    ema: float = 0.998
+    """Decay of the averaged weights, which are the ones that are kept."""
+    clip_norm: float = 1.0
+    """Largest norm of the gradient."""
+    warmup: int = 50
+    """Steps over which the rates rise."""
+    rollout_from: float = 0.3
+    """Share of the run after which the model trains on its own rollouts."""
+    rollout_rounds: int = 3
+    """How many of its own predictions deep they go, at most."""
+    own_past_from: float = 1.0
+    """Share of the run after which its own rollouts go on from step to step, to their episode's
+    end; 1: never. For worlds told of all that moves: else the record soon is no answer."""
+    decay_from: float = 0.5
+    """Share of the run after which the rates fall linearly to nothing."""
+    heads_from: float = 0.93
+    """Share of the run after which only the head trains, on clean and on predicted frames."""
+
+    validate_every: str = "5min"
+    """How often validation runs and sample videos are written."""
+    save_every: str = "2min"
+    """How often the state to resume from is written."""
+    validation_episodes: int = 8
+    """Episodes of the validation split that are predicted."""
+    cpu: bool = False
+    """Train on the processor even where there is a GPU."""
+
+    collect_env: str | None = None
+    """Environment to collect from if `data` is absent (as `irasim collect --env-id`)."""
+    collect_env_kwargs: str = "{}"
+    """Its arguments as JSON."""
+    collect_policy: str = "training.data.record:RandomActions"
+    """Import path of the policy that collects."""
+    collect_episodes: tuple[int, int, int] = (900, 40, 120)
+    """Episodes to collect for train, val and test."""
+    success_on_termination: bool = False
+    """Reaching the end is success."""
+    max_episode_steps: int | None = None
+    """The ground truth's time limit."""
+    start_frames: int = 4
+    """Frames of a start: the first of an episode of the validation split."""
+    max_starts: int = 100
+    """How many starts the world keeps."""
+
+    def __post_init__(self) -> None:
+        if self.clip_frames < 2 * self.context + 1:
+            raise ValueError(
+                f"clip_frames is {self.clip_frames}, expected at least {2 * self.context + 1}: "
+                f"two rings of {self.context} frames and one"
+            )
+        if self.batch_clips % self.accumulation:
+            raise ValueError(
+                f"batch_clips {self.batch_clips} does not divide into accumulation "
+                f"{self.accumulation} parts"
+            )
+        if unknown := set(self.poses) - set(self.hidden):
+            raise ValueError(f"poses {', '.join(sorted(unknown))} are not among hidden")
+        if not self.states_share > 0:
+            raise ValueError(f"states_share is {self.states_share}, expected more than 0")
+        if self.poses and not self.points:
+            raise ValueError("poses need points: something whose bounds are the picture's edges")
+        if not 0 < self.heads_from <= 1:
+            raise ValueError(f"heads_from is {self.heads_from}, expected a share in (0, 1]")
+        for name in ("rollout_from", "decay_from"):
+            if not 0 <= getattr(self, name) <= self.heads_from:
+                raise ValueError(
+                    f"phases are out of order: {name} is {getattr(self, name)}, expected 0 to "
+                    f"heads_from, {self.heads_from}"
+                )
+        if not (0 <= self.own_past_from <= self.heads_from or self.own_past_from == 1):
+            raise ValueError(
+                f"own_past_from is {self.own_past_from}, expected a share up to heads_from, "
+                f"{self.heads_from}, or 1 for never"
+            )
+        for text in (self.budget, self.validate_every, self.save_every):
+            seconds(text)
+
+
+def seconds(text: str) -> float:
+    """A duration such as 90s, 20min or 1.5h, in seconds."""
+    match = re.fullmatch(r"([0-9.]+)\s*(s|min|h)", text.strip())
+    if not match:
+        raise ValueError(f"duration {text!r} is not understood; write 90s, 20min or 1.5h")
+    return float(match[1]) * {"s": 1, "min": 60, "h": 3600}[match[2]]
+
+
+def default() -> TrainConfig:
+    """Your own episodes."""
+    return TrainConfig()
+
+
+def pusht() -> TrainConfig:
+    """Push-T from nothing: collects from gym-pusht if there is no data."""
+    return TrainConfig(
+        preset="pusht",
+        data=Path("data/pusht"),
+        out=Path("runs/pusht"),
+        name="pusht",
+        collect_env="gym_pusht:gym_pusht/PushT-v0",
+        collect_env_kwargs='{"obs_type": "pixels_agent_pos"}',
+        collect_policy="policies.pusht:full_mixture",
+        hidden=("block_pose",),
+        poses=("block_pose",),
+        points=("action", "agent_pos"),
+        plane=(0.0, 0.0, 512.0, 512.0),
+        reach=(80.0, 140.0),  # the disc reaches 15 px from its place, the T 122
+        action_names=("x", "y"),
+        dead_zone=0.03,
+        edge_weight=0.25,
+        absolute_weight=0.1,
+        own_past_from=0.6,
+        success_on_termination=True,
+        max_episode_steps=300,
+    )
+
+
+def pusht_gpu() -> TrainConfig:
+    """Push-T on one data-centre GPU: tokens of 8 pixels, large batches."""
+    return dataclasses.replace(
+        pusht(),
+        preset="pusht_gpu",
+        out=Path("runs/pusht_gpu"),
+        budget="9min",
+        patch=8,
+        depth=5,
+        batch_clips=256,
+        ema=0.999,
+        warmup=200,
+        save_every="5min",  # the rows of own_past are some gigabytes
+    )
+
+
+def tiny() -> TrainConfig:
+    """Push-T at toy size: proves in a minute that the whole path runs."""
+    return TrainConfig(
+        preset="tiny",
+        data=Path("data/tiny"),
+        out=Path("runs/tiny"),
+        name="tiny",
+        budget="30s",
+        patch=24,
+        width=32,
+        depth=2,
+        num_heads=2,
+        context=3,
+        clip_frames=7,
+        batch_clips=4,
+        mixed_precision="no",
+        validation_episodes=2,
+        collect_env="gym_pusht:gym_pusht/PushT-v0",
+        collect_env_kwargs='{"obs_type": "pixels_agent_pos"}',
+        collect_policy="policies.pusht:full_mixture",
+        collect_episodes=(4, 2, 2),
+        hidden=("block_pose",),
+        poses=("block_pose",),
+        points=("action", "agent_pos"),
+        plane=(0.0, 0.0, 512.0, 512.0),
+        reach=(80.0, 140.0),  # the disc reaches 15 px from its place, the T 122
+        action_names=("x", "y"),
+        own_past_from=0.6,
+        success_on_termination=True,
+        max_episode_steps=300,
+    )
+
+
+PRESETS = {"default": default, "pusht": pusht, "pusht_gpu": pusht_gpu, "tiny": tiny}

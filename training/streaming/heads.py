@@ -1,0 +1,102 @@
+"""The last phase: the head alone, on frames drawn after recorded ones and after the model's own."""
+
+import time
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from training.data.clips import ClipStore
+from training.run.directory import HEAD_STATE
+from training.run.loop import resume, train_until
+from training.run.resumable import ResumableTrainer
+from training.streaming.config import TrainConfig
+from training.streaming.objective import (
+    Batch,
+    StreamingObjective,
+    head_loss,
+    make_batch,
+    read_frames,
+)
+from world_model import StreamingWorld
+
+
+def train_head(
+    world: StreamingWorld,
+    store: ClipStore,
+    config: TrainConfig,
+    accelerator: Accelerator,
+    *,
+    first_step: int,
+    num_steps: int,
+) -> float:
+    """Train `world.head` in place, the denoiser staying as it is; the mean of the last losses.
+
+    Samples are numbered on from the steps before, so that a repeated phase is the same.
+    """
+    trainer = HeadTrainer(world, store, config, accelerator, first_step, num_steps)
+    resume(trainer, config.out)
+    train_until(1.0, trainer, config, name="head", shown=("head/loss",))
+    return trainer.recent("head/loss") or 0.0
+
+
+class HeadTrainer(ResumableTrainer):
+    """Trains a world's head alone on clips from a store."""
+
+    state_name = HEAD_STATE
+
+    def __init__(
+        self,
+        world: StreamingWorld,
+        store: ClipStore,
+        config: TrainConfig,
+        accelerator: Accelerator,
+        first_step: int,
+        num_steps: int,
+    ):
+        """See `train_head`."""
+        self.trunk = StreamingObjective(world)
+        super().__init__(world.head, accelerator, rate=config.rate, betas=(0.9, 0.999))
+        self.world, self.store, self.config = world, store, config
+        self.first_step, self.num_steps = first_step, num_steps
+
+    def fraction(self) -> float:
+        """Share of its steps that is done."""
+        return self.progress.step / self.num_steps
+
+    def train_step(self) -> dict[str, float]:
+        """One optimizer step; its mean loss, over all processes."""
+        begin, config, accelerator = time.perf_counter(), self.config, self.accelerator
+        for group in self.optimizer.param_groups:
+            group["lr"] = config.rate * (1 - self.fraction())
+        first = (self.first_step + self.progress.step) * config.batch_clips
+        samples = torch.arange(first, first + config.batch_clips, device=accelerator.device)
+        mine = samples[accelerator.process_index :: accelerator.num_processes]
+        clips = self.store.sample(config.seed, mine, config.clip_frames)
+        batch = make_batch(self.world, clips, config.seed, mine, config.rollout_rounds)
+        with accelerator.autocast():
+            tokens, guess = drawn_tokens(self.trunk, batch)
+        losses = head_loss(self.objective(tokens.float(), guess), batch, self.world.config)
+        counted = read_frames(batch, self.world.config)
+        loss = (losses * counted).sum() / counted.sum()
+        accelerator.backward(loss)
+        self.apply_gradients()
+        mean = accelerator.reduce(loss.detach(), "mean")
+        assert isinstance(mean, Tensor)
+        frames = config.batch_clips * config.clip_frames
+        return self.count_step(begin, frames, {"head/loss": mean.item()})
+
+
+@torch.no_grad()
+def drawn_tokens(trunk: StreamingObjective, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Tokens (B, T, N, width) of the last pass that draws a frame, where a head reads in use; and
+    the states that their controls let guess (B, T, S). Frames before are recorded or the model's
+    own, by `batch.rounds`."""
+    controls = trunk.controls(batch)
+    previous = trunk.roll(batch, controls)
+    levels = torch.full_like(batch.levels, 1 / trunk.config.sampler.num_steps)
+    levels[:, 0].zero_()  # a start's first frame is given
+    level = levels[..., None, None, None]
+    noisy = (1 - level) * (batch.latents - previous) + level * batch.noise
+    _, tokens = trunk.denoiser(noisy, previous, levels, controls, batch.acted)
+    return tokens, trunk.denoiser.foresight(controls)

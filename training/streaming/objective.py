@@ -1,0 +1,345 @@
+"""The training loss of a streaming world.
+
+Every frame of a clip is noised at a level of its own and its change predicted (see
+world_model/streaming/denoiser.py). In the phase on the model's own rollouts `previous` is what the
+model itself made of the frames before, several predictions deep, while the target stays the true
+frame: so it learns to take back its own errors (as Self-Forcing, Huang et al., arXiv 2506.08009;
+but all frames of a clip at once, each round one parallel pass, instead of one after the other).
+
+Dimensions: B clips, T frames, C channels, h w latent cells, A action.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from training.data.clips import Clips
+from world_model.codec import encode_clip
+from world_model.config import WorldConfig
+from world_model.frames import frames_to_pixels
+from world_model.runtime.counter_rng import counted_index, counted_noise, counted_uniform
+from world_model.streaming.conditioning import join_controls
+from world_model.streaming.config import StreamingConfig
+from world_model.streaming.world import UNSURE_SCALE, StreamingWorld
+
+# Streams of the counted numbers of one sample; 0 picks its clip (training/data/clips.py), and 7
+# where a row of self_rollout.py begins.
+NOISE, LEVELS, ROUNDS, UNSURE, SMEAR, HAZE = 1, 2, 3, 4, 5, 6
+# Most cells by which traces are displaced.
+ASIDE = 6
+# Largest deviation of a haze (frames are in [-1, 1]).
+HAZE_SCALE = 0.12
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Sums over a batch's supervised frames, to be divided by their number."""
+
+    dynamics: Tensor
+    head: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        return self.dynamics + self.head
+
+
+class StreamingObjective(nn.Module):
+    """Loss of a batch of clips; `forward` is what data-parallel training wraps."""
+
+    def __init__(
+        self,
+        world: StreamingWorld,
+        *,
+        head_weight: float = 0.02,
+        edge_weight: float = 0.0,
+        absolute_weight: float = 0.0,
+    ):
+        super().__init__()
+        self.denoiser, self.head = world.denoiser, world.head
+        for module in world.state_modules().values():  # they have had their phase (states.py)
+            module.requires_grad_(False)
+        self.config = world.config
+        self.settle = world.codec.settle
+        self.head_weight = head_weight
+        self.edge_weight, self.absolute_weight = edge_weight, absolute_weight
+
+    def forward(self, batch: "Batch") -> Losses:
+        """Summed losses of the frames of one batch."""
+        error, head = self.errors(batch)
+        return Losses(
+            dynamics=(error * batch.supervised).sum(),
+            head=self.head_weight * (head * read_frames(batch, self.config)).sum(),
+        )
+
+    def errors(self, batch: "Batch") -> tuple[Tensor, Tensor]:
+        """Errors of each frame's change, and of what the head reads off it, (B, T) each."""
+        latents = batch.latents
+        controls = self.controls(batch)
+        previous, seen = self.roll(batch, controls), batch.seen
+        if batch.smear is not None:
+            previous = batch.smear(previous, latents)
+            seen = seen + batch.smear.haze
+        levels = batch.levels[..., None, None, None]
+        change = latents - previous
+        noisy = (1 - levels) * (seen - previous) + levels * batch.noise
+        predicted, tokens = self.denoiser(
+            noisy, previous, batch.levels, controls, batch.acted, batch.told
+        )
+        wrong = predicted.float() - change
+        error = frame_error(wrong, self.edge_weight, self.absolute_weight)  # (B, T)
+        read = self.head(tokens.float(), batch.told)
+        return error, head_loss(read, batch, self.config)
+
+    @torch.no_grad()
+    def roll(self, batch: "Batch", controls: Tensor) -> Tensor:
+        """The frame before each, `batch.rounds` own predictions deep, (B, T, C, h, w)."""
+        previous = before(batch.seen)
+        ones = torch.ones_like(batch.levels)
+        for round_ in range(int(batch.rounds.max())):
+            deep = torch.nonzero(batch.rounds > round_)[:, 0]
+            inputs = (batch.noise, previous, ones, controls, batch.acted, batch.told)
+            change, _ = self.denoiser(*(x[deep] for x in inputs))
+            made = self.settle(previous[deep] + change)
+            made = before(made, first=batch.seen[deep, 0])
+            previous = previous.index_copy(0, deep, made.to(previous.dtype))
+        return previous
+
+    def controls(self, batch: "Batch") -> Tensor:
+        """Controls (B, T, U) of a batch's actions and the states of its frames."""
+        # One frame before each.
+        earlier = torch.cat((batch.state_before[:, None], batch.state), dim=1)
+        last, earlier = earlier[:, 1:-1], earlier[:, :-2]
+        last, earlier = (F.pad(x, (0, 0, 1, 0)) for x in (last, earlier))  # the first has none
+        last_actions = torch.cat(
+            (batch.actions[:, :1], batch.action_before[:, None], batch.actions[:, 1:-1]), dim=1
+        )
+        return join_controls(batch.actions, last_actions, last, earlier, self.config)
+
+
+def frame_error(error: Tensor, edge_weight: float, absolute_weight: float) -> Tensor:
+    """Mean square of errors (B, T, C, h, w) and, each weighted, two more means: (B, T).
+
+    The square of their differences between neighbours, where a soft edge differs most from a sharp
+    one (as gradient difference losses do: Mathieu et al., arXiv 1511.05440). And their absolute
+    value, which asks for the right value where the square is content with nearly: haze and grain.
+    """
+    total = error.square().flatten(2).mean(-1)
+    if absolute_weight:
+        total = total + absolute_weight * error.abs().flatten(2).mean(-1)
+    if edge_weight:
+        for axis in (-2, -1):
+            total = total + edge_weight * error.diff(dim=axis).square().flatten(2).mean(-1)
+    return total
+
+
+def before(latents: Tensor, first: Tensor | None = None) -> Tensor:
+    """Shift (B, T, ...) one frame later; the first frame has itself (or `first`) before it.
+
+    The second frame's predecessor is the clip's first, which is never predicted.
+    """
+    first = latents[:, 0] if first is None else first
+    shifted = torch.cat((first[:, None], latents[:, :-1]), dim=1)
+    if latents.shape[1] > 1:
+        shifted[:, 1] = first
+    return shifted
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Clips made ready: latents, scaled actions, and their counted noise."""
+
+    latents: Tensor  # (B, T, C, h, w)
+    seen: Tensor  # (B, T, C, h, w): the same as they are shown, where the model drew them its own
+    actions: Tensor  # (B, T, A) in [-1, 1]
+    action_before: Tensor  # (B, A): the one that led to the clip's first frame; NaN where none did
+    acted: Tensor  # bool (B, T)
+    valid: Tensor  # bool (B, T): inside the episode
+    supervised: Tensor  # bool (B, T): valid and not the clip's first
+    noise: Tensor  # (B, T, C, h, w)
+    levels: Tensor  # (B, T)
+    smear: "Smear | None"
+    rounds: Tensor  # int64 (B,): how many own predictions deep `previous` is
+    rewards: Tensor  # (B, T), NaN where unknown
+    ended: Tensor  # bool (B, T)
+    states: dict[str, Tensor]  # (B, T, n), scaled so that their bounds are -1 and 1
+    told: Tensor  # (B, T, S): all of them, as the denoiser is told what a frame shall show
+    state: Tensor  # (B, T, S): the same as a frame's predecessor is seen, not quite exact
+    state_before: Tensor  # (B, S), the same of the frame before the clip
+
+
+def make_batch(
+    world: StreamingWorld,
+    clips: Clips,
+    seed: int,
+    samples: Tensor,
+    max_rounds: int,
+    *,
+    smeared: bool = False,
+    made: Tensor | None = None,
+) -> Batch:
+    """Encode clips and draw the numbers of samples (B,): a function of (seed, sample).
+
+    Args:
+        world: Whose codec, bounds and sampler count.
+        clips: What was recorded.
+        seed: Of the run.
+        samples: int64 (B,), the clips' numbers.
+        max_rounds: How many of the model's own predictions deep frames may be, at most.
+        smeared: Whether what is seen of the frame before is damaged besides (see `Smear`).
+        made: The clips' frames (B, T, C, h, w) as the model drew them, to be seen in their place.
+    """
+    seeds = torch.full_like(samples, seed)
+    latents = encode_clip(world.codec, frames_to_pixels(clips.frames))
+    num_frames = latents.shape[1]
+    acted = torch.ones_like(clips.valid)
+    acted[:, 0].fill_(False)
+    actions = torch.where(acted[..., None], world.scale_actions(clips.actions), 0.0)
+    supervised = clips.valid & acted
+    states = scaled_states(world, clips.states)
+    before_clip = scaled_states(world, clips.states_before)
+    state = torch.cat(
+        [
+            torch.cat((before_clip[name][:, None], states[name]), dim=1)
+            for name in world.config.tracked
+        ]
+        or [latents.new_zeros(len(samples), num_frames + 1, 0)],
+        dim=-1,
+    )  # (B, 1 + T, S)
+    told = state[:, 1:] if world.config.denoiser.sees_states else state[:, 1:, :0]
+    # In a rollout the reader's and the foresight's take their place, and are not exact: neither are
+    # these. What a frame shall show is: around states a little off it would be drawn blurred.
+    unsure = UNSURE_SCALE * counted_uniform(seeds, samples, (1, 1), stream=UNSURE)
+    state = state + unsure * counted_noise(seeds, samples, tuple(state.shape[1:]), stream=UNSURE)
+    return Batch(
+        latents=latents,
+        seen=latents if made is None else made,
+        actions=actions,
+        action_before=torch.where(
+            clips.first[:, None], torch.nan, world.scale_actions(clips.actions[:, 0])
+        ),
+        acted=acted,
+        valid=clips.valid,
+        supervised=supervised,
+        noise=world.config.sampler.noise_scale
+        * counted_noise(seeds, samples, tuple(latents.shape[1:]), stream=NOISE),
+        levels=draw_levels(seeds, samples, num_frames),
+        smear=draw_smear(seeds, samples, latents) if smeared else None,
+        rounds=counted_index(seeds, samples, max_rounds + 1, stream=ROUNDS),
+        rewards=clips.rewards,
+        ended=clips.ended,
+        states=states,
+        told=told,
+        state=state[:, 1:],
+        state_before=state[:, 0],
+    )
+
+
+def scaled_states(world: StreamingWorld, states: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tracked states (..., n), their bounds made -1 and 1."""
+    sizes = list(world.head.sizes.values())
+    # The world's own bounds: to make tensors of numbers would wait for the device, each batch.
+    parts = zip(world.state_low.split(sizes), world.state_high.split(sizes), strict=True)
+    scaled = {}
+    for name, (low, high) in zip(world.head.sizes, parts, strict=True):
+        low, high = low.to(states[name]), high.to(states[name])
+        scaled[name] = 2 * (states[name] - low) / (high - low) - 1
+    return scaled
+
+
+@dataclass(frozen=True, eq=False)
+class Smear:
+    """Damage of the kind that long rollouts do to a frame: traces of other moments and of things a
+    little aside, speckle; and, to all that is seen of a clip alike, a haze.
+
+    It is cheaper than rollouts of that length. The frame to predict stays the true one, so the
+    model learns to clean up after itself (as noise on the past does: GameNGen, arXiv 2408.14837,
+    section 3.2.1).
+    """
+
+    share: Tensor  # (B, T, 1, h, w) in [0, 1]: how much of another moment shines through
+    moment: Tensor  # int64 (B, T): which frame of the clip that is
+    aside: Tensor  # int64 (B, T, 2): cells down and across by which it is displaced
+    speckle: Tensor  # (B, T, C, h, w), added
+    haze: Tensor  # (B, 1, C, h, w), added
+
+    def __call__(self, previous: Tensor, latents: Tensor) -> Tensor:
+        """Damage `previous` (B, T, C, h, w) with traces of `latents` (B, T, C, h, w)."""
+        height, width = latents.shape[-2:]
+        clips = torch.arange(len(latents), device=latents.device)[:, None, None, None]
+        rows = torch.arange(height, device=latents.device)[:, None]
+        columns = torch.arange(width, device=latents.device)
+        down, across = (self.aside[..., None, None, :]).unbind(-1)  # (B, T, 1, 1)
+        traces = latents.movedim(2, -1)[
+            clips,
+            self.moment[..., None, None],
+            (rows + down) % height,
+            (columns + across) % width,
+        ].movedim(-1, 2)  # (B, T, C, h, w)
+        return previous + self.share * (traces - previous) + self.speckle + self.haze
+
+
+def draw_smear(seeds: Tensor, samples: Tensor, latents: Tensor) -> Smear:
+    """Damage of half of the frames but a clip's first, in blobs, up to most of the way."""
+    num_frames, _, height, width = latents.shape[1:]
+    kind, most, grain, moment, down, across = counted_uniform(
+        seeds, samples, (6, num_frames), stream=SMEAR
+    ).unbind(1)
+    hit = (kind < 0.5).to(latents.dtype)
+    hit[:, 0].zero_()
+    coarse = counted_noise(seeds, samples, (num_frames, 8, 8), stream=SMEAR)
+    blobs = F.interpolate(coarse, (height, width), mode="bilinear", align_corners=False)
+    blobs = (0.5 + 2 * blobs).clamp(0, 1) * hit[..., None, None]  # (B, T, h, w)
+    # Half of the clips, more of them faintly, in clouds of a few grey levels to some.
+    cloudy, dense = counted_uniform(seeds, samples, (2,), stream=HAZE).unbind(1)
+    clouds = counted_noise(seeds, samples, (latents.shape[2], 8, 8), stream=HAZE)
+    clouds = F.interpolate(clouds, (height, width), mode="bilinear", align_corners=False)
+    haze = ((cloudy < 0.5) * HAZE_SCALE * dense**2)[:, None, None, None] * clouds
+    # Speckle is of a cell, as the model's own is of its convolutions.
+    speckle = counted_noise(seeds, samples, tuple(latents.shape[1:]), stream=SMEAR)
+    return Smear(
+        share=(0.9 * most[..., None, None] * blobs)[:, :, None],
+        moment=(num_frames * moment).long(),
+        aside=((2 * torch.stack((down, across), dim=-1) - 1) * ASIDE).long(),
+        speckle=(0.1 * grain[..., None, None] * blobs)[:, :, None] * speckle,
+        haze=haze[:, None],
+    )
+
+
+def draw_levels(seeds: Tensor, samples: Tensor, num_frames: int) -> Tensor:
+    """Noise levels (B, T): pure noise (half), clean (a quarter), between; a clip's first clean.
+
+    A step samples from pure noise over a clean past, so these two are drawn more often. Levels
+    under .2 are left out: no pass of a sampler of up to five visits them.
+    """
+    kind, value = counted_uniform(seeds, samples, (2, num_frames), stream=LEVELS).unbind(1)
+    levels = torch.where(kind < 0.5, torch.ones_like(value), 0.2 + 0.8 * value)
+    levels = torch.where(kind >= 0.75, torch.zeros_like(levels), levels)
+    levels[:, 0].zero_()
+    return levels
+
+
+def read_frames(batch: Batch, config: StreamingConfig) -> Tensor:
+    """Which frames the head learns to read, bool (B, T): in a world that sees states, those with a
+    guess before them; else a clip's first too, as a start of one frame is."""
+    return batch.supervised if config.denoiser.sees_states else batch.valid
+
+
+def head_loss(read: dict[str, Tensor], batch: Batch, config: WorldConfig) -> Tensor:
+    """What the head reads against the truth, per frame (B, T); unknown rewards count nothing."""
+    loss = torch.zeros_like(batch.levels)
+    if config.reward_head:
+        known = ~batch.rewards.isnan()
+        reward = torch.where(known, batch.rewards, 0.0)
+        # In units of a tenth of the reward's range: beyond that the loss is linear.
+        scale = 0.1 * (config.reward_high - config.reward_low)
+        loss = loss + known * F.smooth_l1_loss(
+            read["reward"] / scale, reward / scale, reduction="none"
+        )
+        end = F.binary_cross_entropy_with_logits(read["end"], batch.ended.float(), reduction="none")
+        loss = loss + known * end
+    for name in config.observations:
+        error = F.smooth_l1_loss(10 * read[name], 10 * batch.states[name], reduction="none")
+        loss = loss + error.mean(-1)
+    return loss

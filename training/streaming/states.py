@@ -1,0 +1,238 @@
+"""The first phase of a world that sees states: what needs no picture, or one picture alone.
+
+Three small networks learn at once: the foresight (the next states from the control, several steps
+deep on its own guesses), the reader (the states off one picture) and the judge (reward and end
+from the states). They are small and so see far more of the data in a minute than the denoiser
+does, and stay as they are in the phases that follow.
+
+Dimensions: B clips, D depth in steps, S components of all states, A action.
+"""
+
+import time
+
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from training.data.clips import ClipStore
+from training.run.directory import STATES, STATES_STATE
+from training.run.loop import resume, train_until
+from training.run.resumable import ResumableTrainer
+from training.streaming.config import TrainConfig, seconds
+from training.streaming.objective import scaled_states
+from world_model import StreamingWorld
+from world_model.frames import frames_to_pixels
+from world_model.io.whole_files import whole_file
+from world_model.runtime.counter_rng import counted_index, counted_noise, counted_uniform
+from world_model.streaming.conditioning import join_controls
+from world_model.streaming.world import UNSURE_SCALE
+
+# Clips, pictures and states a step.
+CLIPS, PICTURES, JUDGED = 512, 64, 1024
+# Steps on its own guesses at most: from one at first to these in the middle of the phase. Deep ones
+# from the start diverged on small data.
+DEPTH = 6
+# Learning rate; of a world that is trained on from, a quarter of it.
+RATE = 2e-3
+# Streams of the counted numbers of one step's samples.
+CLIP, UNSURE, SHARE, PICTURE, JUDGE, ASTRAY = 21, 22, 23, 24, 25, 26
+# Largest deviation of what the reader's looks begin with from what was read.
+UNREAD = 0.06
+# Errors count in units of a twentieth of a state's half range, and linearly past a tenth of that.
+UNITS, LINEAR_FROM = 20.0, 0.1
+# A body moves whose pose changes by more than this within a step (a state's range is 2).
+MOVES, MOVES_WEIGHT = 1e-4, 0.05
+
+
+def prepare_states(
+    world: StreamingWorld, store: ClipStore, config: TrainConfig, accelerator: Accelerator
+) -> None:
+    """Train them once, by one process, and keep them beside the run for all and for a resume."""
+    modules = world.state_modules()
+    if not modules:
+        return
+    path = config.out / STATES
+    if accelerator.is_main_process:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            train_states(world, store, config, accelerator)
+            weights = {
+                f"{name}.{key}": value.contiguous().cpu()
+                for name, module in modules.items()
+                for key, value in module.state_dict().items()
+            }
+            with whole_file(path, durable=True) as temporary:
+                save_file(weights, temporary)
+        (config.out / StatesTrainer.state_name).unlink(missing_ok=True)
+    accelerator.wait_for_everyone()
+    weights = load_file(path)
+    for name, module in modules.items():
+        prefix = f"{name}."
+        module.load_state_dict(
+            {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+        )
+
+
+def train_states(
+    world: StreamingWorld, store: ClipStore, config: TrainConfig, accelerator: Accelerator
+) -> None:
+    """Train in place: a share of the budget, or `max_steps` steps where steps are counted."""
+    trainer = StatesTrainer(world, store, config, accelerator)
+    resume(trainer, config.out)
+    shown = ("states/foresight", "states/reader", "states/judge")
+    train_until(1.0, trainer, config, name="states", shown=shown)
+    means = ", ".join(
+        f"{name.rpartition('/')[2]} {trainer.recent(name) or 0:.4f}" for name in shown
+    )
+    print(f"states: {trainer.progress.step} steps; {means}")
+
+
+class StatesTrainer(ResumableTrainer):
+    """Trains foresight, reader and judge on numbers and single pictures from a store."""
+
+    state_name = STATES_STATE
+    report_every = 20  # each time asks the device for its numbers
+
+    def __init__(
+        self, world: StreamingWorld, store: ClipStore, config: TrainConfig, accelerator: Accelerator
+    ):
+        self.rate = RATE if config.init is None else RATE / 4
+        modules = nn.ModuleDict(world.state_modules()).requires_grad_(True)
+        super().__init__(
+            modules, accelerator, rate=self.rate, betas=(0.9, 0.98), clip_norm=1.0, alone=True
+        )
+        self.world, self.store, self.config = world, store, config
+        scaled = scaled_states(world, store.states)
+        self.states = torch.cat([scaled[name] for name in world.config.tracked], dim=-1)  # (F, S)
+        self.actions = world.scale_actions(store.actions)
+
+    def fraction(self) -> float:
+        """See `ResumableTrainer.share_done`."""
+        config = self.config
+        return self.share_done(config.max_steps, config.states_share * seconds(config.budget))
+
+    def train_step(self) -> dict[str, float]:
+        """One optimizer step; now and then its losses."""
+        begin, fraction, step = time.perf_counter(), self.fraction(), self.progress.step
+        rise, fall = min(1.0, (step + 1) / 100), max(0.02, min(1, 1.4 * (1 - fraction)))
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate * rise * fall
+        world, store, seed = self.world, self.store, self.config.seed
+        with self.accelerator.autocast():
+            reader = reader_loss(world, store, self.states, seed, step)
+        depth = depth_at(fraction)
+        losses = {
+            "states/foresight": foresight_loss(
+                world, store, self.states, self.actions, seed, step, depth=depth
+            ),
+            "states/reader": reader,
+            "states/judge": judge_loss(world, store, self.states, seed, step),
+        }
+        self.accelerator.backward(torch.stack(list(losses.values())).sum())
+        self.apply_gradients()
+        figures = {}
+        if step % self.report_every == 0:
+            figures = {name: loss.item() for name, loss in losses.items()}
+        return self.count_step(begin, CLIPS * depth + PICTURES + JUDGED, figures)
+
+
+def foresight_loss(
+    world: StreamingWorld,
+    store: ClipStore,
+    states: Tensor,
+    actions: Tensor,
+    seed: int,
+    step: int,
+    *,
+    depth: int = DEPTH,
+) -> Tensor:
+    """Mean error of guesses up to `depth` steps ahead, each from the guesses before it.
+
+    Args:
+        world: Whose foresight.
+        store: Where clips begin.
+        states: Of all frames, scaled, (F, S).
+        actions: That led to all frames, scaled, (F, A).
+        seed, step: Fix the clips.
+        depth: Steps.
+    """
+    samples, seeds = numbered(step, CLIPS, seed, states.device)
+    begins = store.clip_starts[counted_index(seeds, samples, len(store.clip_starts), stream=CLIP)]
+    index, valid, before = store.window(begins, depth + 1)
+    # Read off a picture they are not exact: neither are these.
+    unsure = UNSURE_SCALE * counted_uniform(seeds, samples, (1, 1), stream=SHARE)
+    noise = unsure * counted_noise(seeds, samples, (2, states.shape[1]), stream=UNSURE)
+    now = states[begins] + noise[:, 0]
+    earlier = torch.where((before == begins)[:, None], now, states[before] + noise[:, 1])
+    last = torch.where((before == begins)[:, None], torch.nan, actions[begins])
+    total = states.new_zeros(())
+    for t in range(1, depth + 1):
+        action = actions[index[:, t]]
+        controls = join_controls(action, last, now, earlier, world.config)
+        guess, moves = world.denoiser.foresight.guess(controls)
+        error = smooth_error(guess, states[index[:, t]]).mean(-1)
+        error = error + moves_error(world, moves, states[index[:, t]] - states[index[:, t - 1]])
+        total = total + (error * valid[:, t]).sum()
+        now, earlier, last = guess.clamp(-1, 1), now, action  # as in a rollout
+    return total / valid[:, 1:].sum().clamp(min=1)
+
+
+def moves_error(world: StreamingWorld, moves: Tensor, change: Tensor) -> Tensor:
+    """Error of the logits (B, P) of whether bodies move, where states changed by (B, S): (B,)."""
+    error = moves.new_zeros(len(moves))
+    for body, part in enumerate(world.denoiser.foresight.plane.poses):
+        moved = (change[:, part].abs() > MOVES).any(-1).to(moves.dtype)
+        error = error + F.binary_cross_entropy_with_logits(moves[:, body], moved, reduction="none")
+    return MOVES_WEIGHT * error
+
+
+def depth_at(fraction: float) -> int:
+    """How deep guesses go when a share of the phase is done."""
+    return 1 + min(DEPTH - 1, int(2 * fraction * DEPTH))
+
+
+def reader_loss(
+    world: StreamingWorld, store: ClipStore, states: Tensor, seed: int, step: int
+) -> Tensor:
+    """Mean error of states read off single pictures."""
+    assert world.reader is not None
+    samples, seeds = numbered(step, PICTURES, seed, states.device)
+    pick = counted_index(seeds, samples, len(states), stream=PICTURE)
+    with torch.no_grad():
+        latents = world.codec.encode(frames_to_pixels(store.frames[pick]))
+    # On pictures that it has seen it reads better than it will, so looks begin a little off.
+    displaced = UNREAD * counted_uniform(seeds, samples, (1,), stream=ASTRAY).square()
+    displaced = displaced * counted_noise(seeds, samples, states.shape[1:], stream=ASTRAY)
+    readings = world.reader.readings(latents, displaced)
+    return torch.stack([smooth_error(read, states[pick]).mean() for read in readings]).mean()
+
+
+def judge_loss(
+    world: StreamingWorld, store: ClipStore, states: Tensor, seed: int, step: int
+) -> Tensor:
+    """Mean error of reward and end as judged by the true states."""
+    config = world.config
+    if not config.reward_head:
+        return states.new_zeros(())
+    samples, seeds = numbered(step, JUDGED, seed, states.device)
+    pick = counted_index(seeds, samples, len(states), stream=JUDGE)
+    reward, end = world.head.judged(states[pick]).unbind(-1)
+    known = ~store.rewards[pick].isnan()
+    scale = 0.05 * (config.reward_high - config.reward_low)
+    wanted = torch.where(known, store.rewards[pick], 0.0)
+    loss = F.smooth_l1_loss(reward / scale, wanted / scale, reduction="none", beta=LINEAR_FROM)
+    ends = F.binary_cross_entropy_with_logits(end, store.ended[pick].float(), reduction="none")
+    return ((loss + 10 * ends) * known).sum() / known.sum().clamp(min=1)
+
+
+def smooth_error(guess: Tensor, wanted: Tensor) -> Tensor:
+    """Errors of scaled states, componentwise."""
+    return F.smooth_l1_loss(UNITS * guess, UNITS * wanted, reduction="none", beta=LINEAR_FROM)
+
+
+def numbered(step: int, count: int, seed: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Numbers of a step's samples, and the seed for each: int64 (count,)."""
+    samples = torch.arange(step * count, (step + 1) * count, device=device)
+    return samples, torch.full_like(samples, seed)

@@ -1,0 +1,79 @@
+"""Validation: predicted episodes beside true ones, in figures and to look at."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.metrics import PSNR_CAP, psnr
+from training.data.clips import ClipStore
+from world_model import WorldModel
+from world_model.video import write_video
+
+
+@dataclass(frozen=True, eq=False)
+class Validation:
+    """Predictions of validation episodes from their first frames."""
+
+    true: np.ndarray
+    """uint8 (E, T, H, W, 3)"""
+    predicted: np.ndarray
+    """uint8 (E, T, H, W, 3), the given frames included"""
+    num_given: int
+
+    def figures(self, horizons: tuple[int, ...] = (1, 4, 16, 32)) -> dict[str, float]:
+        """Mean PSNR in dB at some horizons, "still" being that of the last given frame."""
+        figures = {}
+        for horizon in horizons:
+            t = self.num_given + horizon - 1
+            if t >= self.true.shape[1]:
+                continue
+            figures[f"psnr/{horizon}"] = _mean(self.predicted[:, t], self.true[:, t])
+            still = self.predicted[:, self.num_given - 1]
+            figures[f"psnr_still/{horizon}"] = _mean(still, self.true[:, t])
+        return figures
+
+    def write_video(self, path: Path, fps: float, count: int = 4) -> None:
+        """The first episodes, true above predicted."""
+        rows = [
+            np.concatenate(list(clips[:count]), axis=2) for clips in (self.true, self.predicted)
+        ]
+        frames = np.concatenate(rows, axis=1)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_video(path, frames.repeat(2, 1).repeat(2, 2), fps, lossless=False)
+
+
+def predict_episodes(
+    world: WorldModel, store: ClipStore, count: int, num_given: int = 4, horizon: int = 32
+) -> Validation:
+    """Predict up to `count` episodes that are long enough, by their recorded actions.
+
+    Where episodes are short, fewer frames are given and fewer predicted, down to one each.
+    """
+    num_frames = num_given + horizon
+    lengths = np.diff(store.offsets)
+    chosen = np.flatnonzero(lengths >= min(num_frames, lengths.max()))[:count]
+    num_frames = int(min(num_frames, lengths[chosen].min()))
+    num_given = min(num_given, num_frames - 1)  # of a short episode one frame is left to predict
+    begins = torch.as_tensor(store.offsets[chosen], device=store.frames.device)
+    clips = store.clips(begins, num_frames)
+    actions = clips.actions[:, 1:]
+    state = world.start(
+        clips.frames[:, :num_given],
+        actions[:, : num_given - 1],
+        list(range(len(chosen))),
+        {name: clips.states[name][:, :num_given] for name in world.config.observations},
+    )
+    predicted = [clips.frames[:, t] for t in range(num_given)]
+    for t in range(num_given - 1, num_frames - 1):
+        predicted.append(world.step_(state, actions[:, t]).frame)
+    return Validation(
+        true=clips.frames.cpu().numpy(),
+        predicted=torch.stack(predicted, 1).cpu().numpy(),
+        num_given=num_given,
+    )
+
+
+def _mean(predicted: np.ndarray, true: np.ndarray) -> float:
+    return float(psnr(predicted, true, cap=PSNR_CAP).mean())
