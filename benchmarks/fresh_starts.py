@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from world_model import Starts, WorldConfig
 
 # What warms up the simulators that we know: the disc stays, so that no policy is helped.
-WARM_UPS = {"gym_pusht:gym_pusht/PushT-v0": "policies.pusht_pixels:Hold"}
+WARM_UPS = {"gym_pusht:gym_pusht/PushT-v0": "policies.pusht.from_pixels:Hold"}
 OTHERWISE = "training.data.record:RandomActions"
 
 
@@ -24,7 +24,7 @@ def record_starts(config: "WorldConfig", seeds: Sequence[int], steps: int) -> "S
     Raises:
         ValueError: the world names no ground truth, or an episode ends within these steps.
     """
-    from policies.actors import import_policy
+    from policies.actors.actors import import_policy
     from training.data.record import make_env, record_episode
     from training.data.view import choose_view
     from world_model import Start, Starts

@@ -55,7 +55,7 @@ def evaluate_policies(
             factories (env, seed) -> policy, or callables observation -> action.
         config: Where, from where, and how long.
         algorithm: Of the models among them; None finds it in each file.
-        trust_pickle: See `policies.sb3_file.load_sb3_policy`.
+        trust_pickle: See `policies.actors.sb3_file.load_sb3_policy`.
 
     Returns:
         The report; `["policies"][name][place]`, place "world" or "truth", has what was measured.

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from benchmarks.policy_log import EpisodeRecord
-    from policies.episodes import PlayedEpisode
+    from policies.actors.episodes import PlayedEpisode
 
 FIRST_TEST_SEED = 2_000_000  # training.data.collect's range of seeds for the split "test"
 # Judges of the simulators that we know.
@@ -187,8 +187,8 @@ class PolicyRuns:
 
         from irasim_env.env import WorldEnv
         from irasim_env.ground_truth import GroundTruth
-        from policies import episodes
-        from policies.actors import load_actor
+        from policies.actors import episodes
+        from policies.actors.actors import load_actor
 
         if place == "world":
             env: gym.Env = WorldEnv(self.world, obs_type=episodes.observation_type(self.world))
@@ -345,7 +345,7 @@ def _load_judge(path: str | None) -> Any:
     """The judge that an import path's factory makes."""
     if path is None:
         return None
-    from policies.actors import import_policy
+    from policies.actors.actors import import_policy
 
     return import_policy(path, "judge")()
 

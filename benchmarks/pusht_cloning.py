@@ -13,7 +13,7 @@ import torch
 import tyro
 
 from benchmarks import report
-from policies.pusht_bc import SIZE, CloneConfig, CloneNetwork, Demonstration, fit, save_clone
+from policies.pusht.cloning import SIZE, CloneConfig, CloneNetwork, Demonstration, fit, save_clone
 from training.data.episodes import list_episodes, read_annotation, read_episode
 from world_model.progress import progress_bar
 

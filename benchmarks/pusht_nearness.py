@@ -11,8 +11,8 @@ from torch import Tensor
 
 from benchmarks.pusht_reading import WORLD_SIZE, read_t
 from policies.planning.learned import Imagine, check_imagine, imagined
-from policies.pusht_geometry import Pose
-from policies.pusht_nearness import nearness
+from policies.pusht.geometry import Pose
+from policies.pusht.nearness import nearness
 from world_model import RolloutOutput, StreamingConfig, WorldModel, WorldState
 
 GOAL = Pose(x=256.0, y=256.0, angle=np.pi / 4)  # gym-pusht's own, always the same

@@ -23,7 +23,7 @@ from world_model.io.whole_files import write_whole
 if TYPE_CHECKING:
     from policies.planning import BranchingSimulator
     from policies.planning.episode import EpisodeResult
-    from policies.pusht_proposals import SkillConfig
+    from policies.pusht.proposals import SkillConfig
     from world_model import WorldConfig, WorldModel
 
 REAL, BASE = "real", "base"  # names of models that are no learned world
@@ -36,7 +36,7 @@ PAPER = {
     "1000": {5: 0.886, 10: 0.945, 50: 0.961},
 }
 Trials = dict[tuple[str, int], dict[int, dict[str, Any]]]  # (model, K) -> seed -> trial
-NEARNESS = "policies.pusht_nearness:simulator_nearness"
+NEARNESS = "policies.pusht.nearness:simulator_nearness"
 # Seeds that no training or evaluation data is recorded with (training/data/collect.py's splits).
 FIRST_SEED = 5_000_000
 SUCCESS_RULE = (
@@ -118,7 +118,7 @@ class PushTPlanningConfig:
 def main(config: PushTPlanningConfig) -> dict[str, Any]:
     """Run what is missing, print the table, write it, and return what it says."""
     from benchmarks import report
-    from policies.pusht_proposals import SKILL
+    from policies.pusht.proposals import SKILL
     from world_model.directories import check_directory
 
     device = report.choose_device(config.device)
@@ -198,8 +198,8 @@ class _Models:
             SimulatorRollout,
         )
         from policies.planning.episode import run_episode
-        from policies.planning.pushes import Pushes
         from policies.planning.scene import RealScene, simulator_settings
+        from policies.pusht.push_proposals import Pushes
 
         config = self._config
         world = None if model in (REAL, BASE) else self._world(model)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     import numpy as np
 
-    from policies.rl import Place, RLConfig
+    from policies.rl.command import Place, RLConfig
 
 NUM_RESAMPLES = 2000
 ABOUT = (
@@ -79,7 +79,7 @@ class ReinforcementConfig:
 def run_config(config: ReinforcementConfig, place: "Place", seed: int) -> "RLConfig":
     """The run of one seed in one place."""
     from benchmarks.report import choose_device
-    from policies.rl import RLConfig
+    from policies.rl.command import RLConfig
 
     base = RLConfig(
         world=config.world,
@@ -113,9 +113,10 @@ def main(config: ReinforcementConfig) -> dict[str, Any]:
     import numpy as np
 
     from benchmarks import report
-    from policies import rl, rl_run
-    from policies.rl_checks import Act, greedy, returns, still, uniform
-    from policies.rl_task import make_task
+    from policies.pusht.rl_task import make_task
+    from policies.rl import command as rl
+    from policies.rl import run as rl_run
+    from policies.rl.checks import Act, greedy, returns, still, uniform
     from world_model.directories import check_directory
 
     check_directory(config.out)

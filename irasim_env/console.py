@@ -25,8 +25,8 @@ COMMANDS = {
     "bench": ("benchmarks.bench", "measure a world: quality, speed, and what policies make of it"),
     "distill": ("training.distill.command", "make a world of one or two denoising passes a step"),
     "evaluate": ("benchmarks.evaluate", "score a chunk model, or a policy inside of a world"),
-    "plan": ("policies.plan", "plan actions by looking ahead in a world"),
-    "rl": ("policies.rl", "train a policy by reinforcement learning inside of a world"),
+    "plan": ("policies.planning.command", "plan actions by looking ahead in a world"),
+    "rl": ("policies.rl.command", "train a policy by reinforcement learning inside of a world"),
 }
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from policies.pusht_family import FAMILY
+from policies.pusht.family import FAMILY
 from tests.test_cli import FLAGS, GROUPS
 from world_model.io.checkpoint import shipped_worlds
 

@@ -1,7 +1,8 @@
 """Recorded episodes and trainers. Names load their modules when first used."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from world_model.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from training.data.episodes import Episode, list_episodes, read_episode, write_episode
@@ -16,9 +17,10 @@ __all__ = [
     "write_episode",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module 'training' has no attribute {name!r}")
-    home = "data.irasim.arm" if name.endswith("arm_actions") else "data.episodes"
-    return getattr(import_module(f"training.{home}"), name)
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "data.episodes": ["Episode", "list_episodes", "read_episode", "write_episode"],
+        "data.irasim.arm": ["arm_actions", "scale_arm_actions"],
+    },
+)

@@ -3,8 +3,9 @@
 Names load their modules when first used, so that `world_model.video` alone needs no torch.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from world_model.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from world_model.chunk.config import ChunkConfig, ChunkSamplerConfig
@@ -55,26 +56,22 @@ __all__ = [
     "vdm_config",
 ]
 
-_HOMES = {
-    "chunk.config": ["ChunkConfig", "ChunkSamplerConfig"],
-    "chunk.diffusion": ["noise_prediction_loss"],
-    "chunk.irasim": ["IRASim", "IRASimConfig", "irasim_config"],
-    "chunk.reference.checkpoint": ["load_reference_checkpoint", "save_reference_checkpoint"],
-    "chunk.sampling": ["sample_chunk", "sample_chunks", "sample_video"],
-    "chunk.unet3d": ["UNet3D", "UNet3DConfig", "lvdm_config", "vdm_config"],
-    "chunk.world": ["ChunkWorld"],
-    "config": ["WorldConfig"],
-    "io.starts": ["Start", "Starts"],
-    "state": ["ChunkOutput", "RolloutOutput", "StepOutput", "WorldState"],
-    "streaming.config": ["StreamingConfig"],
-    "streaming.state": ["StreamingState"],
-    "streaming.world": ["StreamingWorld"],
-    "world": ["WorldModel"],
-}
-_HOME = {name: module for module, names in _HOMES.items() for name in names}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'world_model' has no attribute {name!r}")
-    return getattr(import_module(f"world_model.{_HOME[name]}"), name)
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "chunk.config": ["ChunkConfig", "ChunkSamplerConfig"],
+        "chunk.diffusion": ["noise_prediction_loss"],
+        "chunk.irasim": ["IRASim", "IRASimConfig", "irasim_config"],
+        "chunk.reference.checkpoint": ["load_reference_checkpoint", "save_reference_checkpoint"],
+        "chunk.sampling": ["sample_chunk", "sample_chunks", "sample_video"],
+        "chunk.unet3d": ["UNet3D", "UNet3DConfig", "lvdm_config", "vdm_config"],
+        "chunk.world": ["ChunkWorld"],
+        "config": ["WorldConfig"],
+        "io.starts": ["Start", "Starts"],
+        "state": ["ChunkOutput", "RolloutOutput", "StepOutput", "WorldState"],
+        "streaming.config": ["StreamingConfig"],
+        "streaming.state": ["StreamingState"],
+        "streaming.world": ["StreamingWorld"],
+        "world": ["WorldModel"],
+    },
+)

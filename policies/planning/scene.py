@@ -13,7 +13,7 @@ import gymnasium as gym
 import numpy as np
 
 from irasim_env.ground_truth import GroundTruth
-from policies.branching import Experience
+from policies.planning.branching import Experience
 from policies.planning.learned import settled
 from world_model import Start, WorldConfig, WorldModel, WorldState
 from world_model.given_states import known_states

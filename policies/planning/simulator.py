@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from policies.branching import BranchingSimulator, Experience
+from policies.planning.branching import BranchingSimulator, Experience
 from world_model import RolloutOutput
 
 

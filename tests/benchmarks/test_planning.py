@@ -12,10 +12,10 @@ from benchmarks import planning, pusht_planning
 from benchmarks.pusht_nearness import GOAL, LearnedNearness
 from benchmarks.pusht_planning import PushTPlanningConfig, summarise
 from benchmarks.work import count_work
-from policies import pusht_proposals
-from policies.pusht_geometry import Pose
-from policies.pusht_nearness import nearness, simulator_nearness
-from policies.pusht_proposals import SKILL, SkillConfig
+from policies.pusht import proposals
+from policies.pusht.geometry import Pose
+from policies.pusht.nearness import nearness, simulator_nearness
+from policies.pusht.proposals import SKILL, SkillConfig
 from world_model import RolloutOutput, StreamingWorld, WorldModel
 
 
@@ -72,7 +72,7 @@ def run(tiny_world: Path, out: Path, trials: int) -> dict:
 
 
 def test_the_experiment_goes_on_where_it_was(tiny_world, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(pusht_proposals, "SKILL", SkillConfig(longest=4))
+    monkeypatch.setattr(proposals, "SKILL", SkillConfig(longest=4))
     first = run(tiny_world, tmp_path, 1)
     lines = (tmp_path / "trials.jsonl").read_text().splitlines()
     assert [json.loads(line)["model"] for line in lines] == ["base", "0", "real"]
@@ -93,7 +93,7 @@ def test_the_experiment_goes_on_where_it_was(tiny_world, tmp_path, capsys, monke
 
 def test_states_are_imagined_where_they_are_asked_for(tiny_world, tmp_path, monkeypatch):
     """Trials of the one do not count for the other."""
-    monkeypatch.setattr(pusht_proposals, "SKILL", SkillConfig(longest=4))
+    monkeypatch.setattr(proposals, "SKILL", SkillConfig(longest=4))
     monkeypatch.setattr(StreamingWorld, "rollout", None)
     arguments = f"--out {tmp_path} --world 0={tiny_world} --trials 1 --candidates 2 --no-real"
     pusht_planning.cli([*arguments.split(), "--max-steps", "5", "--imagine", "states"])

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("gym_pusht", reason="needs pip install 'irasim-env[pusht]'")
 
 from benchmarks.pusht_cloning import CloningConfig, main
-from policies.pusht_bc import CloneConfig, load_clone
+from policies.pusht.cloning import CloneConfig, load_clone
 
 SMALL = CloneConfig(width=16, modes=2, targets=3, follow=2)
 

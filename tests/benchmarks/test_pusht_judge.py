@@ -9,7 +9,7 @@ import gymnasium as gym
 
 from benchmarks.pusht_judge import GOAL, PushTJudge, Verdict, coverage, goal_visible
 from benchmarks.pusht_reading import read_t
-from policies.pusht import expert
+from policies.pusht.recorders import expert
 
 
 @pytest.fixture(scope="module")

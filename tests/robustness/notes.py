@@ -212,16 +212,16 @@ def load_autoencoder(directory: Path, out: Path) -> None:
 
 def write_clone(directory: Path) -> None:
     """A cloned policy."""
-    from policies.pusht_bc import WEIGHTS
+    from policies.pusht.cloning import WEIGHTS
 
     shutil.copy(sorted(WEIGHTS.glob("*.safetensors"))[0], directory / "clone.safetensors")
 
 
 def load_clone(directory: Path, out: Path) -> None:
     """A cloned policy."""
-    from policies import pusht_bc
+    from policies.pusht import cloning
 
-    pusht_bc.load_clone(directory / "clone.safetensors")
+    cloning.load_clone(directory / "clone.safetensors")
 
 
 def write_lerobot_v21(directory: Path) -> None:

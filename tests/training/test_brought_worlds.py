@@ -19,8 +19,8 @@ from benchmarks.quality import main as measure_quality
 from irasim_env.ground_truth import GroundTruth
 from irasim_env.play import PlayConfig
 from irasim_env.play import main as play
-from policies.actors import load_actor
-from policies.episodes import play_in_truth, play_in_world
+from policies.actors.actors import load_actor
+from policies.actors.episodes import play_in_truth, play_in_world
 from tests import brought_environments
 from tests.training.test_train import config_for
 from training.data.collect import CollectConfig
@@ -161,8 +161,8 @@ def test_policies_are_played_in_the_world_and_in_its_simulator(made):
 
 @pytest.mark.parametrize("made", ["FourWays", "TwoWheels"], indirect=True)
 def test_plans_are_made_of_choices(made, tmp_path, monkeypatch):
-    from policies.plan import PlanConfig
-    from policies.plan import main as plan
+    from policies.planning.command import PlanConfig
+    from policies.planning.command import main as plan
 
     _, _, directory = made
     seen = []
@@ -195,7 +195,7 @@ def test_plans_are_made_of_choices(made, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("made", ["FourWays"], indirect=True)
 def test_the_simulator_as_an_environment_takes_choices(made):
-    from policies.real_env import RealEnv
+    from policies.rl.real_env import RealEnv
 
     _, _, directory = made
     env = RealEnv(load(directory))

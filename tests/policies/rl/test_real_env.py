@@ -6,8 +6,8 @@ import pytest
 
 import irasim_env  # noqa: F401 (registers the ids)
 from irasim_env.ground_truth import GroundTruth
-from policies.real_env import RealEnv
-from policies.rl_starts import near_goal_starts
+from policies.pusht.rl_starts import near_goal_starts
+from policies.rl.real_env import RealEnv
 from tests.conftest import TINY_CONFIG, randomized
 from world_model import WorldModel
 

@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from policies.pusht_pixels import check_observation
+from policies.pusht.from_pixels import check_observation
 
 WEIGHTS = Path(__file__).parent / "weights"
 SIZE = 96  # pixels a side

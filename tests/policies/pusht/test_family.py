@@ -9,9 +9,16 @@ pytest.importorskip("gym_pusht", reason="needs pip install 'irasim-env[pusht]'")
 import torch
 
 import irasim_env  # noqa: F401  registers the ids
-from policies import pusht_bc, pusht_family
-from policies.pusht_bc import CloneConfig, CloneNetwork, Demonstration, fit, load_clone, save_clone
-from policies.pusht_pixels import GOAL, Hold, PixelExpert, SeenState
+from policies.pusht import cloning, family
+from policies.pusht.cloning import (
+    CloneConfig,
+    CloneNetwork,
+    Demonstration,
+    fit,
+    load_clone,
+    save_clone,
+)
+from policies.pusht.from_pixels import GOAL, Hold, PixelExpert, SeenState
 
 REAL = "gym_pusht:gym_pusht/PushT-v0"
 
@@ -36,10 +43,10 @@ def real():
     env.close()
 
 
-@pytest.mark.parametrize("name", pusht_family.FAMILY)
+@pytest.mark.parametrize("name", family.FAMILY)
 def test_each_runs_in_both_worlds_unchanged(name, real, tiny_world):
     learned = gym.make("IRASim/PushT-v0", world=tiny_world, obs_type="pixels_agent_pos")
-    factory = getattr(pusht_family, name)
+    factory = getattr(family, name)
     for env in (real, learned):
         actions, _ = play(factory(env, 3), env, seed=3, max_steps=3)
         again, _ = play(factory(env, 3), env, seed=3, max_steps=3)
@@ -51,8 +58,8 @@ def test_each_runs_in_both_worlds_unchanged(name, real, tiny_world):
 
 def test_the_expert_on_pixels_solves_what_wandering_does_not(real):
     for seed in (2_600_010, 2_600_011):
-        assert play(pusht_family.expert(real, seed), real, seed, 250)[1] == 1
-        assert play(pusht_family.wander(real, seed), real, seed, 100)[1] < 0.9
+        assert play(family.expert(real, seed), real, seed, 250)[1] == 1
+        assert play(family.wander(real, seed), real, seed, 100)[1] < 0.9
 
 
 def test_the_expert_sees_the_scene_as_it_is(real):
@@ -143,7 +150,7 @@ def test_cloning_learns_what_was_shown(trained):
 def test_a_clone_follows_a_sequence_and_then_looks_again(trained, tmp_path):
     save_clone(trained[0], tmp_path / "small.safetensors")
     looks = []
-    policy = pusht_bc.clone_of(tmp_path / "small.safetensors", seed=0)
+    policy = cloning.clone_of(tmp_path / "small.safetensors", seed=0)
     network = policy._network
     handle = network.register_forward_hook(lambda *_: looks.append(1))
     one = demonstrations(1)[0]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import gymnasium as gym
 import numpy as np
 
-from policies.pusht_geometry import (
+from policies.pusht.geometry import (
     DISC_RADIUS,
     HIGH,
     LOW,

@@ -11,16 +11,8 @@ from typing import Any, Protocol
 import gymnasium as gym
 import numpy as np
 
-from policies.pusht_expert import PlannerConfig, PushPlanner, true_state
-from policies.pusht_geometry import (
-    HIGH,
-    LOW,
-    Pose,
-    RoadMap,
-    approach,
-    rotation,
-    sample_contacts,
-)
+from policies.pusht.geometry import HIGH, LOW, Pose, RoadMap, approach, rotation, sample_contacts
+from policies.pusht.push_planner import PlannerConfig, PushPlanner, true_state
 
 
 def walk(begin: np.ndarray, end: np.ndarray, speed: float) -> list[np.ndarray]:
@@ -64,7 +56,7 @@ class SimulatorState:
 
 
 class Expert:
-    """Pushes the T into its goal; see `policies.pusht_expert`.
+    """Pushes the T into its goal; see `policies.pusht.push_planner`.
 
     Args:
         env: A Push-T.

@@ -15,8 +15,8 @@ import stable_baselines3
 from stable_baselines3.common.preprocessing import maybe_transpose
 
 import irasim_env  # noqa: F401  registers the ids
-from policies.actors import CallableActor, StableBaselinesActor, load_actor
-from policies.sb3_file import find_algorithm, load_sb3_policy, read_content
+from policies.actors.actors import CallableActor, StableBaselinesActor, load_actor
+from policies.actors.sb3_file import find_algorithm, load_sb3_policy, read_content
 
 NOT_CALLABLE = 7
 

@@ -7,13 +7,13 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from policies.plan import PlanConfig, cli
 from policies.planning import BestOf, BestOfConfig
+from policies.planning.command import PlanConfig, cli
 from policies.planning.episode import run_episode
-from policies.planning.pushes import Pushes
 from policies.planning.scene import RealScene
-from policies.pusht_expert import true_state
-from policies.pusht_proposals import SKILL, Pusher, SkillConfig, propose
+from policies.pusht.proposals import SKILL, Pusher, SkillConfig, propose
+from policies.pusht.push_planner import true_state
+from policies.pusht.push_proposals import Pushes
 from tests.conftest import TINY_CONFIG
 
 SMALL = "--episodes 2 --max-steps 3 --candidates 3 --horizon 2 --iterations 2".split()  # noqa: SIM905

@@ -64,7 +64,7 @@ class BranchingSimulator:
                 "Linux or macOS"
             )
         self._connection, theirs = Pipe()
-        code = f"from policies.branching import serve; serve({theirs.fileno()})"
+        code = f"from policies.planning.branching import serve; serve({theirs.fileno()})"
         # A fresh interpreter rather than multiprocessing's: that one imports the caller's main
         # module, and torch with it, which makes each fork dearer.
         self._process = subprocess.Popen(

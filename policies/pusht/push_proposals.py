@@ -1,4 +1,4 @@
-"""Push-T's base policy (policies/pusht_proposals.py) as a planner's proposals.
+"""Push-T's base policy (policies/pusht/proposals.py) as a planner's proposals.
 
 Dimensions: B environments, K candidates, H horizon, A action.
 """
@@ -12,8 +12,8 @@ import torch
 
 from policies.planning.best_of import Proposals
 from policies.planning.plan import Memory
-from policies.pusht_expert import true_state
-from policies.pusht_proposals import SKILL, SkillConfig, propose
+from policies.pusht.proposals import SKILL, SkillConfig, propose
+from policies.pusht.push_planner import true_state
 
 
 @dataclass(frozen=True, kw_only=True)

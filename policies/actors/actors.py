@@ -119,7 +119,7 @@ def load_actor(
         env: For its spaces, and handed to factories.
         algorithm: Of a model file; None finds it in the file.
         device: Where a model computes.
-        trust_pickle: See `policies.sb3_file.load_sb3_policy`.
+        trust_pickle: See `policies.actors.sb3_file.load_sb3_policy`.
 
     Raises:
         ValueError: it cannot be imported or loaded, or takes the wrong number of arguments.
@@ -135,7 +135,7 @@ def load_actor(
             "of at most one dimension"
         )
     if isinstance(policy, str | Path) and str(policy).endswith(".zip"):
-        from policies.sb3_file import load_sb3_policy, observes_dict
+        from policies.actors.sb3_file import load_sb3_policy, observes_dict
 
         observed, key = env.observation_space, None
         if isinstance(observed, gym.spaces.Dict) and not observes_dict(policy):

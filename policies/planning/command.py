@@ -94,8 +94,8 @@ def main(config: PlanConfig) -> dict[str, Any]:
     """Run the episodes, print how they went, write it if asked, and return it."""
     import torch
 
-    from policies.branching import BranchingSimulator
     from policies.planning import LearnedRollout, SimulatorRollout
+    from policies.planning.branching import BranchingSimulator
     from policies.planning.episode import run_episode
     from policies.planning.learned import set_precision
     from policies.planning.scene import simulator_settings
@@ -196,7 +196,7 @@ def make_planner(
         after_end="hold" if world.config.success_on_termination else "zero",
     )
     if config.planner == "best":
-        from policies.planning.pushes import Pushes
+        from policies.pusht.push_proposals import Pushes
 
         pushes = Pushes(envs=[scene.env])
         best = BestOfConfig(

@@ -10,9 +10,9 @@ import gymnasium as gym
 from benchmarks.fresh_starts import record_starts
 from irasim_env.env import WorldEnv
 from irasim_env.ground_truth import GroundTruth
-from policies.actors import load_actor
-from policies.episodes import episode_seed, observation_type, play_in_truth, play_in_world
-from policies.pusht_family import Wander
+from policies.actors.actors import load_actor
+from policies.actors.episodes import episode_seed, observation_type, play_in_truth, play_in_world
+from policies.pusht.family import Wander
 from world_model import WorldModel
 
 

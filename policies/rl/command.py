@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from stable_baselines3 import PPO, SAC
     from stable_baselines3.common.vec_env import VecEnv
 
-    from policies.rl_checks import Check
-    from policies.rl_task import TaskConfig
+    from policies.pusht.rl_task import TaskConfig
+    from policies.rl.checks import Check
     from world_model import WorldModel
 
 Place = Literal["learned", "real"]
@@ -80,7 +80,7 @@ class RLConfig:
     @property
     def task(self) -> "TaskConfig":
         """The task's part."""
-        from policies.rl_task import TaskConfig
+        from policies.pusht.rl_task import TaskConfig
 
         return TaskConfig(horizon=self.horizon, reach=self.reach)
 
@@ -97,9 +97,9 @@ class Result:
 
 def main(config: RLConfig) -> Result:
     """Learn, or go on learning; print and write the checks."""
-    from policies import rl_run
-    from policies.rl_checks import Check, greedy, read_checks, returns, write_checks
-    from policies.rl_task import make_task
+    from policies.pusht.rl_task import make_task
+    from policies.rl import run as rl_run
+    from policies.rl.checks import Check, greedy, read_checks, returns, write_checks
     from world_model.directories import check_directory
 
     check_directory(config.out)
@@ -149,7 +149,7 @@ def load_worlds(config: RLConfig) -> "tuple[WorldModel, WorldModel]":
     """The world with the starts to learn from, and the same weights with those to judge by."""
     import copy
 
-    from policies.rl_starts import load_or_record
+    from policies.pusht.rl_starts import load_or_record
     from world_model import WorldModel
 
     world = WorldModel.from_pretrained(config.world, device=config.device or "cpu")

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import gymnasium as gym
 import numpy as np
 
-from policies.pusht import walk
-from policies.pusht_expert import PlannerConfig, PushPlanner, true_state
-from policies.pusht_geometry import HIGH, LOW, Pose
+from policies.pusht.geometry import HIGH, LOW, Pose
+from policies.pusht.push_planner import PlannerConfig, PushPlanner, true_state
+from policies.pusht.recorders import walk
 
 
 @dataclass(frozen=True, kw_only=True)

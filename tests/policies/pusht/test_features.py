@@ -4,7 +4,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from policies.pusht_features import NUM_FEATURES, pusht_features
+from policies.pusht.features import NUM_FEATURES, pusht_features
 
 pytest.importorskip("gym_pusht", reason="needs pip install 'irasim-env[pusht]'")
 T_CENTROID = 285 / 7  # from the T's origin along its stem, simulator units

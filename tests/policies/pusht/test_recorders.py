@@ -6,8 +6,8 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from policies import pusht
-from policies.pusht_geometry import OUTLINE, Pose, RoadMap, block_distance
+from policies.pusht import recorders
+from policies.pusht.geometry import OUTLINE, Pose, RoadMap, block_distance
 
 KINDS = ("expert", "noisy_expert", "play", "uniform")
 ALL = (*KINDS, "walls")
@@ -29,13 +29,13 @@ def run(factory, seed: int, max_steps: int = 300) -> tuple[np.ndarray, float, bo
 
 def test_expert_solves_what_uniform_motion_does_not():
     for seed in (11, 2, 3):
-        assert run(pusht.expert, seed)[2]
-        assert run(pusht.uniform, seed)[1] < 0.9
+        assert run(recorders.expert, seed)[2]
+        assert run(recorders.uniform, seed)[1] < 0.9
 
 
 @pytest.mark.parametrize("kind", ALL)
 def test_same_seed_same_actions(kind: str):
-    factory = getattr(pusht, kind)
+    factory = getattr(recorders, kind)
     first, again, other = (run(factory, seed, max_steps=25)[0] for seed in (5, 5, 6))
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
@@ -43,7 +43,7 @@ def test_same_seed_same_actions(kind: str):
 
 @pytest.mark.parametrize("kind", ALL)
 def test_actions_are_targets_on_the_table(kind: str):
-    actions, _, _ = run(getattr(pusht, kind), 4, max_steps=60)
+    actions, _, _ = run(getattr(recorders, kind), 4, max_steps=60)
     assert actions.dtype == np.float32
     assert actions.shape[1:] == (2,)
     assert (actions >= 0).all()
@@ -51,25 +51,25 @@ def test_actions_are_targets_on_the_table(kind: str):
 
 
 def test_expert_moves_its_target_smoothly():
-    actions, _, _ = run(pusht.expert, 11)
+    actions, _, _ = run(recorders.expert, 11)
     assert np.linalg.norm(np.diff(actions, axis=0), axis=1).max() < 40
 
 
 def test_mixtures_choose_by_seed():
     env = gym.make("gym_pusht:gym_pusht/PushT-v0")
-    kinds = [pusht.mixture(env, seed).kind for seed in range(400)]
+    kinds = [recorders.mixture(env, seed).kind for seed in range(400)]
     shares = {kind: kinds.count(kind) / 400 for kind in KINDS}
     assert shares == pytest.approx(
         {"expert": 0.4, "noisy_expert": 0.2, "play": 0.25, "uniform": 0.15}, abs=0.06
     )
-    heldout = [pusht.heldout(env, seed).kind for seed in range(2_000_000, 2_000_012)]
+    heldout = [recorders.heldout(env, seed).kind for seed in range(2_000_000, 2_000_012)]
     assert [heldout.count(kind) for kind in KINDS] == [6, 2, 2, 2]
 
 
 def test_expert_in_another_environment_says_where_it_belongs():
     env = gym.make("CartPole-v1")
     with pytest.raises(ValueError, match="gym_pusht/PushT-v0"):
-        pusht.expert(env, 0)(None)
+        recorders.expert(env, 0)(None)
 
 
 def test_distance_to_the_block():
@@ -93,7 +93,9 @@ def test_ways_lead_around_the_block():
 def test_a_quarter_of_the_full_mixture_is_at_the_walls():
     env = gym.make("gym_pusht:gym_pusht/PushT-v0")
     env.reset(seed=0)
-    pairs = [(pusht.full_mixture(env, s).kind, pusht.mixture(env, s).kind) for s in range(400)]
+    pairs = [
+        (recorders.full_mixture(env, s).kind, recorders.mixture(env, s).kind) for s in range(400)
+    ]
     assert 0.2 < sum(full == "walls" for full, _ in pairs) / 400 < 0.3
     assert all(full in (kind, "walls") for full, kind in pairs)
 
@@ -114,7 +116,7 @@ def test_walls_presses_the_block_into_walls():
         env.close()
         return pressed / 200
 
-    shares = [[share_pressed(f, s) for s in range(8)] for f in (pusht.walls, pusht.play)]
+    shares = [[share_pressed(f, s) for s in range(8)] for f in (recorders.walls, recorders.play)]
     assert np.mean(shares[0]) > 2 * np.mean(shares[1])
 
 
@@ -132,4 +134,4 @@ def test_walls_goes_along_the_border():
         env.close()
         return float(np.mean(there))
 
-    assert share_there(pusht.walls) > 0.1 > 3 * share_there(pusht.uniform)
+    assert share_there(recorders.walls) > 0.1 > 3 * share_there(recorders.uniform)

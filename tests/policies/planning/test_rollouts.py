@@ -15,9 +15,9 @@ from policies.planning import (
     SimulatorRollout,
 )
 from policies.planning.scene import LearnedScene, RealScene, simulator_settings
-from policies.pusht import Expert
-from policies.pusht_geometry import Pose
-from policies.pusht_nearness import nearness, simulator_nearness
+from policies.pusht.geometry import Pose
+from policies.pusht.nearness import nearness, simulator_nearness
+from policies.pusht.recorders import Expert
 from tests.conftest import TINY_CONFIG, make_starts, randomized, without_states
 from world_model import WorldModel
 
@@ -110,7 +110,7 @@ def test_nothing_is_stepped_after_an_end(simulator):
 
 def test_a_measure_takes_the_place_of_the_reward():
     actions = expert_actions(11, 60)
-    path = "policies.pusht_nearness:simulator_nearness"
+    path = "policies.pusht.nearness:simulator_nearness"
     with BranchingSimulator(*PUSH_T, measure=path) as simulator:
         tried = actions[None, None, 20:]
         rewards, _ = simulator.try_actions([Experience(seed=11, actions=actions[:20])], tried)

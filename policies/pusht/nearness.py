@@ -8,8 +8,8 @@ falls all the way.
 import gymnasium as gym
 import numpy as np
 
-from policies.pusht_expert import true_state
-from policies.pusht_geometry import OUTLINE, Pose
+from policies.pusht.geometry import OUTLINE, Pose
+from policies.pusht.push_planner import true_state
 
 FARTHEST = 512.0  # px, what counts as infinitely far
 

@@ -17,7 +17,7 @@ import numpy as np
 from irasim_env.actions import as_vectors
 from irasim_env.ground_truth import GroundTruth
 from irasim_env.vector_env import WorldVectorEnv
-from policies.actors import Actor
+from policies.actors.actors import Actor
 from world_model import WorldModel
 
 # Seeds of policies and of the world's noise: those of start i.

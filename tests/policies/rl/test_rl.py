@@ -14,10 +14,12 @@ pytest.importorskip("gym_pusht", reason="needs pip install 'irasim-env[pusht]'")
 from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from policies import rl, rl_run
-from policies.rl_checks import Check, greedy, read_checks, returns, still, uniform, write_checks
-from policies.rl_starts import load_or_record
-from policies.rl_task import PushTTask, TaskConfig, UncertaintyPenalty, make_task
+from policies.pusht.rl_starts import load_or_record
+from policies.pusht.rl_task import PushTTask, TaskConfig, make_task
+from policies.rl import command as rl
+from policies.rl import run as rl_run
+from policies.rl.checks import Check, greedy, read_checks, returns, still, uniform, write_checks
+from policies.rl.penalty import UncertaintyPenalty
 from tests.conftest import TINY_CONFIG
 from world_model import Start, Starts, WorldModel
 
@@ -100,7 +102,7 @@ class Recorder(DummyVecEnv):
 
 
 def test_actions_are_relative_to_the_disc(world):
-    from policies.real_env import RealEnv
+    from policies.rl.real_env import RealEnv
 
     inside = Recorder([lambda: RealEnv(world, obs_type="pixels_agent_pos")])
     envs = PushTTask(inside, TASK)
@@ -271,7 +273,7 @@ def test_impossible_tasks_are_refused(kwargs):
 
 def test_help_is_quick_and_tells_the_options():
     run = (
-        "import sys\nfrom policies.rl import cli\ntry:\n    cli(['--help'])\n"
+        "import sys\nfrom policies.rl.command import cli\ntry:\n    cli(['--help'])\n"
         "except SystemExit:\n    pass\nprint('heavy', {'torch', 'gymnasium'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", run], capture_output=True, text=True, check=True)

@@ -67,7 +67,7 @@ def load_or_record(path: Path, config: WorldConfig, count: int, *, seed: int) ->
 
 def _record(env: gym.Env, seed: int, num_frames: int, names: list[str]) -> Start | None:
     """One start, None where the expert did not come near enough."""
-    from policies.pusht import expert
+    from policies.pusht.recorders import expert
 
     observation, _ = env.reset(seed=seed)
     policy = expert(env, seed)
