@@ -1,5 +1,5 @@
 """Measuring worlds: metrics (pure functions) and the benchmarks behind `irasim bench`."""
 
-from benchmarks.metrics import frechet_distance, psnr, ssim
+from benchmarks.metrics.frames import frechet_distance, psnr, ssim
 
 __all__ = ["frechet_distance", "psnr", "ssim"]

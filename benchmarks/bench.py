@@ -4,41 +4,52 @@ from benchmarks.subcommands import Part, dispatch
 
 PARTS = {
     "quality": Part(
-        module="benchmarks.quality", summary="predictions on held-out episodes against the truth"
+        module="benchmarks.prediction.quality",
+        summary="predictions on held-out episodes against the truth",
     ),
-    "speed": Part(module="benchmarks.speed", summary="steps a second, latency and memory"),
+    "speed": Part(
+        module="benchmarks.speed.command",
+        summary="steps a second, latency and memory",
+    ),
     "endurance": Part(
-        module="benchmarks.endurance",
+        module="benchmarks.prediction.endurance",
         summary="one very long episode: memory, speed, what holds",
     ),
     "ranking": Part(
-        module="benchmarks.policy_ranking",
+        module="benchmarks.control.policy_ranking",
         summary="a family of policies in the world and in its ground truth: is their order kept",
     ),
     "passes": Part(
-        module="benchmarks.passes", summary="what fewer denoising passes a step cost in quality"
+        module="benchmarks.prediction.passes",
+        summary="what fewer denoising passes a step cost in quality",
     ),
     "chunk": Part(
-        module="benchmarks.chunk_speed", summary="a chunk model's sampler: precision, graph, steps"
+        module="benchmarks.speed.chunk",
+        summary="a chunk model's sampler: precision, graph, steps",
     ),
     "gpu": Part(
         module="benchmarks.gpu.command",
         summary="on a GPU: prove the captured step, measure it, time training; all in minutes",
     ),
-    "planning": Part(module="benchmarks.planning", summary="what a planner's decision takes"),
+    "planning": Part(
+        module="benchmarks.control.planning",
+        summary="what a planner's decision takes",
+    ),
     "pusht-planning": Part(
-        module="benchmarks.pusht_planning",
+        module="benchmarks.pusht.planning",
         summary="IRASim's experiment: the best of K pushes, chosen in the world",
     ),
     "reinforcement": Part(
-        module="benchmarks.reinforcement",
+        module="benchmarks.control.reinforcement",
         summary="policies that learned in the world against those that learned in the simulator",
     ),
     "uncertainty": Part(
-        module="benchmarks.uncertainty", summary="does the world's uncertainty foretell its errors"
+        module="benchmarks.prediction.uncertainty",
+        summary="does the world's uncertainty foretell its errors",
     ),
     "card": Part(
-        module="benchmarks.card", summary="write a world's README.md from what was measured"
+        module="benchmarks.prediction.card",
+        summary="write a world's README.md from what was measured",
     ),
 }
 

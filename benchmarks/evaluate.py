@@ -4,16 +4,16 @@ from benchmarks.subcommands import Part, dispatch
 
 PARTS = {
     "short": Part(
-        module="benchmarks.evaluation",
+        module="benchmarks.irasim.command",
         function="short_cli",
         summary="windows of one chunk, each from its true first frame",
     ),
     "long": Part(
-        module="benchmarks.evaluation",
+        module="benchmarks.irasim.command",
         function="long_cli",
         summary="whole episodes, each chunk from the last frame predicted",
     ),
-    "table": Part(module="benchmarks.evaluation_table", summary="compare what was measured before"),
+    "table": Part(module="benchmarks.irasim.table", summary="compare what was measured before"),
     "policy": Part(
         module="benchmarks.policy_evaluation",
         summary="a policy in a learned world and in its ground truth, from the same starts",

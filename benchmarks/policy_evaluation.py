@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from benchmarks.policy_runs import RunConfig
+from benchmarks.control.policy_runs import RunConfig
 from world_model.io.whole_files import write_whole
 
 __all__ = ["PolicyConfig", "RunConfig", "evaluate_policies", "main"]
@@ -61,7 +61,7 @@ def evaluate_policies(
         The report; `["policies"][name][place]`, place "world" or "truth", has what was measured.
     """
     from benchmarks import report
-    from benchmarks.policy_runs import PolicyRuns, PolicyToRun, summary_table
+    from benchmarks.control.policy_runs import PolicyRuns, PolicyToRun, summary_table
 
     runs = PolicyRuns(config)
     for name, source in policies.items():

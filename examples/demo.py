@@ -18,7 +18,7 @@ import irasim_env  # noqa: F401  registers the ids
 from benchmarks import psnr
 from benchmarks.report import hardware
 from irasim_env.ground_truth import GroundTruth
-from policies.pusht.recorders import expert
+from policies.pusht import expert
 from world_model import WorldModel
 from world_model.video import write_video
 

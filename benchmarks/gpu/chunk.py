@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks import ceilings, chunk_speed
-from benchmarks.chunk_random import draw_inputs, random_denoiser
-from benchmarks.chunk_speed import ChunkSpeedConfig, Precision, count_evaluation, latent_psnr
 from benchmarks.gpu.record import Record, StageSettings
 from benchmarks.report import number
-from benchmarks.turns import time_in_turns
+from benchmarks.speed import ceilings
+from benchmarks.speed import chunk as chunk_speed
+from benchmarks.speed.chunk import ChunkSpeedConfig, Precision, count_evaluation, latent_psnr
+from benchmarks.speed.chunk_random import draw_inputs, random_denoiser
+from benchmarks.speed.interleave import time_in_turns
 from world_model import ChunkSamplerConfig, IRASim
 from world_model.chunk.sampler import ChunkSampler
 from world_model.chunk.sampling import network_evaluations

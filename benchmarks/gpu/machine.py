@@ -4,9 +4,9 @@ import subprocess
 
 import torch
 
-from benchmarks import ceilings
 from benchmarks.gpu.record import Record, StageSettings
 from benchmarks.report import hardware, number, versions
+from benchmarks.speed import ceilings
 
 
 def run(settings: StageSettings, record: Record) -> None:

@@ -13,12 +13,13 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from benchmarks import ceilings, planning
+from benchmarks.control import planning
 from benchmarks.gpu.kernels import profile_kernels
 from benchmarks.gpu.record import Record, StageSettings
 from benchmarks.gpu.stages import is_out_of_memory
 from benchmarks.report import number
-from benchmarks.stepping import (
+from benchmarks.speed import ceilings
+from benchmarks.speed.stepping import (
     Env,
     begin_at_starts,
     eagerly,

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from benchmarks import ceilings
 from benchmarks.gpu.record import Record, StageSettings
 from benchmarks.gpu.stages import is_out_of_memory
 from benchmarks.report import number
-from benchmarks.work import count_work
+from benchmarks.speed import ceilings
+from benchmarks.speed.work import count_work
 from training.captured.config import GpuTrainConfig, pusht_video_gpu
 from training.captured.device_store import DeviceStore, StoreShape
 from training.captured.objective import CapturedObjective, ClipLoss, Rollouts

@@ -223,7 +223,7 @@ def summary(episodes: "list[EpisodeResult]", seed: int) -> dict[str, Any]:
     """Means over episodes with 95 % intervals: bootstrap, and Wilson's for the rate of success."""
     import numpy as np
 
-    from benchmarks.metrics import bootstrap_interval, wilson_interval
+    from benchmarks.metrics.frames import bootstrap_interval, wilson_interval
 
     found: dict[str, Any] = {}
     for name in ("final_coverage", "final_iou", "final_reward", "total_reward", "steps"):

@@ -173,7 +173,7 @@ def load_clone(weights: str | Path) -> CloneNetwork:
         shipped = ", ".join(sorted(file.stem for file in WEIGHTS.glob("*.safetensors")))
         raise ValueError(
             f"{path}: is no cloned Push-T policy ({error}); expected a file of `python -m "
-            f"benchmarks.pusht_cloning`, or one of {shipped or 'those shipped (none here)'}"
+            f"benchmarks.pusht.cloning`, or one of {shipped or 'those shipped (none here)'}"
         ) from error
     return network.eval()
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.metrics import bootstrap_interval
+from benchmarks.metrics.frames import bootstrap_interval
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from benchmarks.evaluation import main
-from benchmarks.evaluation_config import LongConfig, ShortConfig
-from benchmarks.lpips import LPIPS
+from benchmarks.irasim.command import main
+from benchmarks.irasim.config import LongConfig, ShortConfig
+from benchmarks.metrics.lpips import LPIPS
 from tests.benchmarks.published_episodes import (
     Detector,
     Pictures,

@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from benchmarks import bench, report
-from benchmarks.card import CardConfig, limits
-from benchmarks.card import main as write_card
-from benchmarks.quality import QualityConfig
-from benchmarks.quality import main as measure_quality
-from benchmarks.speed import SpeedConfig
-from benchmarks.speed import main as measure_speed
+from benchmarks.prediction.card import CardConfig, limits
+from benchmarks.prediction.card import main as write_card
+from benchmarks.prediction.quality import QualityConfig
+from benchmarks.prediction.quality import main as measure_quality
+from benchmarks.speed.command import SpeedConfig
+from benchmarks.speed.command import main as measure_speed
 from tests.conftest import TINY_CONFIG, make_starts
 from world_model import WorldModel
 from world_model.video import read_video

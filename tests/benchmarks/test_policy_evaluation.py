@@ -9,12 +9,12 @@ import pytest
 
 pytest.importorskip("gym_pusht", reason="needs pip install 'irasim-env[pusht]'")
 
+from benchmarks.control.policy_log import EpisodeRecord, PolicyLog
+from benchmarks.control.policy_ranking import RankingConfig
+from benchmarks.control.policy_ranking import main as rank
+from benchmarks.control.policy_runs import RunConfig, judged_outcomes, summarize
 from benchmarks.policy_evaluation import PolicyConfig, evaluate_policies, main
-from benchmarks.policy_log import EpisodeRecord, PolicyLog
-from benchmarks.policy_ranking import RankingConfig
-from benchmarks.policy_ranking import main as rank
-from benchmarks.policy_runs import RunConfig, judged_outcomes, summarize
-from benchmarks.pusht_judge import Judgement, Verdict
+from benchmarks.pusht.judge import Judgement, Verdict
 
 WANDER = "policies.pusht_family:wander"
 

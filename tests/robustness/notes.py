@@ -124,7 +124,7 @@ def mutate_state(rng: random.Random, path: Path) -> str:
 
 def write_evaluated(directory: Path) -> None:
     """A report, its settings, and a log of played episodes."""
-    from benchmarks.policy_log import EpisodeRecord, PolicyLog
+    from benchmarks.control.policy_log import EpisodeRecord, PolicyLog
 
     (directory / "short.json").write_text(json.dumps(REPORT))
     claim_results(directory, directory)
@@ -137,9 +137,9 @@ def write_evaluated(directory: Path) -> None:
 
 def claim_results(directory: Path, out: Path) -> None:
     """As an evaluation that goes on."""
-    from benchmarks.evaluation import claim
-    from benchmarks.evaluation_config import ShortConfig
-    from benchmarks.evaluation_layout import Layout
+    from benchmarks.irasim.command import claim
+    from benchmarks.irasim.config import ShortConfig
+    from benchmarks.irasim.layout import Layout
 
     config = ShortConfig(model="m.pt", data=Path("data"), out=directory, action_scale=(1.0,))
     layout = Layout(out=directory, truth=directory, name="m", split="test", protocol="short")
@@ -148,15 +148,15 @@ def claim_results(directory: Path, out: Path) -> None:
 
 def read_table(directory: Path, out: Path) -> None:
     """Of all reports."""
-    from benchmarks.evaluation_config import TableConfig
-    from benchmarks.evaluation_table import main
+    from benchmarks.irasim.config import TableConfig
+    from benchmarks.irasim.table import main
 
     main(TableConfig(results=(directory / "short.json",)))
 
 
 def read_log(directory: Path, out: Path) -> None:
     """Episodes that were played."""
-    from benchmarks.policy_log import PolicyLog
+    from benchmarks.control.policy_log import PolicyLog
 
     log = PolicyLog(directory / "world.jsonl", {"seed": 3, "starts": "fresh"})
     log.missing("p", range(5), 4)
@@ -188,7 +188,7 @@ def write_measured(directory: Path) -> None:
 
 def write_card_of(directory: Path, out: Path) -> None:
     """A card from reports."""
-    from benchmarks.card import CardConfig, main
+    from benchmarks.prediction.card import CardConfig, main
 
     main(CardConfig(world=str(directory)))
 

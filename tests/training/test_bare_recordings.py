@@ -13,14 +13,14 @@ import pytest
 import torch
 
 import irasim_env  # noqa: F401  registers the ids
-from benchmarks.card import CardConfig
-from benchmarks.card import main as write_card
-from benchmarks.endurance import EnduranceConfig
-from benchmarks.endurance import main as measure_endurance
-from benchmarks.quality import QualityConfig, settled
-from benchmarks.quality import main as measure_quality
-from benchmarks.speed import SpeedConfig
-from benchmarks.speed import main as measure_speed
+from benchmarks.prediction.card import CardConfig
+from benchmarks.prediction.card import main as write_card
+from benchmarks.prediction.endurance import EnduranceConfig
+from benchmarks.prediction.endurance import main as measure_endurance
+from benchmarks.prediction.quality import QualityConfig, settled
+from benchmarks.prediction.quality import main as measure_quality
+from benchmarks.speed.command import SpeedConfig
+from benchmarks.speed.command import main as measure_speed
 from tests.training.test_train import config_for
 from training.data.episodes import Episode, write_episode
 from training.streaming import states
@@ -155,7 +155,7 @@ def test_the_world_is_measured(made, tmp_path):
 
 @pytest.mark.parametrize("made", ["pixels_alone", "no_reward"], indirect=True)
 def test_speed_and_endurance_are_measured_and_a_card_is_written(made, tmp_path, monkeypatch):
-    monkeypatch.setattr("benchmarks.endurance.WARM_UP", 10)
+    monkeypatch.setattr("benchmarks.prediction.endurance.WARM_UP", 10)
     _, _, directory = made
     world = str(directory)
     measure_speed(

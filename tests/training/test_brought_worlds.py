@@ -14,8 +14,8 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 import irasim_env  # noqa: F401  registers the ids
-from benchmarks.quality import QualityConfig
-from benchmarks.quality import main as measure_quality
+from benchmarks.prediction.quality import QualityConfig
+from benchmarks.prediction.quality import main as measure_quality
 from irasim_env.ground_truth import GroundTruth
 from irasim_env.play import PlayConfig
 from irasim_env.play import main as play

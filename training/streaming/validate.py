@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.metrics import PSNR_CAP, psnr
+from benchmarks.metrics.frames import PSNR_CAP, psnr
 from training.data.clips import ClipStore
 from world_model import WorldModel
 from world_model.video import write_video

@@ -7,7 +7,7 @@ pytest.importorskip("gym_pusht", reason="needs pip install 'irasim-env[pusht]'")
 
 import gymnasium as gym
 
-from benchmarks.fresh_starts import record_starts
+from benchmarks.control.fresh_starts import record_starts
 from irasim_env.env import WorldEnv
 from irasim_env.ground_truth import GroundTruth
 from policies.actors.actors import load_actor

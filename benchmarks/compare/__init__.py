@@ -1,1 +1,0 @@
-"""Other programs' steps, for `irasim bench speed --compare`."""

@@ -1,0 +1,180 @@
+"""`irasim bench ranking`: does a learned world order policies as its ground truth does.
+
+A family of policies plays in both from the same starts. Agreement of their success rates (and
+returns) is told by Pearson's and Spearman's correlations and by MMRV, with bootstrap intervals
+over episodes; success in the world by its head, and by the judge that sees frames alone.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import tyro
+
+from benchmarks.control.policy_runs import RunConfig
+from world_model.io.whole_files import write_whole
+
+if TYPE_CHECKING:
+    from benchmarks.control.policy_log import EpisodeRecord
+    from benchmarks.control.policy_runs import PolicyRuns
+
+# Families by name: the module that has `FAMILY`, names of its factories.
+FAMILIES = {"pusht": "policies.pusht_family"}
+SCORES = {
+    "success": "success, in the world by what ends its episodes",
+    "judged": "success, in the world by the judge of frames (undecidable left out)",
+    "return": "return",
+    "best_reward": "highest reward of an episode",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankingConfig(RunConfig):
+    """What to compare."""
+
+    family: str = "pusht"
+    """Family of policies: pusht, or a module with FAMILY, a tuple of names of factories in it."""
+    policies: tuple[str, ...] = ()
+    """Only these of the family (default: all)."""
+
+
+def main(config: RankingConfig) -> dict[str, Any]:
+    """Play, print tables, write report, Markdown and scatter plot, and return the report."""
+    from benchmarks import report
+    from benchmarks.control.policy_runs import PolicyRuns, PolicyToRun, summary_table
+    from benchmarks.policy_evaluation import title
+
+    names = family_members(config)
+    runs = PolicyRuns(config)
+    if "truth" not in runs.logs:
+        raise ValueError(
+            f"world {runs.world.config.name!r} is to be compared with a ground truth, which it "
+            "does not name or --truth-episodes 0 leaves out; irasim evaluate policy needs none"
+        )
+    for name, source in names.items():
+        runs.play(PolicyToRun(name=name, source=source))
+    results = {
+        "command": "irasim bench ranking",
+        **runs.about(),
+        "policies": runs.summaries(list(names)),
+    }
+    parts = [title(results), summary_table(results["policies"])]
+    if "world" in runs.logs:  # else the ground truth alone was asked for
+        results["agreement"] = measure_agreement(runs, list(names))
+        parts.append(agreement_table(results["agreement"]))
+        _draw(config, results)
+    report.write_report(config.out / "ranking.json", results)
+    text = "\n\n".join(parts)
+    write_whole(config.out / "ranking.md", text + "\n")
+    print(f"{text}\nwritten to {config.out}")
+    return results
+
+
+def family_members(config: RankingConfig) -> dict[str, str]:
+    """Import path of each policy of the family, by name."""
+    import importlib
+
+    module = FAMILIES.get(config.family, config.family)
+    try:
+        family = tuple(importlib.import_module(module).FAMILY)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(
+            f"family {config.family!r} cannot be had ({error}); expected "
+            f"{', '.join(FAMILIES)} or a module with FAMILY"
+        ) from error
+    if unknown := sorted(set(config.policies) - set(family)):
+        raise ValueError(
+            f"policy {unknown[0]!r} is not of the family {config.family!r}, which has "
+            f"{', '.join(family)}"
+        )
+    chosen = [name for name in family if not config.policies or name in config.policies]
+    if len(chosen) < 2:
+        raise ValueError(f"a ranking needs at least 2 policies, got {', '.join(chosen)}")
+    return {name: f"{module}:{name}" for name in chosen}
+
+
+def measure_agreement(runs: "PolicyRuns", names: list[str]) -> dict[str, dict[str, Any] | None]:
+    """Each statistic for each score; None where a policy has no decided episode."""
+    import numpy as np
+
+    from benchmarks.control.policy_runs import judged_outcomes
+    from benchmarks.metrics.rank_agreement import estimate_agreement
+
+    real = [runs.episodes("truth", name) for name in names]
+    sim = [runs.episodes("world", name) for name in names]
+    measures: dict[str, Callable[[Sequence[EpisodeRecord]], Any]] = {
+        "success": lambda episodes: [one.ended for one in episodes],
+        "return": lambda episodes: [sum(one.rewards) for one in episodes],
+        "best_reward": lambda episodes: [max(one.rewards) for one in episodes],
+    }
+    sides = {
+        score: ([measure(one) for one in real], [measure(one) for one in sim])
+        for score, measure in measures.items()
+    }
+    sides["judged"] = (sides["success"][0], [judged_outcomes(one) for one in sim])
+    agreement: dict[str, dict[str, Any] | None] = {}
+    for score in SCORES:
+        ours, theirs = sides[score]
+        if score == "judged" and any(np.isnan(outcomes).all() for outcomes in theirs):
+            agreement[score] = None
+            continue
+        estimates = estimate_agreement(ours, theirs, seed=runs.config.seed)
+        agreement[score] = {name: asdict(estimate) for name, estimate in estimates.items()}
+    return agreement
+
+
+def agreement_table(agreement: dict[str, dict[str, Any] | None]) -> str:
+    """Agreement as printed."""
+    from benchmarks.report import interval, number, table
+
+    header = ("score", "Pearson", "95 %", "Spearman", "95 %", "MMRV", "95 %", "undefined draws")
+    rows = []
+    for score, estimates in agreement.items():
+        row = [SCORES[score]]
+        for name in ("pearson", "spearman", "mmrv"):
+            at = estimates[name] if estimates else None
+            row.append(number(at["value"], 3) if at else "-")
+            row.append(interval((at["low"], at["high"]), 3) if at else "-")
+        row.append(f"{estimates['pearson']['undefined']:.1%}" if estimates else "-")
+        rows.append(row)
+    return table(header, rows)
+
+
+def _draw(config: RankingConfig, results: dict[str, Any]) -> None:
+    """scatter.png: success in the simulator against success in the world."""
+    from benchmarks.control.scatter import Point, write_scatter
+    from benchmarks.report import number
+
+    points = []
+    for name, places in results["policies"].items():
+        real, sim = places["truth"]["success"], places["world"]["success"]
+        points.append(
+            Point(
+                name=name,
+                x=real["rate"],
+                y=sim["rate"],
+                x_interval=real["interval"],
+                y_interval=sim["interval"],
+            )
+        )
+    at = results["agreement"]["success"]
+    write_scatter(
+        config.out / "scatter.png",
+        points,
+        x_label="success in the simulator (95 % Wilson)",
+        y_label="success in the learned world (95 % Wilson)",
+        title=f"Pearson {number(at['pearson']['value'])}, MMRV {number(at['mmrv']['value'], 3)}",
+    )
+
+
+def cli(arguments: list[str]) -> None:
+    """Run `irasim bench ranking` with command-line arguments."""
+    main(
+        tyro.cli(
+            RankingConfig,
+            args=arguments,
+            prog="irasim bench ranking",
+            description="Play a family of policies in a learned world and in its ground truth, "
+            "and tell whether the world keeps their order.",
+        )
+    )

@@ -1,0 +1,365 @@
+"""Plays policies in a world and in its ground truth, and sums up: for `evaluate` and `ranking`."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from benchmarks.control.policy_log import EpisodeRecord
+    from policies.actors.episodes import PlayedEpisode
+
+FIRST_TEST_SEED = 2_000_000  # training.data.collect's range of seeds for the split "test"
+# Judges of the simulators that we know.
+JUDGES = {"gym_pusht:gym_pusht/PushT-v0": "benchmarks.pusht.judge:PushTJudge"}
+PLACES = ("truth", "world")
+REWARD_DIGITS = 5  # kept of each reward
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Where policies are played, from where, and how long."""
+
+    world: str = "pusht"
+    """World to play in: a shipped name, a directory, or a Hub id."""
+    out: Path = Path("runs/policies")
+    """Directory for the report and for each played episode (truth.jsonl, world.jsonl); the same
+    command again goes on where it stopped."""
+    episodes: int = 100
+    """Episodes of each policy in the world; 0 for none."""
+    truth_episodes: int | None = None
+    """Episodes of each policy in the ground truth (default: as many); 0 for none."""
+    truth: Path | None = None
+    """truth.jsonl of an earlier run to take episodes from and to add to (default: OUT's own): the
+    ground truth is the same for each world."""
+    max_steps: int | None = None
+    """Longest episode (default: the world's time limit)."""
+    batch: int = 16
+    """Episodes played at once in the world."""
+    starts: Literal["fresh", "world"] | None = None
+    """Start from fresh resets of the ground truth, or from the world's own clips (default: fresh
+    where there is a ground truth)."""
+    first_seed: int = 2_500_000
+    """Seed of the first fresh start, the others follow; training uses none from 2,000,000 on."""
+    warm_up: int = 10
+    """Steps before a fresh start, in which nothing is done."""
+    ends: Literal["head", "judge"] = "head"
+    """What ends an episode in the world and rewards it: its head, or the judge of frames (for
+    worlds without a head, or with one that is wrong)."""
+    judge: str | None = None
+    """Import path of the judge of frames (default: Push-T's where that is the ground truth, else
+    none)."""
+    seed: int = 0
+    """Of the policies, of the world's noise, and of the intervals."""
+    device: str | None = None
+    """cpu or cuda; the GPU where there is one."""
+
+    def __post_init__(self):
+        for name, least in (("episodes", 0), ("truth_episodes", 0), ("batch", 1), ("warm_up", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"{name} is {value}, expected at least {least}")
+        if self.max_steps is not None and self.max_steps < 1:
+            raise ValueError(f"max_steps is {self.max_steps}, expected at least 1")
+        if self.first_seed < FIRST_TEST_SEED:
+            raise ValueError(
+                f"first_seed is {self.first_seed}, expected at least {FIRST_TEST_SEED}: lower "
+                "ones belong to the splits for training and validation"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyToRun:
+    """A policy and how to load it."""
+
+    name: str
+    source: str | Callable[..., Any]
+    """As `policies.actors.load_actor` takes it."""
+    algorithm: str | None = None
+    trust_pickle: bool = False
+
+
+class PolicyRuns:
+    """A world with its starts, its judge and the episodes played so far.
+
+    Args:
+        config: What to play.
+
+    Raises:
+        ValueError: a world, judge, start or earlier run that does not fit; the message tells.
+    """
+
+    def __init__(self, config: RunConfig):
+        from benchmarks import report
+        from benchmarks.control.policy_log import PolicyLog
+        from irasim_env.snapshot import fingerprint
+        from world_model import WorldModel
+        from world_model.directories import check_directory
+
+        check_directory(config.out)
+        self.config = config
+        self.device = report.choose_device(config.device)
+        self.world: WorldModel = WorldModel.from_pretrained(config.world, device=self.device)
+        truth = self.world.config.ground_truth
+        max_steps = config.max_steps or self.world.config.max_episode_steps
+        if max_steps is None:
+            raise ValueError(
+                f"world {self.world.config.name!r} has no time limit, so say --max-steps"
+            )
+        self.max_steps = max_steps
+        self.judge = _load_judge(config.judge or (JUDGES.get(truth.env_id) if truth else None))
+        if config.ends == "judge" and not hasattr(self.judge, "reward"):
+            raise ValueError(
+                f"the judge is {self.judge!r}, which cannot reward steps; name one that can "
+                "(--judge module:factory), or let the head decide (--ends head)"
+            )
+        num_truth = config.episodes if config.truth_episodes is None else config.truth_episodes
+        self.starts = {"world": range(config.episodes), "truth": range(num_truth if truth else 0)}
+        kind = config.starts or ("fresh" if truth else "world")
+        self._set_starts(kind)
+        self._check_truth(kind)
+        played: dict[str, Any] = {"starts": kind, "seed": config.seed}
+        if kind == "fresh":
+            played |= {"first_seed": config.first_seed, "warm_up": config.warm_up}
+        here = {"world": fingerprint(self.world), "ends": config.ends, "judge": repr(self.judge)}
+        self.logs: dict[str, PolicyLog] = {}
+        if self.starts["world"]:
+            self.logs["world"] = PolicyLog(config.out / "world.jsonl", played | here)
+        if self.starts["truth"]:
+            there = {"env_id": truth.env_id, "env_kwargs": truth.kwargs} if truth else {}
+            if kind == "world":
+                there["world"] = here["world"]
+            path = config.truth or config.out / "truth.jsonl"
+            self.logs["truth"] = PolicyLog(path, played | there)
+
+    def _set_starts(self, kind: str) -> None:
+        """Give the world the starts of the episodes."""
+        from benchmarks.control.fresh_starts import record_starts
+
+        count = max(map(len, self.starts.values()))
+        if not count:
+            raise ValueError(
+                "no episodes were asked for, in the world or in a ground truth: raise --episodes"
+            )
+        if kind == "fresh":
+            seeds = range(self.config.first_seed, self.config.first_seed + count)
+            self.world.starts = record_starts(self.world.config, seeds, self.config.warm_up)
+        elif count > len(self.world.starts):
+            raise ValueError(
+                f"{count} episodes were asked for, world {self.world.config.name!r} has "
+                f"{len(self.world.starts)} starts; lower --episodes or say --starts fresh"
+            )
+
+    def _check_truth(self, kind: str) -> None:
+        """Leave out the ground truth where there is none to be had, and say so."""
+        starts = [self.world.starts[start] for start in self.starts["truth"]]
+        if self.world.config.ground_truth is None:
+            print(f"world {self.world.config.name!r} names no simulator: policies play in it alone")
+        elif kind == "world" and any(s.seed is None or s.replay is None for s in starts):
+            print(
+                "the world's starts were recorded without a seed of the simulator's reset, so it "
+                "cannot be put there: policies play in the world alone (--starts fresh records "
+                "others)"
+            )
+            self.starts["truth"] = range(0)
+
+    def play(self, policy: PolicyToRun) -> None:
+        """Play what is missing of a policy's episodes, the ground truth first."""
+        from world_model.progress import progress_bar
+
+        for place, log in sorted(self.logs.items()):
+            missing = log.missing(policy.name, self.starts[place], self.max_steps)
+            if not missing:
+                continue
+            label = f"{policy.name} in the {'simulator' if place == 'truth' else 'world'}"
+            for episode in progress_bar(
+                self._play(place, policy, missing), total=len(missing), desc=label
+            ):
+                log.add(self._record(place, policy.name, episode))
+
+    def _play(
+        self, place: str, policy: PolicyToRun, starts: Sequence[int]
+    ) -> "Iterator[PlayedEpisode]":
+        """Play some starts in a place, each as it finishes."""
+        import gymnasium as gym
+
+        from irasim_env.env import WorldEnv
+        from irasim_env.ground_truth import GroundTruth
+        from policies.actors import episodes
+        from policies.actors.actors import load_actor
+
+        if place == "world":
+            env: gym.Env = WorldEnv(self.world, obs_type=episodes.observation_type(self.world))
+            truth = None
+        else:
+            truth = GroundTruth(self.world.config)
+            env = truth.env
+        try:
+            actor = load_actor(
+                policy.source,
+                env,
+                algorithm=policy.algorithm,
+                device=self.device,
+                trust_pickle=policy.trust_pickle,
+            )
+            if truth is None:
+                reward_fn = self.judge.reward if self.config.ends == "judge" else None
+                yield from episodes.play_in_world(
+                    self.world,
+                    actor,
+                    starts,
+                    max_steps=self.max_steps,
+                    batch=self.config.batch,
+                    seed=self.config.seed,
+                    reward_fn=reward_fn,
+                )
+            else:
+                yield from episodes.play_in_truth(
+                    self.world,
+                    truth,
+                    actor,
+                    starts,
+                    max_steps=self.max_steps,
+                    seed=self.config.seed,
+                )
+        finally:
+            env.close()
+
+    def _record(self, place: str, policy: str, episode: "PlayedEpisode") -> "EpisodeRecord":
+        from benchmarks.control.policy_log import EpisodeRecord
+
+        seen = {}
+        if place == "world" and self.judge is not None:
+            judged = self.judge(episode.frames)
+            seen = {"verdict": str(judged.verdict), "judged_step": judged.step}
+        return EpisodeRecord(
+            policy=policy,
+            start=episode.start,
+            limit=self.max_steps,
+            rewards=tuple(round(reward, REWARD_DIGITS) for reward in episode.rewards),
+            ended=episode.ended,
+            **seen,
+        )
+
+    def episodes(self, place: str, name: str) -> "list[EpisodeRecord]":
+        """A policy's episodes in a place."""
+        return self.logs[place].episodes(name, self.starts[place], self.max_steps)
+
+    def summaries(self, names: Sequence[str]) -> dict[str, dict[str, dict[str, Any]]]:
+        """Of each policy by name, what was measured in each place."""
+        return {
+            name: {
+                place: summarize(self.episodes(place, name), self.config.seed)
+                for place in self.logs
+            }
+            for name in names
+        }
+
+    def about(self) -> dict[str, Any]:
+        """What a report says of where and how this was measured."""
+        from dataclasses import asdict
+
+        from benchmarks import report
+
+        return {
+            "config": asdict(self.config),
+            "max_steps": self.max_steps,
+            "judge": repr(self.judge),
+            "world": report.describe_world(self.world, self.config.world),
+            "hardware": report.hardware(self.device),
+            "versions": report.versions(),
+        }
+
+
+def summarize(episodes: "Sequence[EpisodeRecord]", seed: int) -> dict[str, Any]:
+    """Success, return and the judge's view of some episodes, with 95 % intervals."""
+    import numpy as np
+
+    from benchmarks.metrics.frames import bootstrap_interval, wilson_interval
+
+    count = len(episodes)
+    successes = sum(one.ended for one in episodes)
+    summary: dict[str, Any] = {
+        "episodes": count,
+        "success": _rate(successes, count, wilson_interval),
+        "return": _mean([sum(one.rewards) for one in episodes], seed, bootstrap_interval),
+        "best_reward": _mean([max(one.rewards) for one in episodes], seed, bootstrap_interval),
+        "last_reward": _mean([one.rewards[-1] for one in episodes], seed, bootstrap_interval),
+        "mean_steps": float(np.mean([one.steps for one in episodes])) if count else None,
+    }
+    judged = [one for one in episodes if one.verdict is not None]
+    if judged:
+        decided = [one for one in judged if one.verdict != "undecidable"]
+        solved = sum(one.verdict == "success" for one in decided)
+        summary["judge"] = {
+            "undecidable": len(judged) - len(decided),
+            "success": _rate(solved, len(decided), wilson_interval),
+            # What the rate would be if all undecidable episodes were failures, or successes.
+            "bounds": [solved / len(judged), (solved + len(judged) - len(decided)) / len(judged)],
+            "agrees": _rate(
+                sum(one.ended == (one.verdict == "success") for one in decided),
+                len(decided),
+                wilson_interval,
+            ),
+        }
+    return summary
+
+
+def judged_outcomes(episodes: "Sequence[EpisodeRecord]") -> "np.ndarray":
+    """1 for success and 0 for failure by the judge, NaN where undecidable, (n,)."""
+    import numpy as np
+
+    values = {"success": 1.0, "failure": 0.0, "undecidable": np.nan}
+    return np.array([values[one.verdict or "undecidable"] for one in episodes])
+
+
+def summary_table(summaries: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
+    """Policies as printed, in Markdown; the world's columns after the simulator's."""
+    from benchmarks.report import interval, number, table
+
+    header = ["policy", "in", "episodes", "success", "95 %", "return", "95 %", "highest reward"]
+    header += ["success by frames", "95 %", "undecidable", "head and frames agree"]
+    rows = []
+    for name, places in summaries.items():
+        for place in PLACES:
+            if place not in places:
+                continue
+            at = places[place]
+            row = [name, "simulator" if place == "truth" else "world", str(at["episodes"])]
+            row += [number(at["success"]["rate"]), interval(at["success"]["interval"])]
+            row += [number(at["return"]["mean"], 1), interval(at["return"]["interval"], 1)]
+            row += [number(at["best_reward"]["mean"])]
+            judge = at.get("judge")
+            if judge is None:
+                row += ["-"] * 4
+            else:
+                row += [number(judge["success"]["rate"]), interval(judge["success"]["interval"])]
+                row += [str(judge["undecidable"]), number(judge["agrees"]["rate"])]
+            rows.append(row)
+    return table(header, rows)
+
+
+def _load_judge(path: str | None) -> Any:
+    """The judge that an import path's factory makes."""
+    if path is None:
+        return None
+    from policies.actors.actors import import_policy
+
+    return import_policy(path, "judge")()
+
+
+def _rate(
+    k: int, n: int, wilson_interval: Callable[[int, int], tuple[float, float]]
+) -> dict[str, Any]:
+    return {"count": k, "of": n, "rate": k / n if n else None, "interval": wilson_interval(k, n)}
+
+
+def _mean(
+    values: list[float],
+    seed: int,
+    bootstrap_interval: Callable[[list[float], int], tuple[float, float]],
+) -> dict[str, Any]:
+    mean = sum(values) / len(values) if values else None
+    return {"mean": mean, "interval": bootstrap_interval(values, seed)}

@@ -1,0 +1,268 @@
+"""`irasim bench endurance`: one very long episode.
+
+Does memory stay flat, does a step stay as quick, and does the picture hold together? For Push-T
+the disc is held at a target for some steps at a time, and must be where the target is; the T must
+still be one (both read from the frames). The simulator itself does the same beside it: at full
+speed its disc pushes the T through walls too.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+
+    from irasim_env.ground_truth import GroundTruth
+    from world_model import WorldModel
+
+REPORTED = (100, 500, 1000, 2000, 5000, 10000)
+WARM_UP = 100  # steps after which memory must not grow
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnduranceConfig:
+    """What to measure."""
+
+    world: str
+    """World to measure: a shipped name, a directory, or a Hub id."""
+    out: Path = Path("runs/endurance")
+    """Directory for endurance.json and frames.png."""
+    steps: int = 2000
+    """Steps of the one episode, its end ignored."""
+    hold: int = 10
+    """Steps that each random target is held for."""
+    start: int = 0
+    """Start of the episode."""
+    seed: int = 0
+    """Of the targets and of the world's noise."""
+    real: bool = True
+    """Take the same actions in the ground truth too, where there is one."""
+    device: str | None = None
+    """cpu or cuda; the GPU where there is one."""
+
+    def __post_init__(self):
+        if self.steps <= WARM_UP:
+            raise ValueError(f"steps is {self.steps}, expected more than {WARM_UP}")
+        if self.hold < 1:
+            raise ValueError(f"hold is {self.hold}, expected at least 1")
+
+
+def main(config: EnduranceConfig) -> dict[str, Any]:
+    """Measure, print a table, write the report, and return it."""
+    from benchmarks import report
+    from benchmarks.prediction.quality import is_pusht
+    from world_model import WorldModel
+    from world_model.directories import check_directory
+
+    device = report.choose_device(config.device)
+    check_directory(config.out)
+    world = WorldModel.from_pretrained(config.world, device=device)
+    truth = put_real(world, config)  # what is missing is told before the long run
+    episode = run(world, config)
+    real = None if truth is None else run_real(truth, episode["targets"])
+    results = {
+        "command": "irasim bench endurance",
+        "config": asdict(config),
+        "world": report.describe_world(world, config.world),
+        "hardware": report.hardware(device),
+        "versions": report.versions(),
+        **summarise(episode, config, world),
+        "real_readings": read(real, config) if real and is_pusht(world) else [],
+    }
+    report.write_report(config.out / "endurance.json", results)
+    shown = [episode["frames"]] if real is None else [episode["frames"], real["frames"]]
+    _write_picture(config.out / "frames.png", shown, config)
+    print(table(results))
+    print(f"written to {config.out}")
+    return results
+
+
+def run(world: "WorldModel", config: EnduranceConfig) -> dict[str, Any]:
+    """One episode of `steps` steps: its frames, targets, memory and seconds at each step."""
+    import time
+
+    import gymnasium as gym
+    import numpy as np
+    import psutil
+
+    import irasim_env  # noqa: F401  registers the ids
+    from world_model.progress import progress_bar
+
+    env = gym.make(
+        "IRASim/World-v0",
+        world=world,
+        max_episode_steps=-1,
+        reward_fn=lambda frames, action: (0.0, False),  # no end, whatever the head says
+    )
+    frame, _ = env.reset(seed=config.seed, options={"start": config.start})
+    space = env.action_space
+    assert isinstance(space, gym.spaces.Box)
+    margin = 0.1 * (space.high - space.low)
+    rng = np.random.default_rng(config.seed)
+    process = psutil.Process()
+    # Frames are kept for reading: in memory that is there, and written to, from the beginning.
+    frames = np.full((config.steps + 1, *frame.shape), 255, np.uint8)
+    frames[0] = frame
+    targets, memory, seconds = [], [], []
+    target = rng.uniform(space.low + margin, space.high - margin)
+    for step in progress_bar(range(config.steps), desc="steps"):
+        if step % config.hold == 0:
+            target = rng.uniform(space.low + margin, space.high - margin)
+        begin = time.perf_counter()
+        frame, *_ = env.step(target.astype(space.dtype))
+        seconds.append(time.perf_counter() - begin)
+        frames[step + 1] = frame
+        targets.append(target)
+        memory.append(process.memory_info().rss)
+    env.close()
+    return {"frames": frames, "targets": targets, "memory": memory, "seconds": seconds}
+
+
+def put_real(world: "WorldModel", config: EnduranceConfig) -> "GroundTruth | None":
+    """The ground truth at the same start; None, and why, where there is none to be had."""
+    import gymnasium as gym
+
+    from irasim_env.ground_truth import GroundTruth
+
+    if not config.real or world.config.ground_truth is None:
+        return None
+    try:
+        truth = GroundTruth(world.config)
+        truth.reset_to(world.starts[config.start])
+    except (ValueError, gym.error.DependencyNotInstalled) as error:
+        print(f"without the simulator beside it: {error}")
+        return None
+    return truth
+
+
+def run_real(truth: "GroundTruth", targets: "list[np.ndarray]") -> dict[str, Any]:
+    """The ground truth's frames under the same actions."""
+    from world_model.progress import progress_bar
+
+    frames = [truth.frame]
+    for target in progress_bar(targets, desc="real steps"):
+        truth.step(target.astype("float32"))
+        frames.append(truth.frame)
+    truth.close()
+    return {"frames": frames, "targets": targets}
+
+
+def summarise(
+    episode: dict[str, Any], config: EnduranceConfig, world: "WorldModel"
+) -> dict[str, Any]:
+    """Growth of memory, change of speed, and what can be read from the last frames before each
+    reported step."""
+    import numpy as np
+
+    from benchmarks.prediction.quality import is_pusht
+
+    memory = np.array(episode["memory"])
+    seconds = np.array(episode["seconds"])
+    settled, last = memory[WARM_UP : 2 * WARM_UP].mean(), memory[-WARM_UP:].mean()
+    return {
+        "memory_growth": float(last / settled - 1),
+        "peak_memory_growth": float(memory[WARM_UP:].max() / settled - 1),
+        "step_ms_first": float(1000 * np.median(seconds[WARM_UP // 10 : WARM_UP])),
+        "step_ms_last": float(1000 * np.median(seconds[-WARM_UP:])),
+        "readings": read(episode, config) if is_pusht(world) else [],
+    }
+
+
+def read(episode: dict[str, Any], config: EnduranceConfig) -> list[dict[str, float]]:
+    """For each reported step, over the ten targets before it: the disc's distance from its target
+    at the end of the hold, and how often disc and T can be read at all."""
+    import numpy as np
+
+    from policies.pusht.reading import WORLD_SIZE, read_disc, read_t
+
+    rows = []
+    for step in _reported(config):
+        ends = np.arange(max(config.hold, step - 9 * config.hold), step + 1, config.hold)
+        frames = np.stack([episode["frames"][t] for t in ends])
+        targets = np.stack([episode["targets"][t - 1] for t in ends])
+        discs, poses = read_disc(frames), read_t(frames)
+        distance = np.linalg.norm(discs - targets * frames.shape[2] / WORLD_SIZE, axis=1)
+        seen = distance[~np.isnan(distance)]
+        rows.append(
+            {
+                "step": step,
+                "disc_to_target_px": float(np.median(seen)) if len(seen) else float("nan"),
+                "disc_read": float(np.mean(~np.isnan(distance))),
+                "t_read": float(np.mean(~np.isnan(poses[:, 0]))),
+            }
+        )
+    return rows
+
+
+def table(results: dict[str, Any]) -> str:
+    """The report as printed, in Markdown."""
+    from benchmarks.report import number
+    from benchmarks.report import table as aligned
+
+    steps = results["config"]["steps"]
+    lines = [
+        f"World {results['world']['name']}: one episode of {steps} steps, start "
+        f"{results['config']['start']}, seed {results['config']['seed']}; {results['hardware']}.",
+        f"Memory grew by {100 * results['memory_growth']:.2f} % after the first {WARM_UP} steps "
+        f"(highest {100 * results['peak_memory_growth']:.2f} %); a step took "
+        f"{results['step_ms_first']:.1f} ms at first, {results['step_ms_last']:.1f} ms at last.",
+    ]
+    if results["readings"]:
+        lines += [
+            "Over the ten targets before a step: median distance of the disc from its target, and "
+            "share of frames where disc and T can be read.",
+            "",
+            aligned(
+                ("", "step", "disc to target px", "disc read", "T read"),
+                [
+                    (
+                        which,
+                        str(row["step"]),
+                        number(row["disc_to_target_px"]),
+                        number(row["disc_read"]),
+                        number(row["t_read"]),
+                    )
+                    for which, rows in (
+                        ("learned", results["readings"]),
+                        ("real", results["real_readings"]),
+                    )
+                    for row in rows
+                ],
+            ),
+        ]
+    return "\n".join(lines)
+
+
+def _reported(config: EnduranceConfig) -> list[int]:
+    steps = {step for step in REPORTED if step < config.steps} | {config.steps}
+    return sorted(step // config.hold * config.hold for step in steps)
+
+
+def _write_picture(
+    path: Path, episodes: "list[Sequence[np.ndarray]]", config: EnduranceConfig
+) -> None:
+    import cv2
+    import numpy as np
+
+    steps = (0, *_reported(config))
+    rows = [np.concatenate([frames[step] for step in steps], axis=1) for frames in episodes]
+    picture = np.concatenate(rows)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), picture.repeat(3, 0).repeat(3, 1)[..., ::-1])
+
+
+def cli(arguments: list[str]) -> None:
+    """Run `irasim bench endurance` with command-line arguments."""
+    import tyro
+
+    main(
+        tyro.cli(
+            EnduranceConfig,
+            args=arguments,
+            prog="irasim bench endurance",
+            description="Run one very long episode: memory, speed, and what holds.",
+        )
+    )

@@ -1,0 +1,313 @@
+"""`irasim bench quality`: how near a world's predictions are to the truth it was learned from.
+
+Held-out episodes, half of them the expert's: some context frames, then predictions under the
+recorded actions. One window opens each episode; another closes each that ended, to score its end.
+"""
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from benchmarks.prediction.windows import Window
+    from world_model import WorldModel
+
+# How many episodes are measured on if nobody says how many.
+MOST_EPISODES = 100
+ABOUT_FRAMES = (
+    'PSNR is that of uint8 frames, capped at 60 dB; "nothing moves" is the last context frame, '
+    "repeated; sharpness is gradient energy, predicted over true. Intervals are bootstrapped over "
+    "episodes, those of rates are Wilson's."
+)
+ABOUT_READINGS = (
+    "Disc and T are read from the frames: median errors in pixels and degrees where they can be "
+    "read, mean overlap (IoU) of the T's pixels; unread: how many could not be."
+)
+ABOUT_OUTCOMES = (
+    "Opening: the windows above. Closing: the last frames of each episode that ended. Hit: the end "
+    "within 3 steps; false: an end earlier than that, or where there is none."
+)
+ABOUT_CONTROLS = (
+    "Under altered actions: PSNR to the simulator replayed under them and to the original, on "
+    "frames where these differ; contrast: how much more that favours the replay than the "
+    "prediction under the recorded actions does (0 if actions are ignored)."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QualityConfig:
+    """What to measure."""
+
+    world: str
+    """World to measure: a shipped name, a directory, or a Hub id."""
+    data: Path
+    """Recorded episodes, as irasim collect writes them."""
+    out: Path = Path("runs/quality")
+    """Directory for quality.json, strip.png and videos/."""
+    split: Literal["train", "val", "test"] | None = None
+    """Which episodes. Default: test, which were never trained on; val where the data have no
+    test."""
+    episodes: int | None = None
+    """How many episodes; half of them of the expert, if there is one. Default: all, up to 100."""
+    context: int | None = None
+    """Frames given. Default: 4, or fewer where every episode is shorter."""
+    observed_start: bool = True
+    """Hand in what was observed beside them (the robot's own state), as environments do; without,
+    the world estimates it from them."""
+    horizon: int = 63
+    """Frames predicted, fewer where an episode is over."""
+    controls: int = 20
+    """Episodes to predict under altered actions as well; 0 for none. Needs the simulator that the
+    world was learned from."""
+    shifts: tuple[int, ...] = (1, 4)
+    """By how many steps the altered actions are shifted."""
+    videos: int = 6
+    """Episodes to make videos of."""
+    batch: int = 16
+    """Episodes predicted at a time."""
+    seed: int = 0
+    """Of the world's noise, and of the intervals."""
+    device: str | None = None
+    """cpu or cuda; the GPU where there is one."""
+
+    def __post_init__(self):
+        for name, least in (("episodes", 1), ("context", 1), ("horizon", 1), ("batch", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected at least {least}")
+        if self.controls == 1 or self.controls < 0:
+            raise ValueError(
+                f"controls is {self.controls}, expected 0 (none) or at least 2: actions are "
+                "exchanged between episodes"
+            )
+        if any(shift < 1 for shift in self.shifts):
+            raise ValueError(f"shifts are {self.shifts}, expected steps of at least 1")
+
+
+def main(config: QualityConfig) -> dict[str, Any]:
+    """Measure, print tables, write the report, and return it."""
+    from benchmarks import report
+    from world_model import WorldModel
+    from world_model.directories import check_directory
+
+    device = report.choose_device(config.device)
+    check_directory(config.out)
+    config = settle(config)
+    world = WorldModel.from_pretrained(config.world, device=device)
+    results = {
+        "command": "irasim bench quality",
+        "config": asdict(config),
+        "world": report.describe_world(world, config.world),
+        "hardware": report.hardware(device),
+        "versions": report.versions(),
+        "conventions": {
+            "psnr": "all channels, uint8 arrays, at most 60 dB, mean over episodes of dB",
+            "ssim": "7 x 7 uniform windows, mean over channels",
+            "sharpness": "gradient energy, predicted over true",
+            "intervals": "95 %: bootstrap over episodes, Wilson for rates",
+        },
+        **measure(world, config),
+    }
+    report.write_report(config.out / "quality.json", results)
+    print(tables(results))
+    print(f"written to {config.out}")
+    return results
+
+
+def settle(config: QualityConfig) -> QualityConfig:
+    """The config with the split and the numbers of episodes and of frames given that these data
+    have."""
+    from benchmarks.prediction.windows import episode_lengths
+    from training.data.episodes import list_episodes
+
+    split = config.split
+    if split is None:
+        split = "test" if list_episodes(config.data, "test") else "val"
+        if split == "val":
+            print(f"{config.data} has no test episodes: measured on val")
+    lengths = [num_steps for _, num_steps in episode_lengths(config.data, split).values()]
+    context = min(4, max(lengths)) if config.context is None else config.context
+    fitting = sum(num_steps >= context for num_steps in lengths)
+    count = max(1, min(MOST_EPISODES, fitting)) if config.episodes is None else config.episodes
+    return replace(config, split=split, context=context, episodes=count)
+
+
+def measure(world: "WorldModel", config: QualityConfig) -> dict[str, Any]:
+    """All scores of a world, and the pictures; a config without gaps (`settle`)."""
+    from benchmarks.prediction import action_controls, frame_scores, outcome_scores, pictures
+    from benchmarks.prediction.predict import predict
+    from benchmarks.prediction.windows import choose_episodes, count_by_policy, ending, opening
+    from benchmarks.pusht import scores as pusht_scores
+    from training.data.episodes import read_episode
+    from world_model.given_states import known_states
+    from world_model.progress import progress_bar
+
+    assert config.split is not None and config.episodes is not None, "settled before"
+    assert config.context is not None, "settled before"
+    openings, endings = [], []
+    chosen = choose_episodes(config.data, config.split, config.episodes, config.context)
+    for episode_id in progress_bar(chosen, desc="episodes", unit="episode"):
+        episode = read_episode(config.data, config.split, episode_id)
+        openings.append(opening(episode, config.context, config.horizon))
+        if episode.terminated.any() and world.config.reward_head:
+            endings.append(ending(episode, config.context, config.horizon))
+    _check_fit(world, openings[0], config)
+    known = list(known_states(world.config, openings[0].context_states))
+    if not config.observed_start:
+        known = []
+        openings, endings = (
+            [replace(window, context_states={}) for window in windows]
+            for windows in (openings, endings)
+        )
+
+    seeds = [config.seed + i for i in range(len(openings))]
+    predictions = predict(
+        world,
+        openings,
+        [window.future_actions for window in openings],
+        seeds=seeds,
+        batch=config.batch,
+        title="from the start",
+    )
+    scores = frame_scores.score_frames(openings, predictions, config.horizon)
+    results: dict[str, Any] = {
+        "episodes": {
+            "count": len(openings),
+            "by_policy": count_by_policy(openings),
+            "ids": [w.episode_id for w in openings],
+            "frames_predicted": sum(w.num_predicted for w in openings),
+            "noise_seeds": f"{config.seed} + index",
+            "handed_in": known,
+        },
+        "frames": frame_scores.summarise_frames(scores, config.seed),
+        "observations": outcome_scores.score_observations(openings, predictions),
+    }
+    horizons = sorted({min(16, config.horizon), config.horizon})
+    if is_pusht(world):
+        results["readings"] = pusht_scores.score_readings(
+            openings, predictions, horizons, config.seed
+        )
+    if world.config.reward_head:
+        rewards = {"opening": outcome_scores.score_rewards(openings, predictions)}
+        ends = {"opening": outcome_scores.score_ends(openings, predictions)}
+        if endings:
+            # Late by some steps is still a hit, so the last action is held a little longer.
+            actions = [_held(w, outcome_scores.END_TOLERANCE) for w in endings]
+            closing = predict(
+                world,
+                endings,
+                actions,
+                seeds=seeds[: len(endings)],
+                batch=config.batch,
+                title="to the end",
+            )
+            rewards["closing"] = outcome_scores.score_rewards(endings, closing)
+            ends["closing"] = outcome_scores.score_ends(endings, closing)
+        results |= {"rewards": rewards, "ends": ends}
+    if config.controls and len(openings) == 1:
+        print("one episode: there are no others to take altered actions from, so no controls")
+    elif config.controls:
+        indices = pictures.spread_kinds(openings, config.controls)
+        results["controls"] = action_controls.score_controls(
+            world,
+            [openings[i] for i in indices],
+            [predictions[i] for i in indices],
+            shifts=config.shifts,
+            seeds=[seeds[i] for i in indices],
+            batch=config.batch,
+            replay=_replayable(world, openings),
+        )
+    shown = pictures.spread_kinds(openings, config.videos)
+    if shown:
+        parts = [openings[i] for i in shown], [predictions[i] for i in shown]
+        pictures.write_videos(config.out / "videos", *parts, world.config.fps)
+        steps = [h for h in frame_scores.SHOWN if h <= config.horizon]
+        pictures.write_strip(config.out / "strip.png", *parts, steps)
+    return results
+
+
+def is_pusht(world: "WorldModel") -> bool:
+    """Whether the disc and the T can be read from a world's frames."""
+    truth = world.config.ground_truth
+    return truth is not None and truth.env_id.rpartition(":")[2] == "gym_pusht/PushT-v0"
+
+
+def tables(results: dict[str, Any]) -> str:
+    """The report as printed, in Markdown."""
+    from benchmarks.prediction import action_controls, frame_scores, outcome_scores
+    from benchmarks.pusht import scores as pusht_scores
+
+    world, episodes, config = results["world"], results["episodes"], results["config"]
+    kinds = ", ".join(f"{count} {kind}" for kind, count in episodes["by_policy"].items())
+    parts = [
+        f"World {world['name']}: {episodes['count']} {config['split']} episodes ({kinds}), "
+        f"{config['context']} context frames{_handed_in(episodes)}, up to {config['horizon']} "
+        "predicted with the "
+        f"recorded actions; {world['evaluations_per_step']} network evaluations a step, decode "
+        f"included; noise seeds from {config['seed']}; {results['hardware']}.",
+        ABOUT_FRAMES,
+        frame_scores.frames_table(results["frames"]),
+    ]
+    if "readings" in results:
+        parts += [ABOUT_READINGS, pusht_scores.readings_table(results["readings"])]
+    if "rewards" in results:
+        parts += [ABOUT_OUTCOMES, outcome_scores.rewards_table(results["rewards"])]
+        parts.append(outcome_scores.ends_table(results["ends"]))
+    for name, scores in results["observations"].items():
+        parts.append(f"Predicted {name}: mean absolute error {scores['mae']:.2f}")
+    if "controls" in results:
+        parts += [ABOUT_CONTROLS, action_controls.controls_table(results["controls"])]
+    return "\n\n".join(parts)
+
+
+def _replayable(world: "WorldModel", windows: "list[Window]") -> bool:
+    """Whether the simulator can be put where the windows begin; says why not."""
+    if world.config.ground_truth is None:
+        print("the world names no simulator: altered actions are compared with the recorded alone")
+        return False
+    if any(window.seed is None for window in windows):
+        print(
+            "the recordings have no seed of the simulator's reset, so it cannot be put where they "
+            "begin: altered actions are compared with the recorded alone"
+        )
+        return False
+    return True
+
+
+def _handed_in(episodes: dict[str, Any]) -> str:
+    """What was given beside the context frames, as the report says it."""
+    known = episodes.get("handed_in")
+    return f" with {', '.join(known)} as observed there" if known else ""
+
+
+def _check_fit(world: "WorldModel", window: "Window", config: QualityConfig) -> None:
+    expected = (world.config.height, world.config.width, world.config.action_dim)
+    got = (*window.frames.shape[1:3], window.actions.shape[1])
+    if got != expected:
+        raise ValueError(
+            f"{config.data} has frames of {got[0]} x {got[1]} and actions of {got[2]} components, "
+            f"world {world.config.name!r} expects {expected[0]} x {expected[1]} and "
+            f"{expected[2]}: give the data it was learned from"
+        )
+
+
+def _held(window: "Window", steps: int) -> Any:
+    """The window's actions to predict, the last one held for some steps more."""
+    import numpy as np
+
+    return np.pad(window.future_actions, ((0, steps), (0, 0)), mode="edge")
+
+
+def cli(arguments: list[str]) -> None:
+    """Run `irasim bench quality` with command-line arguments."""
+    import tyro
+
+    main(
+        tyro.cli(
+            QualityConfig,
+            args=arguments,
+            prog="irasim bench quality",
+            description="Measure a world's predictions on held-out episodes. A world begins from "
+            "their first frames and, as in its environment, from what was observed beside them.",
+        )
+    )

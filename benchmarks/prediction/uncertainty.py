@@ -1,0 +1,290 @@
+"""`irasim bench uncertainty`: does a world know what it does not know?
+
+Held-out episodes, whose frames are the simulator's own under the recorded actions. From moments
+spread over each, the world predicts under those actions, several samples a step; how far they
+disagree (`info["uncertainty"]`) should rise and fall with how wrong the predicted frame is.
+
+W windows, L predicted steps, S samples.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from training.data.episodes import Episode
+    from world_model import WorldModel
+
+ABOUT = (
+    "Spearman's rank correlation over windows, at a step, of the predicted frame's error (root "
+    "mean square, grey levels, against the simulator) with: the step's uncertainty; that of all "
+    "steps so far; and, to compare, how far the predicted frame is from the one before. 95 % "
+    "intervals, bootstrapped over episodes. Least and most: mean error of the quarters of windows "
+    "with the least and the most uncertainty so far."
+)
+NUM_RESAMPLES = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class UncertaintyConfig:
+    """What to measure."""
+
+    world: str
+    """World to measure: a shipped name, a directory, or a Hub id."""
+    data: Path
+    """Recorded episodes, as irasim collect writes them."""
+    out: Path = Path("runs/uncertainty")
+    """Directory for uncertainty.json."""
+    split: Literal["train", "val", "test"] = "test"
+    """Which episodes; those of test were never trained on."""
+    episodes: int = 60
+    """How many episodes; half of them of the expert, if there is one."""
+    windows: int = 3
+    """Moments of each to predict from."""
+    context: int = 4
+    """Frames given."""
+    horizon: int = 16
+    """Steps predicted."""
+    samples: int = 4
+    """Samples of each prediction."""
+    batch: int = 32
+    """Windows predicted at a time."""
+    seed: int = 0
+    """Of the world's noise, and of the intervals."""
+    device: str | None = None
+    """cpu or cuda; the GPU where there is one."""
+
+    def __post_init__(self):
+        least = {"episodes": 2, "windows": 1, "context": 1, "horizon": 1, "samples": 2, "batch": 1}
+        for name, lowest in least.items():
+            if getattr(self, name) < lowest:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected at least {lowest}")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Clip:
+    """A moment of an episode: C context frames, and the L steps after them."""
+
+    episode: int
+    """Which episode, for intervals."""
+    frames: "np.ndarray"
+    """uint8 (C + L, H, W, 3)"""
+    actions: "np.ndarray"
+    """float32 (C + L - 1, A)"""
+    observations: "dict[str, np.ndarray]"
+    """What was observed at the context frames, (C, n) each."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Measured:
+    """Of each window and step, float64 (W, L), in grey levels."""
+
+    uncertainty: "np.ndarray"
+    error: "np.ndarray"
+    """Root mean square difference to the true frame."""
+    change: "np.ndarray"
+    """Root mean square difference to the predicted frame before."""
+
+
+def main(config: UncertaintyConfig) -> dict[str, Any]:
+    """Measure, print a table, write the report, and return it."""
+    import numpy as np
+
+    from benchmarks import report
+    from world_model import WorldModel
+    from world_model.directories import check_directory
+
+    device = report.choose_device(config.device)
+    check_directory(config.out)
+    world = WorldModel.from_pretrained(config.world, device=device)
+    clips = cut(config)
+    measured = predict(world, clips, config)
+    episode = np.array([clip.episode for clip in clips])
+    results = {
+        "command": "irasim bench uncertainty",
+        "config": asdict(config),
+        "world": report.describe_world(world, config.world),
+        "hardware": report.hardware(device),
+        "versions": report.versions(),
+        "about": ABOUT,
+        "windows": len(clips),
+        "episodes": len(np.unique(episode)),
+        "at": {
+            step: correlations(measured, episode, step, config.seed)
+            for step in sorted({1, 4, 16, config.horizon})
+            if step <= config.horizon
+        },
+        "mean_uncertainty": measured.uncertainty.mean(0),
+        "mean_error": measured.error.mean(0),
+    }
+    report.write_report(config.out / "uncertainty.json", results)
+    print(table(results))
+    print(f"written to {config.out}")
+    return results
+
+
+def cut(config: UncertaintyConfig) -> list[Clip]:
+    """Windows spread evenly over held-out episodes.
+
+    Raises:
+        ValueError: fewer episodes than asked for are as long as a window.
+    """
+    from benchmarks.prediction.windows import choose_episodes
+    from training.data.episodes import read_episode
+
+    # An episode of n actions has n + 1 frames; a window has context + horizon.
+    ids = choose_episodes(
+        config.data, config.split, config.episodes, config.context + config.horizon - 1
+    )
+    episodes = (read_episode(config.data, config.split, episode_id) for episode_id in ids)
+    return [
+        clip for index, episode in enumerate(episodes) for clip in _clips(episode, index, config)
+    ]
+
+
+def _clips(episode: "Episode", index: int, config: UncertaintyConfig) -> list[Clip]:
+    import numpy as np
+
+    length = config.context + config.horizon
+    last = len(episode.frames) - length
+    begins = np.unique(np.linspace(0, last, config.windows).round().astype(int))
+    return [
+        Clip(
+            episode=index,
+            frames=episode.frames[begin : begin + length],
+            actions=episode.actions[begin : begin + length - 1],
+            observations={
+                name: values[begin : begin + config.context]
+                for name, values in episode.states.items()
+            },
+        )
+        for begin in begins
+    ]
+
+
+def predict(world: "WorldModel", clips: Sequence[Clip], config: UncertaintyConfig) -> Measured:
+    """Predict every window under its own actions, with S samples a step."""
+    import numpy as np
+
+    from irasim_env.uncertainty import disagreement, draw_others
+    from world_model.given_states import known_states
+    from world_model.progress import progress_bar
+
+    known = config.context
+    rows: list[list[np.ndarray]] = [[], [], []]
+    with progress_bar(total=len(clips) * config.horizon, desc="predict", unit="frame") as progress:
+        for first in range(0, len(clips), config.batch):
+            part = clips[first : first + config.batch]
+            frames = np.stack([clip.frames for clip in part])
+            actions = np.stack([clip.actions for clip in part])
+            seeds = np.arange(first, first + len(part)) + config.seed
+            observed = {
+                name: np.stack([clip.observations[name] for clip in part])
+                for name in known_states(world.config, part[0].observations)
+            }
+            state = world.start(frames[:, :known], actions[:, : known - 1], seeds, observed)
+            before = frames[:, known - 1]
+            steps: list[list[np.ndarray]] = [[], [], []]
+            for t in range(config.horizon):
+                action = actions[:, known - 1 + t]
+                others = draw_others(world, state, action, config.samples)
+                taken = world.step_(state, action).frame
+                after = taken.cpu().numpy()
+                steps[0].append(disagreement(others, taken[:, None]).cpu().numpy())
+                steps[1].append(_difference(after, frames[:, known + t]))
+                steps[2].append(_difference(after, before))
+                before = after
+                progress.update(len(part))
+            for kept, new in zip(rows, steps, strict=True):
+                kept.append(np.stack(new, axis=1))
+    uncertainty, error, change = (np.concatenate(kept).astype(np.float64) for kept in rows)
+    return Measured(uncertainty=uncertainty, error=error, change=change)
+
+
+def _difference(one: "np.ndarray", other: "np.ndarray") -> "np.ndarray":
+    """Root mean square difference of uint8 frames (B, H, W, 3), float64 (B,)."""
+    import numpy as np
+
+    return np.sqrt(((one.astype(np.float32) - other) ** 2).mean((1, 2, 3)).astype(np.float64))
+
+
+def correlations(
+    measured: Measured, episode: "np.ndarray", step: int, seed: int
+) -> dict[str, dict[str, Any]]:
+    """Of the error at a step (from 1) with what may foretell it, over windows."""
+    import numpy as np
+
+    from benchmarks.metrics.rank_agreement import spearman
+
+    error = measured.error[:, step - 1]
+    so_far = measured.uncertainty[:, :step].mean(1)
+    tellers = {
+        "uncertainty": measured.uncertainty[:, step - 1],
+        "uncertainty_so_far": so_far,
+        "change": measured.change[:, step - 1],
+    }
+    windows = [np.flatnonzero(episode == one) for one in np.unique(episode)]
+    rng = np.random.default_rng(seed)
+    draws = [
+        np.concatenate([windows[k] for k in rng.integers(len(windows), size=len(windows))])
+        for _ in range(NUM_RESAMPLES)
+    ]
+    found: dict[str, dict[str, Any]] = {}
+    for name, values in tellers.items():
+        resampled = np.array([spearman(values[rows], error[rows]) for rows in draws])
+        defined = resampled[~np.isnan(resampled)]
+        bounds = np.quantile(defined, (0.025, 0.975)) if len(defined) else (np.nan, np.nan)
+        found[name] = {"spearman": float(spearman(values, error)), "interval": list(bounds)}
+    order, quarter = np.argsort(so_far), max(1, len(so_far) // 4)
+    found["error"] = {
+        "mean": float(error.mean()),
+        "least_uncertain": float(error[order[:quarter]].mean()),
+        "most_uncertain": float(error[order[-quarter:]].mean()),
+    }
+    return found
+
+
+def table(results: dict[str, Any]) -> str:
+    """The report as printed, in Markdown."""
+    from benchmarks.report import interval, number
+    from benchmarks.report import table as aligned
+
+    names = ("uncertainty", "uncertainty_so_far", "change")
+    header = ("step", "uncertainty", "so far", "change", "error", "least", "most")
+    rows = [
+        (
+            str(step),
+            *(f"{number(at[name]['spearman'])} {interval(at[name]['interval'])}" for name in names),
+            *(number(at["error"][n]) for n in ("mean", "least_uncertain", "most_uncertain")),
+        )
+        for step, at in results["at"].items()
+    ]
+    head = (
+        f"World {results['world']['name']}: {results['windows']} windows of "
+        f"{results['episodes']} episodes, {results['config']['samples']} samples a step; "
+        f"{results['hardware']}."
+    )
+    return "\n".join([head, ABOUT, "", aligned(header, rows)])
+
+
+def cli(arguments: list[str]) -> None:
+    """Run `irasim bench uncertainty` with command-line arguments."""
+    import tyro
+
+    main(
+        tyro.cli(
+            UncertaintyConfig,
+            args=arguments,
+            prog="irasim bench uncertainty",
+            description="Measure whether a world's uncertainty foretells its errors.",
+        )
+    )
+
+
+if __name__ == "__main__":
+    import sys
+
+    cli(sys.argv[1:])

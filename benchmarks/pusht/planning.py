@@ -1,0 +1,400 @@
+"""`irasim bench pusht-planning`: IRASim's Push-T planning experiment (arXiv 2406.14540).
+
+A base policy of middling skill proposes K pushes at each decision; a model ranks them by where
+it predicts the T to be at their end, and the best is carried out in the real simulator. The model
+is a learned world (after training on P rollouts of the base policy) or the real simulator itself.
+Trials are paired: trial i of every row has the same start, and the same proposals as long as the
+same ones are chosen. K = 1 is the base policy alone and is the same row for all models.
+
+Each finished trial is a line of trials.jsonl; a stopped run goes on by the same command.
+"""
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from benchmarks.line_log import append_line, whole_lines
+from world_model.io.whole_files import write_whole
+
+if TYPE_CHECKING:
+    from policies.planning import BranchingSimulator
+    from policies.planning.episode import EpisodeResult
+    from policies.pusht.proposals import SkillConfig
+    from world_model import WorldConfig, WorldModel
+
+REAL, BASE = "real", "base"  # names of models that are no learned world
+# The paper's table: final IoU over 100 trials, base policy .637, by P and K.
+PAPER_BASE = 0.637
+PAPER = {
+    "0": {5: 0.679, 10: 0.572, 50: 0.418},
+    "100": {5: 0.847, 10: 0.878, 50: 0.888},
+    "500": {5: 0.907, 10: 0.906, 50: 0.938},
+    "1000": {5: 0.886, 10: 0.945, 50: 0.961},
+}
+Trials = dict[tuple[str, int], dict[int, dict[str, Any]]]  # (model, K) -> seed -> trial
+NEARNESS = "policies.pusht.nearness:simulator_nearness"
+# Seeds that no training or evaluation data is recorded with (training/data/collect.py's splits).
+FIRST_SEED = 5_000_000
+SUCCESS_RULE = (
+    "gym-pusht ends an episode at a coverage over .95, which is an IoU over .905, so a final IoU "
+    "seldom exceeds that; an episode that does not get there ends after {max_steps} steps"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PushTPlanningConfig:
+    """Which models, how many proposals, how many trials."""
+
+    world: tuple[str, ...] = ()
+    """Learned worlds to plan in, as P=path: P is the number of the base policy's rollouts that were
+    added to its training, path a shipped name, a directory or a Hub id; as in 0=pusht
+    500=runs/p500/world."""
+    real: bool = True
+    """Also plan with the real simulator as the model."""
+    candidates: tuple[int, ...] = (1, 5, 10, 50)
+    """K, proposals ranked at a decision; 1 is the base policy alone."""
+    trials: int = 100
+    """Trials of each row."""
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """Directory of trials.jsonl, table.md and pusht_planning.json."""
+    max_steps: int = 300
+    """Longest episode."""
+    seed: int = FIRST_SEED
+    """Of the first trial; the others follow it."""
+    rank: Literal["nearness", "coverage"] = "nearness"
+    """What ranks proposals at their end: how near the T's corners are to where they belong (read
+    from the predicted frame, or as foreseen, or the simulator's state), or the model's own reward,
+    which is coverage. By coverage a T that lies on its goal the wrong way round stays there."""
+    budget_minutes: float | None = None
+    """Stop after so long, between two trials; the same command goes on."""
+    device: str | None = None
+    """cpu or cuda; the GPU where there is one."""
+    imagine: Literal["frames", "states"] = "frames"
+    """What learned worlds imagine of each proposal: frames, or states alone in a hundredth of the
+    time."""
+    max_rows: int = 256
+    """Candidates tried at once in a learned world."""
+    precision: Literal["float32", "bf16"] = "float32"
+    """Of learned worlds; bf16 is faster, and candidates are only compared with each other."""
+    workers: int = 1
+    """Candidates tried at once in the real simulator, each in a process."""
+
+    def __post_init__(self):
+        for name in ("trials", "max_steps", "max_rows", "workers"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
+        if not self.candidates or min(self.candidates) < 1:
+            raise ValueError(f"candidates is {self.candidates}, expected numbers of at least 1")
+        if len(self.worlds) != len(self.world):
+            raise ValueError(f"world is {self.world}, expected each P once")
+
+    @property
+    def worlds(self) -> dict[str, str]:
+        """Paths of the learned worlds by P."""
+        found = {}
+        for text in self.world:
+            rollouts, equals, path = text.partition("=")
+            if not (equals and path and rollouts.isdecimal()):
+                raise ValueError(
+                    f"world is {text!r}, expected P=path, as in 500=runs/p500/world, with P the "
+                    "number of rollouts it was trained on in addition"
+                )
+            found[str(int(rollouts))] = path
+        return found
+
+    @property
+    def rows(self) -> list[tuple[str, int]]:
+        """(model, K) of each row of the table; the base policy first."""
+        ranked = sorted({count for count in self.candidates if count > 1})
+        base = [(BASE, 1)] if 1 in self.candidates else []
+        models = [*self.worlds, *([REAL] if self.real else [])]
+        return base + [(model, count) for model in models for count in ranked]
+
+
+def main(config: PushTPlanningConfig) -> dict[str, Any]:
+    """Run what is missing, print the table, write it, and return what it says."""
+    from benchmarks import report
+    from policies.pusht.proposals import SKILL
+    from world_model.directories import check_directory
+
+    device = report.choose_device(config.device)
+    check_directory(config.out)
+    config.out.mkdir(parents=True, exist_ok=True)
+    _run_missing(config, device, SKILL)
+    trials = _read_trials(config, SKILL)
+    results = {
+        "command": "irasim bench pusht-planning",
+        "config": asdict(config),
+        "skill": asdict(SKILL),
+        "success_rule": SUCCESS_RULE.format(max_steps=config.max_steps),
+        "hardware": report.hardware(device),
+        "versions": report.versions(),
+        "rows": [
+            summarise(model, count, trials, config)
+            for model, count in config.rows
+            if (model, count) in trials
+        ],
+        "paper": {"base": PAPER_BASE, "final_iou": PAPER},
+    }
+    report.write_report(config.out / "pusht_planning.json", results)
+    write_whole(config.out / "table.md", (text := tables(results)) + "\n")
+    print(text)
+    return results
+
+
+def _run_missing(config: PushTPlanningConfig, device: str, skill: "SkillConfig") -> None:
+    """Run the trials that trials.jsonl does not hold, trial by trial over all rows.
+
+    That order keeps the pairs whole when the run is stopped.
+    """
+    from world_model.progress import progress_bar
+
+    done = _read_trials(config, skill)
+    missing = [
+        (seed, model, count)
+        for seed in range(config.seed, config.seed + config.trials)
+        for model, count in config.rows
+        if seed not in done.get((model, count), {})
+    ]
+    begin = time.perf_counter()
+    with _Models(config, device, skill) as models:
+        for seed, model, count in progress_bar(missing, desc="Push-T planning", unit="trial"):
+            minutes = (time.perf_counter() - begin) / 60
+            if config.budget_minutes is not None and minutes > config.budget_minutes:
+                print(f"stopped after {minutes:.1f} minutes; the same command goes on")
+                break
+            result = models.trial(model, count, seed)
+            trial = {**_row_key(config, skill, model), "count": count, **asdict(result)}
+            append_line(_trials_path(config), trial)
+
+
+class _Models:
+    """The models that are planned in, each made when it is first asked for."""
+
+    def __init__(self, config: PushTPlanningConfig, device: str, skill: "SkillConfig"):
+        self._config, self._device, self._skill = config, device, skill
+        self._worlds: dict[str, WorldModel] = {}
+        self._simulator: BranchingSimulator | None = None
+
+    def __enter__(self) -> "_Models":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._simulator is not None:
+            self._simulator.close()
+
+    def trial(self, model: str, count: int, seed: int) -> "EpisodeResult":
+        """One trial of a row."""
+        from benchmarks.pusht.nearness import LearnedNearness
+        from policies.planning import (
+            BestOf,
+            BestOfConfig,
+            BranchingSimulator,
+            LearnedRollout,
+            SimulatorRollout,
+        )
+        from policies.planning.episode import run_episode
+        from policies.planning.scene import RealScene, simulator_settings
+        from policies.pusht.push_proposals import Pushes
+
+        config = self._config
+        world = None if model in (REAL, BASE) else self._world(model)
+        about = push_t() if world is None else world.config
+        if world is not None:
+            kind = LearnedNearness if config.rank == "nearness" else LearnedRollout
+            rollout: Any = kind(world=world, max_rows=config.max_rows, imagine=config.imagine)
+        elif model == REAL:
+            if self._simulator is None:
+                self._simulator = BranchingSimulator(
+                    *simulator_settings(about),
+                    workers=config.workers,
+                    measure=NEARNESS if config.rank == "nearness" else None,
+                )
+            rollout = SimulatorRollout(simulator=self._simulator)
+        else:
+            rollout = _nothing_to_rank
+        scene = RealScene(about, world)
+        try:
+            planner = BestOf(
+                about.action_low,
+                about.action_high,
+                Pushes(envs=[scene.env], skill=self._skill),
+                BestOfConfig(num_candidates=count, horizon=self._skill.longest),
+            )
+            return run_episode(scene, planner, rollout, seed=seed, max_steps=config.max_steps)
+        finally:
+            scene.close()
+
+    def _world(self, name: str) -> "WorldModel":
+        from policies.planning.learned import set_precision
+        from world_model import WorldModel
+
+        if name not in self._worlds:
+            world = WorldModel.from_pretrained(self._config.worlds[name], device=self._device)
+            set_precision(world, self._config.precision)
+            self._worlds[name] = world
+        return self._worlds[name]
+
+
+def push_t() -> "WorldConfig":
+    """What the shipped world says of Push-T: its simulator and its actions."""
+    from world_model.io.checkpoint import find_world, read_config
+
+    return read_config(find_world("pusht"))[0]
+
+
+def _nothing_to_rank(state: Any, actions: Any) -> Any:
+    raise AssertionError("the base policy ranks nothing")
+
+
+def _trials_path(config: PushTPlanningConfig) -> Path:
+    return config.out / "trials.jsonl"
+
+
+def _row_key(config: PushTPlanningConfig, skill: "SkillConfig", model: str) -> dict[str, Any]:
+    """What a finished trial must agree in to count for a row: model, weights, base policy."""
+    from world_model.io.checkpoint import find_world, read_config
+
+    weights = None
+    if model in config.worlds:
+        weights = read_config(find_world(config.worlds[model]))[1]["model.safetensors"]
+    return {
+        "model": model,
+        "weights_sha256": weights,
+        "precision": config.precision if weights else None,
+        "imagine": config.imagine if weights else None,
+        "rank": None if model == BASE else config.rank,
+        "skill": asdict(skill),
+        "max_steps": config.max_steps,
+    }
+
+
+def _read_trials(config: PushTPlanningConfig, skill: "SkillConfig") -> Trials:
+    """Finished trials of this command: (model, K) -> seed -> what came out."""
+    path = _trials_path(config)
+    lines = whole_lines(path)
+    keys = {model: _row_key(config, skill, model) for model, _ in config.rows}
+    seeds = range(config.seed, config.seed + config.trials)
+    found: Trials = {}
+    for number, line in enumerate(lines, 1):
+        try:
+            trial = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ValueError(
+                f"{path}, line {number}: not whole ({error}); delete that line, and its trial is "
+                "run again"
+            ) from error
+        key = keys.get(trial["model"])
+        fits = key is not None and all(trial.get(name) == value for name, value in key.items())
+        if fits and trial["seed"] in seeds:
+            found.setdefault((trial["model"], trial["count"]), {})[trial["seed"]] = trial
+    return found
+
+
+def summarise(
+    model: str, count: int, trials: Trials, config: PushTPlanningConfig
+) -> dict[str, Any]:
+    """Means of a row with 95 % intervals, and its differences to the base policy, in pairs."""
+    import numpy as np
+
+    from benchmarks.metrics.frames import bootstrap_interval, wilson_interval
+
+    mine = trials[model, count]
+    base = trials.get((BASE, 1), {})
+    pairs = sorted(mine.keys() & base.keys())
+    successes = sum(trial["success"] for trial in mine.values())
+    row: dict[str, Any] = {
+        "model": model,
+        "candidates": count,
+        "trials": len(mine),
+        "pairs": len(pairs),
+        "success": successes / len(mine),
+        "success_interval": wilson_interval(successes, len(mine)),
+        "steps": float(np.mean([trial["steps"] for trial in mine.values()])),
+        "decision_seconds_median": float(
+            np.median(np.concatenate([trial["decision_seconds"] for trial in mine.values()]))
+        ),
+    }
+    for name in ("final_coverage", "final_iou"):
+        values = [mine[seed][name] for seed in sorted(mine)]
+        row[name] = float(np.mean(values))
+        row[f"{name}_interval"] = bootstrap_interval(values, config.seed)
+        differences = [mine[seed][name] - base[seed][name] for seed in pairs]
+        row[f"{name}_gain"] = float(np.mean(differences)) if pairs else None
+        row[f"{name}_gain_interval"] = bootstrap_interval(differences, config.seed)
+    return row
+
+
+def tables(results: dict[str, Any]) -> str:
+    """The report as printed, in Markdown."""
+    from benchmarks.report import interval, number, table
+
+    rows = [
+        (
+            _label(row["model"]),
+            str(row["candidates"]),
+            str(row["trials"]),
+            f"{number(row['final_coverage'], 3)} {interval(row['final_coverage_interval'], 3)}",
+            f"{number(row['final_iou'], 3)} {interval(row['final_iou_interval'], 3)}",
+            _gain(row, "final_coverage"),
+            _gain(row, "final_iou"),
+            f"{number(row['success'])} {interval(row['success_interval'])}",
+            f"{row['decision_seconds_median']:.2g}",
+            _paper(row["model"], row["candidates"]),
+        )
+        for row in results["rows"]
+    ]
+    header = ("model", "K", "trials", "final coverage", "final IoU", "coverage over base")
+    header += ("IoU over base", "success", "decision s", "paper's final IoU")
+    skill, config = results["skill"], results["config"]
+    imagined = f" (learned ones by {config['imagine']})" if config["world"] else ""
+    return "\n\n".join(
+        [
+            f"Push-T planning: the best of K pushes of the base policy ({skill['num_candidates']} "
+            f"pushes tried, {skill['aim_noise']:g} px of aiming error), ranked by {config['rank']} "
+            f"as a model predicts it{imagined}, carried out in the real simulator. Seeds from "
+            f"{config['seed']}; 95 % intervals: bootstrap, Wilson's for success; differences are "
+            f"paired. {results['success_rule']}. "
+            f"{results['hardware']}.",
+            table(header, rows),
+            "The paper's figures are IRASim's Push-T planning (arXiv 2406.14540), 100 trials, with "
+            "another base policy, so only the shape can be compared. Coverage is the "
+            "intersection's share of the goal, IoU its share of the union.",
+        ]
+    )
+
+
+def _label(model: str) -> str:
+    names = {BASE: "base policy alone", REAL: "real simulator"}
+    return names.get(model, f"learned, P = {model}")
+
+
+def _gain(row: dict[str, Any], name: str) -> str:
+    from benchmarks.report import interval
+
+    gain = row[f"{name}_gain"]
+    if gain is None or row["model"] == BASE:
+        return "-"
+    return f"{gain:+.3f} {interval(row[f'{name}_gain_interval'], 3)}"
+
+
+def _paper(model: str, count: int) -> str:
+    figure = PAPER_BASE if model == BASE else PAPER.get(model, {}).get(count)
+    return "-" if figure is None else f"{figure:.3f}"
+
+
+def cli(arguments: list[str]) -> None:
+    """Run `irasim bench pusht-planning` with command-line arguments."""
+    main(
+        tyro.cli(
+            PushTPlanningConfig,
+            args=arguments,
+            prog="irasim bench pusht-planning",
+            description="IRASim's Push-T planning experiment: proposals of a middling policy, "
+            "ranked in learned worlds and by the real simulator. Can be stopped and goes on.",
+        )
+    )

@@ -1,0 +1,234 @@
+"""`irasim bench chunk`: how fast a chunk is sampled, in which precision, captured or not.
+
+The variants of one sampler are timed turn about in one process, and their latents held against the
+reference's way: float32, eager. Decoding is timed apart.
+
+B chunks at once, T frames a chunk, C channels, h w latent size.
+"""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, get_args
+
+from benchmarks.speed.chunk_config import BASE, VARIANTS, ChunkSpeedConfig, Precision, Variant
+from benchmarks.speed.chunk_report import tables
+
+if TYPE_CHECKING:
+    import torch
+
+    from benchmarks.speed.work import Work
+    from world_model import ChunkSamplerConfig, IRASim
+
+
+def main(config: ChunkSpeedConfig) -> dict[str, Any]:
+    """Measure, print tables, write the report if asked, and return it."""
+    import torch
+
+    from benchmarks import report
+    from benchmarks.speed.ceilings import large_matmul_ceiling
+    from benchmarks.speed.chunk_random import random_denoiser
+    from world_model import ChunkSamplerConfig
+    from world_model.directories import check_directory
+
+    device = report.choose_device(config.device)
+    if config.out is not None:
+        check_directory(config.out)
+    if not device.startswith("cuda") and any("graph" in name for name in config.variants or ()):
+        raise ValueError(f"variants {config.variants} on {device!r}: graphs need a CUDA device")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(config.threads)
+    try:
+        denoiser = random_denoiser(config, device)
+        samplers = [
+            ChunkSamplerConfig(name="pndm", num_steps=config.pndm_steps),
+            ChunkSamplerConfig(name="dpm-solver++", num_steps=config.few_steps),
+        ]
+        results = {
+            "command": "irasim bench chunk",
+            "config": asdict(config),
+            "model": f"IRASim-{config.size}/{config.patch_size}, Frame-Ada, random weights",
+            "parameters": sum(parameter.numel() for parameter in denoiser.parameters()),
+            "hardware": report.hardware(device),
+            "versions": report.versions(),
+            "tf32": torch.get_float32_matmul_precision() != "highest",
+            "matmul_tflops": {
+                name: large_matmul_ceiling(dtype, device) / 1e12
+                for name, dtype in (("float32", torch.float32), ("bf16", torch.bfloat16))
+            },
+            "samplers": [measure(config, denoiser, sampler) for sampler in samplers],
+            "decode": time_decoding(config, device),
+        }
+    finally:
+        torch.set_num_threads(threads)
+    if config.out is not None:
+        report.write_report(config.out / "chunk.json", results)
+    print(tables(results))
+    return results
+
+
+def measure(
+    config: ChunkSpeedConfig, denoiser: "IRASim", sampler: "ChunkSamplerConfig"
+) -> dict[str, Any]:
+    """Time all variants of one sampler."""
+    import numpy as np
+
+    from benchmarks.speed.ceilings import synchroniser
+    from benchmarks.speed.chunk_random import draw_inputs
+    from benchmarks.speed.interleave import ratio, time_in_turns
+    from benchmarks.speed.work import count_work
+    from world_model.chunk.sampler import ChunkSampler
+    from world_model.chunk.sampling import network_evaluations
+
+    device = denoiser.null_action.device
+    names = chosen_variants(config.variants, device.type)
+    inputs, finish = draw_inputs(config, str(device)), synchroniser(device)
+    samplers = {name: ChunkSampler(denoiser, sampler, **VARIANTS[name]) for name in names}
+
+    def timed(name: Variant):
+        def call():
+            samplers[name](*inputs)
+            finish()
+
+        return call
+
+    seconds = time_in_turns([timed(name) for name in names], config.turns)  # (turns, variants)
+    latents = {name: samplers[name](*inputs) for name in names}
+    precisions: dict[Precision, None] = {precision_of(name): None for name in names}
+    ceilings = {
+        precision: count_evaluation(denoiser, inputs, precision).products_ceiling(device)
+        for precision in precisions
+    }
+    eager = {
+        tabulate: count_work(
+            lambda tabulate=tabulate: ChunkSampler(denoiser, sampler, tabulate=tabulate)(*inputs)
+        ).flops
+        for tabulate in sorted({VARIANTS[name].get("tabulate", False) for name in names})
+    }
+    rows = []
+    for index, name in enumerate(names):
+        median = float(np.median(seconds[:, index]))
+        flops = eager[VARIANTS[name].get("tabulate", False)]
+        rows.append(
+            {
+                "variant": name,
+                "precision": precision_of(name),
+                "ms_per_chunk": 1000 * median,
+                "ms_per_chunk_range": [
+                    1000 * float(f(seconds[:, index])) for f in (np.min, np.max)
+                ],
+                "frames_per_second": config.batch * (config.frames - 1) / median,
+                "times_float32": ratio(seconds[:, names.index(BASE)], seconds[:, index]),
+                "tflops": flops / median / 1e12,
+                "tflop_per_chunk": flops / 1e12,
+                "products_ceiling_tflops": ceilings[precision_of(name)] / 1e12,
+                "psnr_to_float32_db": latent_psnr(latents[name], latents[BASE]),
+            }
+        )
+    return {
+        "sampler": sampler.name,
+        "num_steps": sampler.num_steps,
+        "network_evaluations": network_evaluations(sampler.name, sampler.num_steps),
+        "latents_deviation": float(latents[BASE][:, 1:].std()),
+        "variants": rows,
+    }
+
+
+def chosen_variants(asked: tuple[Variant, ...] | None, device: str) -> list[Variant]:
+    """float32 first, then what was asked for, or what the device has."""
+    if asked is None:
+        asked = tuple(n for n in get_args(Variant) if device == "cuda" or "graph" not in n)
+    return [BASE, *(name for name in dict.fromkeys(asked) if name != BASE)]
+
+
+def precision_of(variant: Variant) -> Precision:
+    """The precision of a variant's matrix products."""
+    return VARIANTS[variant].get("precision", "float32")
+
+
+def count_evaluation(denoiser: "IRASim", inputs: Any, precision: Precision) -> "Work":
+    """The work of one pass through the network, adaLN parameters aside."""
+    import torch
+
+    from benchmarks.speed.work import count_work
+    from world_model.chunk.sampler import half_precision
+
+    first, actions, noise = inputs
+    network = half_precision(denoiser) if precision == "bf16" else denoiser
+    latents = torch.cat([first, noise[:, 1:]], dim=1)
+    time = torch.tensor([500], device=latents.device)
+    table = [parameters[0] for parameters in network.modulation_table(time, actions)]
+    return count_work(lambda: network.denoise(latents, table))
+
+
+def latent_psnr(made: "torch.Tensor", expected: "torch.Tensor") -> float | None:
+    """dB of the new frames' latents against the range that the expected ones span.
+
+    None where they are equal.
+    """
+    import torch
+
+    made, expected = made[:, 1:], expected[:, 1:]
+    error = (made - expected).square().mean()
+    if not error:
+        return None
+    return float(10 * torch.log10((expected.max() - expected.min()).square() / error))
+
+
+def time_decoding(config: ChunkSpeedConfig, device: str) -> list[dict[str, Any]]:
+    """Time an autoencoder of SDXL's shape on a chunk's new frames, so many frames at once."""
+    import numpy as np
+    import torch
+
+    from benchmarks.speed.ceilings import synchroniser
+    from benchmarks.speed.chunk_random import draw_inputs
+    from benchmarks.speed.interleave import time_in_turns
+    from world_model.codec import AutoencoderCodec
+    from world_model.config import CodecConfig
+
+    if not config.decode_batches:
+        return []
+    settings = {
+        "block_out_channels": [128, 256, 512, 512],
+        "down_block_types": ["DownEncoderBlock2D"] * 4,
+        "up_block_types": ["UpDecoderBlock2D"] * 4,
+        "layers_per_block": 2,
+        "latent_channels": 4,
+    }
+    with torch.device(device):
+        codec = AutoencoderCodec(CodecConfig(kind="autoencoder_kl", settings=settings)).eval()
+    latents = draw_inputs(config, device)[2][:, 1:].flatten(0, 1)
+    finish = synchroniser(device)
+    rows = []
+    for at_once in sorted(set(config.decode_batches)):
+
+        @torch.no_grad()
+        def decode(at_once: int = at_once) -> None:
+            for part in latents.split(at_once):
+                codec.decode(part)
+            finish()
+
+        if device.startswith("cuda"):
+            torch.cuda.reset_peak_memory_stats(device)
+        seconds = time_in_turns([decode], config.turns)[:, 0]
+        peak = torch.cuda.max_memory_allocated(device) if device.startswith("cuda") else None
+        rows.append(
+            {
+                "frames_at_once": min(at_once, len(latents)),
+                "ms_per_frame": 1000 * float(np.median(seconds)) / len(latents),
+                "peak_cuda_mib": None if peak is None else peak / 2**20,
+            }
+        )
+    return rows
+
+
+def cli(arguments: list[str]) -> None:
+    """Run `irasim bench chunk` with command-line arguments."""
+    import tyro
+
+    main(
+        tyro.cli(
+            ChunkSpeedConfig,
+            args=arguments,
+            prog="irasim bench chunk",
+            description="Measure how fast a model of IRASim's published sizes samples a chunk.",
+        )
+    )
