@@ -1,6 +1,9 @@
 """`irasim bench`: measures learned worlds."""
 
+import warnings
+
 from benchmarks.subcommands import Part, dispatch
+from world_model.tasks import all_tasks
 
 PARTS = {
     "quality": Part(
@@ -35,10 +38,6 @@ PARTS = {
         module="benchmarks.control.planning",
         summary="what a planner's decision takes",
     ),
-    "pusht-planning": Part(
-        module="benchmarks.pusht.planning",
-        summary="IRASim's experiment: the best of K pushes, chosen in the world",
-    ),
     "reinforcement": Part(
         module="benchmarks.control.reinforcement",
         summary="policies that learned in the world against those that learned in the simulator",
@@ -54,6 +53,24 @@ PARTS = {
 }
 
 
+def parts() -> dict[str, Part]:
+    """All parts: ours, and those that tasks bring; a warning tells of a name that is taken."""
+    found = dict(PARTS)
+    for task in all_tasks():
+        for name, (module, summary) in task.benchmarks.items():
+            if name in found:
+                warnings.warn(
+                    f"task {task.name!r} brings a part {name!r} of irasim bench, which there is "
+                    "already: it is left out; give it another name",
+                    stacklevel=2,
+                )
+            else:
+                found[name] = Part(module=module, summary=summary)
+    return found
+
+
 def cli(arguments: list[str]) -> None:
     """Run `irasim bench PART ...`."""
-    dispatch("irasim bench", "Measure a learned world.", PARTS, arguments)
+    # Tasks are looked up only where they are asked for.
+    own = bool(arguments) and arguments[0] in PARTS
+    dispatch("irasim bench", "Measure a learned world.", PARTS if own else parts(), arguments)

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from world_model.tasks import task_packages
 from world_model.versions import versions as installed
 
 if TYPE_CHECKING:
     from world_model import WorldModel
 
-# What figures may depend on, where it is installed.
-PACKAGES = ("irasim-env", "torch", "numpy", "gymnasium", "opencv-python", "gym-pusht", "pymunk")
+# What figures may depend on, where it is installed, besides the packages of tasks.
+PACKAGES = ("irasim-env", "torch", "numpy", "gymnasium", "opencv-python")
 
 
 def choose_device(device: str | None) -> str:
@@ -47,7 +48,7 @@ def hardware(device: str) -> str:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that figures may depend on."""
-    return installed(*PACKAGES)
+    return installed(*PACKAGES, *task_packages())
 
 
 def describe_world(world: "WorldModel", name_or_path: str) -> dict[str, Any]:

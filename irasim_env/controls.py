@@ -7,12 +7,12 @@ stays. Dimensions: A action components.
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from world_model import Start, WorldConfig
+    from world_model import Start
 
 Direction = Literal["right", "left", "down", "up"]
 OPPOSITE: dict[Direction, Direction] = {
@@ -28,7 +28,8 @@ FURTHER_KEYS = (("u", "j"), ("i", "k"), ("o", "l"), ("p", ";"), ("t", "f"), ("x"
 POSITION_STEP = 0.04
 # ... and holds a velocity at this share of its bound.
 VELOCITY_SHARE = 0.5
-# The observation that says where the agent is, in the units of a position action.
+# The observation that says where the agent is, in the units of a position action, unless the
+# world's task says otherwise: gym's and LeRobot's environments call it so.
 AGENT_POSITION = "agent_pos"
 
 
@@ -52,29 +53,8 @@ class KeyControls:
     """Factor on how far a held key moves a position, or how fast a velocity it gives."""
     velocity: float | None = None
     """What a held key sets a velocity to at speed 1; None is half its bound."""
-
-    @classmethod
-    def of(
-        cls,
-        config: "WorldConfig",
-        directions: tuple[Direction, Direction] | None = None,
-        speed: float = 1.0,
-    ) -> "KeyControls":
-        """The controls that a world asks for, or with other directions."""
-        first, second = directions or config.keys.directions
-        settings: dict[str, Any] = {
-            "low": config.action_low,
-            "high": config.action_high,
-            "names": config.action_names,
-            "directions": (first, second),
-            "speed": speed,
-            "velocity": config.keys.velocity,
-        }
-        if config.choices is not None:
-            from irasim_env.choice_controls import ChoiceControls
-
-            return ChoiceControls(**settings, choices=config.choices)
-        return cls(**settings)
+    place: str = AGENT_POSITION
+    """The observation that says where the agent is."""
 
     def __post_init__(self) -> None:
         first, second = self.directions
@@ -139,7 +119,7 @@ class KeyControls:
         """
         action = (np.array(self.low) + np.array(self.high)) / 2
         if start is not None:
-            position = start.states.get(AGENT_POSITION)
+            position = start.states.get(self.place)
             if position is not None and position.shape[1:] == action.shape:
                 action = np.asarray(position[-1], np.float64)
             elif len(start.actions):

@@ -33,15 +33,15 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
     A robot simulator learned from recorded episodes. After each action an action-conditioned
     video diffusion model predicts the next camera frame, and a head reads reward, end and
     low-dimensional observations from what the model has computed. The model is a *world*: a name
-    ("pusht"), a directory or a repository on the Hub.
+    of a shipped one, a directory or a repository on the Hub.
 
     ## Action Space
 
-    `Box(float32)` with the bounds of the simulator that the world was learned from; Push-T: the
-    position (x, y) that the disc moves to, in [0, 512]. Any real numbers of the right shape are
-    taken as float32. An action out of bounds is clipped, as the world has seen none (gym-pusht
-    would follow it out of the picture). A wrong shape, a type that is no number, NaN and
-    infinity are refused with `gymnasium.error.InvalidAction`.
+    `Box(float32)` with the bounds of the simulator that the world was learned from; the
+    shipped world's: the position (x, y) that the disc moves to, in [0, 512]. Any real numbers of
+    the right shape are taken as float32. An action out of bounds is clipped, as the world has seen
+    none (a simulator may follow it out of the picture). A wrong shape, a type that is no number,
+    NaN and infinity are refused with `gymnasium.error.InvalidAction`.
 
     Where the simulator's actions are discrete, so are these: the same `Discrete`, `MultiDiscrete`
     or `MultiBinary`. The world sees them as one-hot vectors, which `step` takes too, as does
@@ -57,7 +57,7 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
     ## Observation Space
 
     With `obs_type="pixels"` a frame, `Box(0, 255, (H, W, 3), uint8)`. With "pixels_" and the names
-    of the world's low-dimensional observations ("pixels_agent_pos" for Push-T) a
+    of the world's low-dimensional observations (as in "pixels_agent_pos") a
     `Dict` of "pixels" and each of them, `Box(float64)`, predicted and clipped into bounds.
 
     With `output="torch"` observations, rewards and flags are tensors on the world's device instead
@@ -103,7 +103,8 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
     ## Episode End
 
     Termination: the predicted probability of the end exceeds the world's threshold (or
-    `reward_fn` says so); `info["is_success"]` is given where the end is success, as in Push-T.
+    `reward_fn` says so); `info["is_success"]` is given where the end is success, as
+    in the shipped world.
     Truncation: `gymnasium.make` applies the time limit, 300 steps for `IRASim/PushT-v0` and none
     for `IRASim/World-v0` unless `max_episode_steps` says so (-1: no limit). After termination,
     `step` asks for a reset. After truncation the world itself goes on, as

@@ -8,6 +8,7 @@ import numpy as np
 
 from irasim_env.actions import simulator_action
 from world_model import Start, WorldConfig
+from world_model.config import DEFAULT_WORLD
 from world_model.observed import (
     STATE,
     as_numbers,
@@ -18,9 +19,7 @@ from world_model.observed import (
     read_parts,
     resized,
 )
-
-# What installs the packages that register simulators.
-REQUIREMENTS = {"gym_pusht": "'irasim-env[pusht]'"}
+from world_model.tasks import find_task
 
 
 class GroundTruth:
@@ -41,13 +40,12 @@ class GroundTruth:
         if truth is None:
             raise ValueError(
                 f"world {config.name!r} names no ground truth in its config.json, so there is no "
-                "simulator to run beside it; use a world that does, such as 'pusht'"
+                f"simulator to run beside it; use a world that does, such as {DEFAULT_WORLD!r}"
             )
         self.config = config
         self.frame_shape = (config.height, config.width, 3)
-        module, colon, _ = truth.env_id.partition(":")  # as in "gym_pusht:gym_pusht/PushT-v0"
-        if colon:
-            _import_simulator(module)
+        if ":" in truth.env_id:  # as in "module:Name-v0"
+            _import_simulator(truth.env_id)
         self.env = gym.make(
             truth.env_id,
             max_episode_steps=-1,
@@ -138,12 +136,15 @@ class GroundTruth:
         return pixels
 
 
-def _import_simulator(module: str) -> None:
+def _import_simulator(env_id: str) -> None:
     """Import the module that registers the simulator's id."""
+    module = env_id.partition(":")[0]
     try:
         importlib.import_module(module)
     except ModuleNotFoundError as missing:
+        task = find_task(env_id)
+        needed = module if task is None or task.extra is None else f"'{task.extra}'"
         raise gym.error.DependencyNotInstalled(
             f"the real simulator needs the package {missing.name!r}, which is not installed; run "
-            f"pip install {REQUIREMENTS.get(module, module)}"
+            f"pip install {needed}"
         ) from missing

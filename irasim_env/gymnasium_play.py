@@ -9,6 +9,7 @@ import pygame
 
 from irasim_env.controls import KeyControls
 from irasim_env.env import WorldEnv
+from irasim_env.world_controls import controls_of
 
 # How many components keys can drive at once: each more multiplies the combinations.
 _MOST_AT_ONCE = 3
@@ -36,7 +37,7 @@ class KeyboardActions(gym.Wrapper[Any, np.ndarray, Any, np.ndarray]):
             )
         self._world = env.unwrapped.task.world
         config = self._world.config
-        self.controls = controls or KeyControls.of(config)
+        self.controls = controls or controls_of(config)
         self.action_space = gym.spaces.Box(-1, 1, (config.action_dim,), np.float32)
         self._action = self.controls.first_action()
 

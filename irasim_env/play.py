@@ -9,25 +9,28 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
+from world_model.config import DEFAULT_WORLD
+from world_model.tasks import task_packages
 from world_model.versions import versions
 
 if TYPE_CHECKING:
     from irasim_env.controls import KeyControls
     from irasim_env.overlay import Overlay
     from irasim_env.player import Player
+    from irasim_env.world_controls import controls_of
     from world_model import WorldModel
 
 # Frames are enlarged by a whole factor to about this height.
 _HEIGHT = 480
-# Packages that a video may depend on.
-VERSIONS_NOTED = ("irasim-env", "torch", "numpy", "gymnasium", "pygame", "gym-pusht", "pymunk")
+# Packages that a video may depend on, besides those of tasks.
+VERSIONS_NOTED = ("irasim-env", "torch", "numpy", "gymnasium", "pygame")
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlayConfig:
     """What to play, and how."""
 
-    world: str = "pusht"
+    world: str = DEFAULT_WORLD
     """Name of a shipped world, directory, or Hub id."""
     start: int | None = None
     """Start of the first episode (default: drawn by the seed)."""
@@ -180,9 +183,8 @@ def play_typed(world: "WorldModel", config: PlayConfig) -> None:
 
 def make_controls(world: "WorldModel", config: PlayConfig) -> "KeyControls":
     """The world's keys, with what the options say otherwise."""
-    from irasim_env.controls import KeyControls
 
-    return KeyControls.of(world.config, config.directions, config.speed)
+    return controls_of(world.config, config.directions, config.speed)
 
 
 def choose_scale(world: "WorldModel", config: PlayConfig) -> int:
@@ -260,7 +262,7 @@ def about(
             **resolved,
         },
         "world": {"name": world.config.name, "loaded_from": settings["world"]},
-        "versions": versions(*VERSIONS_NOTED),
+        "versions": versions(*VERSIONS_NOTED, *task_packages()),
     }
 
 

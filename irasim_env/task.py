@@ -77,7 +77,7 @@ class WorldTask:
             mistake, which says so.
         device: Where to run; None is the CPU, or where a loaded model already is.
         obs_type: "pixels", or "pixels_" followed by the names of the world's low-dimensional
-            observations ("pixels_agent_pos" for Push-T).
+            observations, as in "pixels_agent_pos".
         reward_fn: Judges transitions instead of the world's head; see `WorldEnv`.
         chunk: Number of actions that a step takes; None is one, without an axis of its own.
         uncertainty_samples: Samples of each prediction whose disagreement is its uncertainty;

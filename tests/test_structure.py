@@ -6,7 +6,9 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -146,6 +148,47 @@ def test_no_folder_holds_more_than_a_reader_takes_in():
     for folder in folders:
         count = len(list(folder.glob("*.py")))
         assert count <= 24, f"{folder} has {count} files: look for the folders in it"
+
+
+# Tasks that ship, by the names of their folders in policies/ and benchmarks/; each in any spelling.
+SPELLINGS = {"pusht": r"push[-_ ]?t\b|pusht"}
+# What outside of its folders may name a task: the world that ships and the id of its environment,
+# which are names that users type.
+MAY_NAME_IT = {
+    "world_model/config.py": 'DEFAULT_WORLD = "pusht"',
+    "irasim_env/__init__.py": 'kwargs={"world": "pusht"}',
+    # Comments of the streaming engine that say what a figure was measured on.
+    "world_model/streaming/conditioning.py": "as Push-T's",
+    "world_model/streaming/states/estimator.py": "(docs/pusht.md)",
+}
+
+
+def test_every_task_has_its_spelling():
+    assert {path.parent.name for path in (ROOT / "policies").glob("*/task.py")} == set(SPELLINGS)
+
+
+@pytest.mark.parametrize("task", SPELLINGS)
+def test_no_module_names_a_task_outside_of_its_folder(task):
+    spelling = re.compile(SPELLINGS[task], flags=re.IGNORECASE)
+    own = (f"policies/{task}/", f"policies/{task}_family.py", f"benchmarks/{task}/")
+    found = []
+    for path in (path for package in MAY_IMPORT for path in sources(package)):
+        name = path.relative_to(ROOT).as_posix()
+        if name.startswith(own):
+            continue
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            rest = line.replace("IRASim/PushT-v0", "").replace(MAY_NAME_IT.get(name, "\n"), "")
+            if spelling.search(rest):
+                found.append(f"{name}:{number}: {line.strip()}")
+    assert not found, "ask world_model.tasks instead:\n" + "\n".join(found)
+
+
+def test_the_task_that_ships_is_an_entry_point_of_what_is_installed():
+    """An install that is older than the code has none: pip install -e . again."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = project["entry-points"]["irasim.tasks"]
+    installed = {one.name: one.value for one in entry_points(group="irasim.tasks")}
+    assert declared.items() <= installed.items(), "the install is older than pyproject.toml"
 
 
 def test_nobody_imports_examples_or_tests():

@@ -18,6 +18,8 @@ env = gym.make("IRASim/PushT-v0")
 env.reset(seed=0)
 frame, reward, terminated, truncated, info = env.step(env.action_space.sample())
 assert frame.shape == (96, 96, 3)
+from world_model.tasks import load_task
+assert load_task("pusht").name == "pusht"
 print("stepped in", world_model.__file__)
 """
 

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from training.captured.config import GPU_PRESETS, GpuTrainConfig
+from training.captured.config import GpuTrainConfig, gpu_preset, gpu_preset_names
 from training.chunk.config import CHUNK_PRESETS, ChunkTrainConfig
 from training.data.episodes import read_json
 from training.data.irasim.layout import refuse_published
 from training.run.directory import HEAD_STATE, as_written, environment, run_training
-from training.streaming.config import PRESETS, TrainConfig
+from training.streaming.config import TrainConfig, preset_names
+from training.streaming.config import preset as streaming_preset
 from world_model.io.whole_files import write_whole
 
 if TYPE_CHECKING:
@@ -55,19 +56,23 @@ def parse(arguments: list[str]) -> TrainConfig | ChunkTrainConfig:
             name = arguments[i + 1]
         elif argument.startswith("--preset="):
             name = argument.removeprefix("--preset=")
-    presets = PRESETS | CHUNK_PRESETS | GPU_PRESETS
-    if name not in presets:
-        raise SystemExit(f"irasim train: no preset {name!r}; choose one of {', '.join(presets)}")
-    preset = presets[name]()
+    by_the_clock = gpu_preset_names()
+    known = [*preset_names(), *CHUNK_PRESETS, *by_the_clock]
+    if name not in known:
+        raise SystemExit(f"irasim train: no preset {name!r}; choose one of {', '.join(known)}")
+    if name in CHUNK_PRESETS:
+        preset = CHUNK_PRESETS[name]()
+    else:
+        preset = gpu_preset(name) if name in by_the_clock else streaming_preset(name)
     return tyro.cli(
         type(preset),
         default=preset,
         args=arguments,
         prog="irasim train",
-        description="Train a world: from recorded episodes (or none) to a world directory. Models "
-        "that denoise chunks of frames (IRASim, LVDM, VDM) have options of their own: "
-        "irasim train --preset rt1_frame_ada --help. So has the run of minutes on a GPU: "
-        "irasim train --preset pusht_video_gpu --help.",
+        description="Train a world: from recorded episodes (or none) to a world directory. "
+        f"Presets: {', '.join(preset_names())}. Models that denoise chunks of frames (IRASim, "
+        "LVDM, VDM) have options of their own: irasim train --preset rt1_frame_ada --help. So have "
+        f"runs of minutes on a GPU: {', '.join(by_the_clock)}.",
     )
 
 

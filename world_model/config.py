@@ -14,6 +14,8 @@ from world_model.config_fields import check_bounds, check_counts, check_positive
 from world_model.engines import DEFAULT, ENGINES, load
 from world_model.io.json_files import parse_json
 
+DEFAULT_WORLD = "pusht"  # the one that ships, which commands take where no other is named
+
 
 @dataclass(frozen=True, kw_only=True)
 class CodecConfig:
@@ -98,7 +100,7 @@ class WorldConfig(ABC):
     termination_threshold: float = 0.5
     """An episode ends where the predicted probability of its end exceeds this."""
     success_on_termination: bool = False
-    """Reaching the end is success, as in Push-T."""
+    """Reaching the end is success."""
     max_episode_steps: int | None = None
     ground_truth: GroundTruthConfig | None = None
     keys: KeysConfig = field(default_factory=KeysConfig)

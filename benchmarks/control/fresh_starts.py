@@ -8,8 +8,7 @@ import numpy as np
 if TYPE_CHECKING:
     from world_model import Starts, WorldConfig
 
-# What warms up the simulators that we know: the disc stays, so that no policy is helped.
-WARM_UPS = {"gym_pusht:gym_pusht/PushT-v0": "policies.pusht.from_pixels:Hold"}
+# What warms up a simulator whose task does not say.
 OTHERWISE = "training.data.record:RandomActions"
 
 
@@ -28,6 +27,7 @@ def record_starts(config: "WorldConfig", seeds: Sequence[int], steps: int) -> "S
     from training.data.record import make_env, record_episode
     from training.data.view import choose_view
     from world_model import Start, Starts
+    from world_model.tasks import task_of
 
     if config.ground_truth is None:
         raise ValueError(
@@ -35,7 +35,8 @@ def record_starts(config: "WorldConfig", seeds: Sequence[int], steps: int) -> "S
             "take the world's own: --starts world"
         )
     env_id = config.ground_truth.env_id
-    factory = import_policy(WARM_UPS.get(env_id, OTHERWISE))
+    task = task_of(config)
+    factory = import_policy((task and task.warm_up) or OTHERWISE)
     camera = config.ground_truth.camera
     env = make_env(env_id, config.ground_truth.kwargs, camera)
     size = (config.height, config.width) if config.ground_truth.resize else None

@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from world_model.config import DEFAULT_WORLD
+
 if TYPE_CHECKING:
     from world_model import WorldModel
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 class PlanningConfig:
     """What to measure."""
 
-    world: str = "pusht"
+    world: str = DEFAULT_WORLD
     """World to plan in: a shipped name, a directory, or a Hub id."""
     out: Path | None = None
     """Directory for planning.json; nothing is written without it."""

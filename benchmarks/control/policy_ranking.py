@@ -13,13 +13,12 @@ import tyro
 
 from benchmarks.control.policy_runs import RunConfig
 from world_model.io.whole_files import write_whole
+from world_model.tasks import all_tasks, load_task, need_task, task_names
 
 if TYPE_CHECKING:
     from benchmarks.control.policy_log import EpisodeRecord
     from benchmarks.control.policy_runs import PolicyRuns
 
-# Families by name: the module that has `FAMILY`, names of its factories.
-FAMILIES = {"pusht": "policies.pusht_family"}
 SCORES = {
     "success": "success, in the world by what ends its episodes",
     "judged": "success, in the world by the judge of frames (undecidable left out)",
@@ -32,8 +31,9 @@ SCORES = {
 class RankingConfig(RunConfig):
     """What to compare."""
 
-    family: str = "pusht"
-    """Family of policies: pusht, or a module with FAMILY, a tuple of names of factories in it."""
+    family: str | None = None
+    """Family of policies: the name of a task, or a module with FAMILY, a tuple of names of
+    factories in it (default: that of the world's task)."""
     policies: tuple[str, ...] = ()
     """Only these of the family (default: all)."""
 
@@ -56,6 +56,7 @@ def main(config: RankingConfig) -> dict[str, Any]:
     results = {
         "command": "irasim bench ranking",
         **runs.about(),
+        "family": family_module(config),
         "policies": runs.summaries(list(names)),
     }
     parts = [title(results), summary_table(results["policies"])]
@@ -74,23 +75,41 @@ def family_members(config: RankingConfig) -> dict[str, str]:
     """Import path of each policy of the family, by name."""
     import importlib
 
-    module = FAMILIES.get(config.family, config.family)
+    module = family_module(config)
     try:
         family = tuple(importlib.import_module(module).FAMILY)
     except (ImportError, AttributeError) as error:
+        families = [task.name for task in all_tasks() if task.family is not None]
         raise ValueError(
-            f"family {config.family!r} cannot be had ({error}); expected "
-            f"{', '.join(FAMILIES)} or a module with FAMILY"
+            f"family {config.family or module!r} cannot be had ({error}); expected "
+            f"{', '.join([*families, 'a module with FAMILY'])}"
         ) from error
     if unknown := sorted(set(config.policies) - set(family)):
         raise ValueError(
-            f"policy {unknown[0]!r} is not of the family {config.family!r}, which has "
+            f"policy {unknown[0]!r} is not of the family {config.family or module!r}, which has "
             f"{', '.join(family)}"
         )
     chosen = [name for name in family if not config.policies or name in config.policies]
     if len(chosen) < 2:
         raise ValueError(f"a ranking needs at least 2 policies, got {', '.join(chosen)}")
     return {name: f"{module}:{name}" for name in chosen}
+
+
+def family_module(config: RankingConfig) -> str:
+    """Import path of the module of the family."""
+    from world_model.io.checkpoint import find_world, read_config
+
+    if config.family is None:
+        task = need_task(read_config(find_world(config.world))[0], "a ranking without --family")
+    elif config.family in task_names():
+        task = load_task(config.family)
+    else:
+        return config.family
+    if task.family is None:
+        raise ValueError(
+            f"task {task.name!r} brings no family of policies; give --family, a module with FAMILY"
+        )
+    return task.family
 
 
 def measure_agreement(runs: "PolicyRuns", names: list[str]) -> dict[str, dict[str, Any] | None]:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from world_model.config import DEFAULT_WORLD
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -12,8 +14,6 @@ if TYPE_CHECKING:
     from policies.actors.episodes import PlayedEpisode
 
 FIRST_TEST_SEED = 2_000_000  # training.data.collect's range of seeds for the split "test"
-# Judges of the simulators that we know.
-JUDGES = {"gym_pusht:gym_pusht/PushT-v0": "benchmarks.pusht.judge:PushTJudge"}
 PLACES = ("truth", "world")
 REWARD_DIGITS = 5  # kept of each reward
 
@@ -22,7 +22,7 @@ REWARD_DIGITS = 5  # kept of each reward
 class RunConfig:
     """Where policies are played, from where, and how long."""
 
-    world: str = "pusht"
+    world: str = DEFAULT_WORLD
     """World to play in: a shipped name, a directory, or a Hub id."""
     out: Path = Path("runs/policies")
     """Directory for the report and for each played episode (truth.jsonl, world.jsonl); the same
@@ -49,8 +49,7 @@ class RunConfig:
     """What ends an episode in the world and rewards it: its head, or the judge of frames (for
     worlds without a head, or with one that is wrong)."""
     judge: str | None = None
-    """Import path of the judge of frames (default: Push-T's where that is the ground truth, else
-    none)."""
+    """Import path of the judge of frames (default: that of the world's task, if it has one)."""
     seed: int = 0
     """Of the policies, of the world's noise, and of the intervals."""
     device: str | None = None
@@ -97,6 +96,7 @@ class PolicyRuns:
         from irasim_env.snapshot import fingerprint
         from world_model import WorldModel
         from world_model.directories import check_directory
+        from world_model.tasks import task_of
 
         check_directory(config.out)
         self.config = config
@@ -109,7 +109,8 @@ class PolicyRuns:
                 f"world {self.world.config.name!r} has no time limit, so say --max-steps"
             )
         self.max_steps = max_steps
-        self.judge = _load_judge(config.judge or (JUDGES.get(truth.env_id) if truth else None))
+        task = task_of(self.world.config)
+        self.judge = _load_judge(config.judge or (task.judge if task else None))
         if config.ends == "judge" and not hasattr(self.judge, "reward"):
             raise ValueError(
                 f"the judge is {self.judge!r}, which cannot reward steps; name one that can "

@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from world_model.config import DEFAULT_WORLD
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -20,7 +22,7 @@ NUM_RESAMPLES = 2000
 ABOUT = (
     "Return: sum of the simulator's rewards in an episode, judged in the simulator, without "
     "exploring. Intervals of 95 %: bootstrap over seeds and starts. Random: uniform actions; "
-    "still: the disc stays where it is."
+    "still: nothing is done."
 )
 
 
@@ -28,7 +30,7 @@ ABOUT = (
 class ReinforcementConfig:
     """What to compare."""
 
-    world: str = "pusht"
+    world: str = DEFAULT_WORLD
     """World to learn in: a shipped name, a directory, or a Hub id."""
     out: Path = Path("runs/reinforcement")
     """Directory for reinforcement.json, the starts, and the runs: learned/SEED, real/SEED."""
@@ -47,8 +49,9 @@ class ReinforcementConfig:
     """Gradient steps of SAC for each environment step."""
     horizon: int = 50
     """Steps of an episode."""
-    reach: float = 50.0
-    """How far from the disc its target may be set, px along each axis."""
+    reach: float | None = None
+    """How far from the robot's place its target may be set, along each axis, in the action's units
+    (default: the task's)."""
     starts: int = 100
     """Starts to learn from."""
     test_starts: int = 50
@@ -113,18 +116,21 @@ def main(config: ReinforcementConfig) -> dict[str, Any]:
     import numpy as np
 
     from benchmarks import report
-    from policies.pusht.rl_task import make_task
     from policies.rl import command as rl
     from policies.rl import run as rl_run
     from policies.rl.checks import Act, greedy, returns, still, uniform
+    from policies.rl.envs import make_envs
     from world_model.directories import check_directory
 
     check_directory(config.out)
     places: tuple[Place, ...] = ("real", "learned")
     first = run_config(config, "learned", config.seeds[0])
     world, test_world = rl.load_worlds(first)
-    judge = make_task(test_world, "real", min(10, config.test_starts), first.task)
-    task = f"{config.horizon}_{config.reach:g}_{config.test_starts}"
+    reach = first.resolved_reach(world.config)
+    num_envs = min(10, config.test_starts)
+    judge = make_envs(test_world, "real", num_envs, horizon=config.horizon, reach=reach)
+    size = len(judge.action_space.sample())
+    task = f"{config.horizon}_{reach:g}_{config.test_starts}"
 
     def score(path: Path, act: Act) -> np.ndarray:
         """Returns from all test starts; judged once."""
@@ -136,9 +142,12 @@ def main(config: ReinforcementConfig) -> dict[str, Any]:
     kept = config.starts_dir
     scores: dict[str, np.ndarray] = {
         "random": np.stack(
-            [score(kept / f"random_{seed}_{task}.npy", uniform(seed)) for seed in config.seeds]
+            [
+                score(kept / f"random_{seed}_{task}.npy", uniform(seed, size))
+                for seed in config.seeds
+            ]
         ),
-        "still": score(kept / f"still_{task}.npy", still)[None],
+        "still": score(kept / f"still_{task}.npy", still(size))[None],
     }
     checks: dict[str, list[dict[str, Any]]] = {}
     for place in places:
@@ -159,7 +168,7 @@ def main(config: ReinforcementConfig) -> dict[str, Any]:
         scores[place] = np.stack(found)
     results = {
         "command": "irasim bench reinforcement",
-        "config": asdict(config),
+        "config": asdict(config) | {"reach": reach},
         "world": report.describe_world(world, config.world),
         "hardware": report.hardware(first.device or "cpu"),
         "versions": report.versions(),

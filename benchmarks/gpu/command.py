@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from training.streaming.config import seconds
+from world_model.config import DEFAULT_WORLD
 
 StageName = Literal["machine", "truth", "step", "chunk", "training"]
 # Seconds after which a rehearsal is stopped. On two idle cores it takes less than one of them; a
@@ -40,8 +41,8 @@ class GpuConfig:
     (--budget does not count)."""
     stages: tuple[StageName, ...] = get_args(StageName)
     """Which stages to run, in their order."""
-    world: str = "pusht"
-    """The Push-T world that is stepped: a shipped name, a directory, or a Hub id."""
+    world: str = DEFAULT_WORLD
+    """The world that is stepped: a shipped name, a directory, or a Hub id."""
     seed: int = 0
     """Of starts, actions, noise and weights."""
 

@@ -1,7 +1,7 @@
 """Stage: how quickly a world trains, eager, compiled by region and captured; AdamW against Muon.
 
-Trained is the world of the preset `pusht_video_gpu`, by the trainer that the preset uses, on
-episodes that are drawn and not simulated: a disc that goes where it is told, over noise. They cost
+Trained is the world of the first preset for a GPU that a task brings, by that preset's trainer, on
+episodes that are drawn and not simulated: a disc that goes to its target, over noise. They cost
 nothing to make, and a step's work does not depend on what it sees.
 """
 
@@ -18,7 +18,7 @@ from benchmarks.gpu.stages import is_out_of_memory
 from benchmarks.report import number
 from benchmarks.speed import ceilings
 from benchmarks.speed.work import count_work
-from training.captured.config import GpuTrainConfig, pusht_video_gpu
+from training.captured.config import GpuTrainConfig, gpu_preset, gpu_preset_names
 from training.captured.device_store import DeviceStore, StoreShape
 from training.captured.objective import CapturedObjective, ClipLoss, Rollouts
 from training.captured.recorded_world import describe
@@ -59,7 +59,9 @@ def run(settings: StageSettings, record: Record) -> None:
         ceilings.LARGE_MATMUL["cpu"] = 256
     plan = SMOKE if settings.smoke else ON_GPU
     config = dataclasses.replace(
-        pusht_video_gpu(), seed=settings.seed, mixed_precision="no" if settings.smoke else "bf16"
+        gpu_preset(gpu_preset_names()[0]),
+        seed=settings.seed,
+        mixed_precision="no" if settings.smoke else "bf16",
     )
     if settings.smoke:
         config = dataclasses.replace(config, patch=24, width=32, depth=1, num_heads=2)

@@ -82,7 +82,7 @@ def write_card(
 
     quality_text = "Not measured yet: `irasim bench quality`."
     if quality is not None:
-        quality_text = quality_report.tables(quality)
+        quality_text = quality_report.tables(quality, config)
     speed_text = "Not measured yet: `irasim bench speed`."
     if speeds:
         speed_text = "\n\n".join(map(speed_report.tables, speeds))
@@ -106,7 +106,7 @@ def limits(config: "WorldConfig", quality: dict[str, Any] | None) -> list[str]:
 
     found = []
     if quality is not None:
-        found += _measured_limits(quality)
+        found += _measured_limits(config, quality)
     if not config.reward_head:
         found.append("It has no reward head: reward is 0 and no episode terminates by itself.")
     if isinstance(config, StreamingConfig) and config.hidden:
@@ -126,7 +126,9 @@ def limits(config: "WorldConfig", quality: dict[str, Any] | None) -> list[str]:
     return found
 
 
-def _measured_limits(quality: dict[str, Any]) -> list[str]:
+def _measured_limits(config: "WorldConfig", quality: dict[str, Any]) -> list[str]:
+    from benchmarks.prediction.readings import readings_of
+
     found = []
     horizon = quality["frames"]["horizon"]
     pairs = zip(horizon["psnr"], horizon["psnr_still"], strict=True)
@@ -142,13 +144,9 @@ def _measured_limits(quality: dict[str, Any]) -> list[str]:
     if sharpness is not None and abs(sharpness - 1) > 0.1:
         kind = "blurred" if sharpness < 1 else "speckled"
         found.append(f"Frames are {kind}: gradient energy is {sharpness:.2f} of the true frames'.")
-    for step, at in quality.get("readings", {}).items():
-        disc, t = at["disc"], at["t"]
-        if disc["unreadable"] or t["unreadable"]:
-            found.append(
-                f"At step {step}, of {at['frames']} frames the disc cannot be read in "
-                f"{disc['unreadable']} and the T in {t['unreadable']}."
-            )
+    readings = readings_of(config)
+    if readings is not None:
+        found += readings.limits(quality.get("readings", {}))
     for name, ends in quality.get("ends", {}).items():
         if name == "closing":
             hit, false = ends["hit"], ends["false"]

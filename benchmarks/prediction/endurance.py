@@ -1,9 +1,9 @@
 """`irasim bench endurance`: one very long episode.
 
-Does memory stay flat, does a step stay as quick, and does the picture hold together? For Push-T
-the disc is held at a target for some steps at a time, and must be where the target is; the T must
-still be one (both read from the frames). The simulator itself does the same beside it: at full
-speed its disc pushes the T through walls too.
+Does memory stay flat, does a step stay as quick, and does the picture hold together? An action is
+held for some steps at a time. Where the world's task reads frames, all that it reads must still be
+there; and where the action is a place, the robot must be where it was sent. The simulator itself
+does the same beside it, as it may fail too.
 """
 
 from dataclasses import asdict, dataclass
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from irasim_env.ground_truth import GroundTruth
     from world_model import WorldModel
+    from world_model.tasks import Task
 
 REPORTED = (100, 500, 1000, 2000, 5000, 10000)
 WARM_UP = 100  # steps after which memory must not grow
@@ -53,13 +54,14 @@ class EnduranceConfig:
 def main(config: EnduranceConfig) -> dict[str, Any]:
     """Measure, print a table, write the report, and return it."""
     from benchmarks import report
-    from benchmarks.prediction.quality import is_pusht
     from world_model import WorldModel
     from world_model.directories import check_directory
+    from world_model.tasks import task_of
 
     device = report.choose_device(config.device)
     check_directory(config.out)
     world = WorldModel.from_pretrained(config.world, device=device)
+    task = task_of(world.config)
     truth = put_real(world, config)  # what is missing is told before the long run
     episode = run(world, config)
     real = None if truth is None else run_real(truth, episode["targets"])
@@ -69,13 +71,14 @@ def main(config: EnduranceConfig) -> dict[str, Any]:
         "world": report.describe_world(world, config.world),
         "hardware": report.hardware(device),
         "versions": report.versions(),
-        **summarise(episode, config, world),
-        "real_readings": read(real, config) if real and is_pusht(world) else [],
+        **summarise(episode),
+        "readings": read(episode, config, task),
+        "real_readings": read(real, config, task) if real else [],
     }
     report.write_report(config.out / "endurance.json", results)
     shown = [episode["frames"]] if real is None else [episode["frames"], real["frames"]]
     _write_picture(config.out / "frames.png", shown, config)
-    print(table(results))
+    print(table(results, task))
     print(f"written to {config.out}")
     return results
 
@@ -150,14 +153,9 @@ def run_real(truth: "GroundTruth", targets: "list[np.ndarray]") -> dict[str, Any
     return {"frames": frames, "targets": targets}
 
 
-def summarise(
-    episode: dict[str, Any], config: EnduranceConfig, world: "WorldModel"
-) -> dict[str, Any]:
-    """Growth of memory, change of speed, and what can be read from the last frames before each
-    reported step."""
+def summarise(episode: dict[str, Any]) -> dict[str, Any]:
+    """Growth of memory and change of speed."""
     import numpy as np
-
-    from benchmarks.prediction.quality import is_pusht
 
     memory = np.array(episode["memory"])
     seconds = np.array(episode["seconds"])
@@ -167,37 +165,59 @@ def summarise(
         "peak_memory_growth": float(memory[WARM_UP:].max() / settled - 1),
         "step_ms_first": float(1000 * np.median(seconds[WARM_UP // 10 : WARM_UP])),
         "step_ms_last": float(1000 * np.median(seconds[-WARM_UP:])),
-        "readings": read(episode, config) if is_pusht(world) else [],
     }
 
 
-def read(episode: dict[str, Any], config: EnduranceConfig) -> list[dict[str, float]]:
-    """For each reported step, over the ten targets before it: the disc's distance from its target
-    at the end of the hold, and how often disc and T can be read at all."""
+def read(
+    episode: dict[str, Any], config: EnduranceConfig, task: "Task | None"
+) -> list[dict[str, float]]:
+    """For each reported step, over the ten targets before it: the robot's distance from its target
+    at the end of the hold, and how often each reading can be had at all. Nothing where there is no
+    task that reads frames."""
     import numpy as np
 
-    from policies.pusht.reading import WORLD_SIZE, read_disc, read_t
-
-    rows = []
+    if task is None or task.measure is None:
+        return []
+    measure, rows = task.load("measure"), []
     for step in _reported(config):
         ends = np.arange(max(config.hold, step - 9 * config.hold), step + 1, config.hold)
         frames = np.stack([episode["frames"][t] for t in ends])
         targets = np.stack([episode["targets"][t - 1] for t in ends])
-        discs, poses = read_disc(frames), read_t(frames)
-        distance = np.linalg.norm(discs - targets * frames.shape[2] / WORLD_SIZE, axis=1)
-        seen = distance[~np.isnan(distance)]
-        rows.append(
-            {
-                "step": step,
-                "disc_to_target_px": float(np.median(seen)) if len(seen) else float("nan"),
-                "disc_read": float(np.mean(~np.isnan(distance))),
-                "t_read": float(np.mean(~np.isnan(poses[:, 0]))),
-            }
-        )
+        found = measure(frames)
+        row: dict[str, float] = {"step": step}
+        if follows_targets(task):
+            distance = np.linalg.norm(
+                found[task.place_reading] - in_pixels(targets, frames.shape, task), axis=1
+            )
+            seen = distance[~np.isnan(distance)]
+            name = key(f"{task.place_reading} to target px")
+            row[name] = float(np.median(seen)) if len(seen) else float("nan")
+        for name, values in found.items():
+            row[key(f"{name} read")] = float(np.mean(~np.isnan(values).any(axis=-1)))
+        rows.append(row)
     return rows
 
 
-def table(results: dict[str, Any]) -> str:
+def follows_targets(task: "Task") -> bool:
+    """Whether an action is a place in the picture at which the robot can be seen to be."""
+    return task.place_reading is not None and task.plane is not None and "action" in task.points
+
+
+def in_pixels(places: "np.ndarray", shape: tuple[int, ...], task: "Task") -> "np.ndarray":
+    """Places (n, 2) in the units of the task's plane as pixels of frames (n, H, W, 3)."""
+    import numpy as np
+
+    assert task.plane is not None
+    low, high = np.array(task.plane[:2]), np.array(task.plane[2:])
+    return (places - low) * (shape[2], shape[1]) / (high - low)
+
+
+def key(name: str) -> str:
+    """A column's name in the report."""
+    return name.lower().replace(" ", "_")
+
+
+def table(results: dict[str, Any], task: "Task | None") -> str:
     """The report as printed, in Markdown."""
     from benchmarks.report import number
     from benchmarks.report import table as aligned
@@ -210,21 +230,17 @@ def table(results: dict[str, Any]) -> str:
         f"(highest {100 * results['peak_memory_growth']:.2f} %); a step took "
         f"{results['step_ms_first']:.1f} ms at first, {results['step_ms_last']:.1f} ms at last.",
     ]
-    if results["readings"]:
+    if results["readings"] and task is not None:
+        measured = [name for name in results["readings"][0] if name != "step"]
         lines += [
-            "Over the ten targets before a step: median distance of the disc from its target, and "
-            "share of frames where disc and T can be read.",
+            "Over the ten targets before a step: "
+            + "median distance of the robot from its target, and " * follows_targets(task)
+            + "share of frames where each can be read.",
             "",
             aligned(
-                ("", "step", "disc to target px", "disc read", "T read"),
+                ("", "step", *(name.replace("_", " ") for name in measured)),
                 [
-                    (
-                        which,
-                        str(row["step"]),
-                        number(row["disc_to_target_px"]),
-                        number(row["disc_read"]),
-                        number(row["t_read"]),
-                    )
+                    (which, str(row["step"]), *(number(row[name]) for name in measured))
                     for which, rows in (
                         ("learned", results["readings"]),
                         ("real", results["real_readings"]),

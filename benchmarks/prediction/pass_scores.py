@@ -13,9 +13,9 @@ import numpy as np
 from benchmarks.metrics.frames import bootstrap_interval, gradient_shown
 from benchmarks.prediction.frame_scores import score_frames
 from benchmarks.prediction.predict import Prediction
+from benchmarks.prediction.readings import Readings
 from benchmarks.prediction.windows import Window
 from benchmarks.report import interval, number, table
-from policies.pusht.reading import disc_error, pose_error, read_disc, read_t
 
 # Fewer passes may lose this many dB, and differ by this share in gradient energy; errors of poses
 # may be larger by it.
@@ -36,7 +36,7 @@ class LineScores:
     edges: np.ndarray
     """How much of the true gradient is shown, float64 (E, H)"""
     errors: dict[str, np.ndarray]
-    """Of poses read from frames, against the truth's: float64 (E, H); NaN where unreadable."""
+    """Of what is read from frames, against the truth's: float64 (E, H); NaN where unreadable."""
 
 
 def score_line(
@@ -44,28 +44,23 @@ def score_line(
     predictions: Sequence[Prediction],
     horizons: tuple[int, ...],
     *,
-    poses: bool,
+    readings: Readings | None,
 ) -> LineScores:
-    """Score predictions at `horizons`; with `poses` also what Push-T's frames show."""
+    """Score predictions at `horizons`; with `readings` also what the frames show."""
     frames = score_frames(windows, predictions, max(horizons))
     at = np.array(horizons) - 1
-    errors, edges = {}, np.full((len(windows), len(horizons)), np.nan)
+    errors: dict[str, np.ndarray] = {}
+    edges = np.full((len(windows), len(horizons)), np.nan)
     for row, (window, prediction) in enumerate(zip(windows, predictions, strict=True)):
         reached = at < window.num_predicted
         edges[row, reached] = gradient_shown(
             prediction.frames[at[reached]], window.future[at[reached]]
         )
-    if poses:
-        errors = {
-            name: np.full((len(windows), len(horizons)), np.nan)
-            for name in ("disc px", "T px", "T degrees")
-        }
-        for row, (window, prediction) in enumerate(zip(windows, predictions, strict=True)):
-            reached = [column for column, step in enumerate(at) if step < window.num_predicted]
-            pred, true = prediction.frames[at[reached]], window.future[at[reached]]
-            pixels, degrees = pose_error(read_t(pred), read_t(true))
-            errors["disc px"][row, reached] = disc_error(read_disc(pred), read_disc(true))
-            errors["T px"][row, reached], errors["T degrees"][row, reached] = pixels, degrees
+        if readings is not None and reached.any():
+            found = readings.errors(prediction.frames[at[reached]], window.future[at[reached]])
+            for name, values in found.items():
+                empty = np.full((len(windows), len(horizons)), np.nan)
+                errors.setdefault(name, empty)[row, reached] = values
     return LineScores(
         horizons=horizons,
         psnr=frames.psnr[:, at],

@@ -74,7 +74,7 @@ def main(config: PassesConfig) -> dict[str, Any]:
     """Measure, print a table, write the report, and return it."""
     from benchmarks import report
     from benchmarks.prediction.pass_scores import compare, score_line
-    from benchmarks.prediction.quality import is_pusht
+    from benchmarks.prediction.readings import readings_of
     from benchmarks.prediction.windows import count_by_policy
     from world_model.directories import check_directory
 
@@ -82,9 +82,9 @@ def main(config: PassesConfig) -> dict[str, Any]:
     check_directory(config.out)
     worlds = load_worlds(config, device)
     windows, horizons = load_windows(config), tuple(sorted(config.horizons))
-    poses = is_pusht(worlds[0][1])
+    readings = readings_of(worlds[0][1].config)
     scores = [
-        score_line(windows, predict_line(line, windows, config), horizons, poses=poses)
+        score_line(windows, predict_line(line, windows, config), horizons, readings=readings)
         for line in worlds
     ]
     lines = [

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from benchmarks.prediction.windows import Window
-    from world_model import WorldModel
+    from world_model import WorldConfig, WorldModel
 
 # How many episodes are measured on if nobody says how many.
 MOST_EPISODES = 100
@@ -18,10 +18,6 @@ ABOUT_FRAMES = (
     'PSNR is that of uint8 frames, capped at 60 dB; "nothing moves" is the last context frame, '
     "repeated; sharpness is gradient energy, predicted over true. Intervals are bootstrapped over "
     "episodes, those of rates are Wilson's."
-)
-ABOUT_READINGS = (
-    "Disc and T are read from the frames: median errors in pixels and degrees where they can be "
-    "read, mean overlap (IoU) of the T's pixels; unread: how many could not be."
 )
 ABOUT_OUTCOMES = (
     "Opening: the windows above. Closing: the last frames of each episode that ended. Hit: the end "
@@ -109,7 +105,7 @@ def main(config: QualityConfig) -> dict[str, Any]:
         **measure(world, config),
     }
     report.write_report(config.out / "quality.json", results)
-    print(tables(results))
+    print(tables(results, world.config))
     print(f"written to {config.out}")
     return results
 
@@ -136,8 +132,8 @@ def measure(world: "WorldModel", config: QualityConfig) -> dict[str, Any]:
     """All scores of a world, and the pictures; a config without gaps (`settle`)."""
     from benchmarks.prediction import action_controls, frame_scores, outcome_scores, pictures
     from benchmarks.prediction.predict import predict
+    from benchmarks.prediction.readings import readings_of
     from benchmarks.prediction.windows import choose_episodes, count_by_policy, ending, opening
-    from benchmarks.pusht import scores as pusht_scores
     from training.data.episodes import read_episode
     from world_model.given_states import known_states
     from world_model.progress import progress_bar
@@ -183,10 +179,9 @@ def measure(world: "WorldModel", config: QualityConfig) -> dict[str, Any]:
         "observations": outcome_scores.score_observations(openings, predictions),
     }
     horizons = sorted({min(16, config.horizon), config.horizon})
-    if is_pusht(world):
-        results["readings"] = pusht_scores.score_readings(
-            openings, predictions, horizons, config.seed
-        )
+    readings = readings_of(world.config)
+    if readings is not None:
+        results["readings"] = readings.score(openings, predictions, horizons, config.seed)
     if world.config.reward_head:
         rewards = {"opening": outcome_scores.score_rewards(openings, predictions)}
         ends = {"opening": outcome_scores.score_ends(openings, predictions)}
@@ -226,30 +221,25 @@ def measure(world: "WorldModel", config: QualityConfig) -> dict[str, Any]:
     return results
 
 
-def is_pusht(world: "WorldModel") -> bool:
-    """Whether the disc and the T can be read from a world's frames."""
-    truth = world.config.ground_truth
-    return truth is not None and truth.env_id.rpartition(":")[2] == "gym_pusht/PushT-v0"
-
-
-def tables(results: dict[str, Any]) -> str:
-    """The report as printed, in Markdown."""
+def tables(results: dict[str, Any], config: "WorldConfig") -> str:
+    """The report as printed, in Markdown; `config` is that of its world."""
     from benchmarks.prediction import action_controls, frame_scores, outcome_scores
-    from benchmarks.pusht import scores as pusht_scores
+    from benchmarks.prediction.readings import readings_of
 
-    world, episodes, config = results["world"], results["episodes"], results["config"]
+    world, episodes, asked = results["world"], results["episodes"], results["config"]
     kinds = ", ".join(f"{count} {kind}" for kind, count in episodes["by_policy"].items())
     parts = [
-        f"World {world['name']}: {episodes['count']} {config['split']} episodes ({kinds}), "
-        f"{config['context']} context frames{_handed_in(episodes)}, up to {config['horizon']} "
+        f"World {world['name']}: {episodes['count']} {asked['split']} episodes ({kinds}), "
+        f"{asked['context']} context frames{_handed_in(episodes)}, up to {asked['horizon']} "
         "predicted with the "
         f"recorded actions; {world['evaluations_per_step']} network evaluations a step, decode "
-        f"included; noise seeds from {config['seed']}; {results['hardware']}.",
+        f"included; noise seeds from {asked['seed']}; {results['hardware']}.",
         ABOUT_FRAMES,
         frame_scores.frames_table(results["frames"]),
     ]
-    if "readings" in results:
-        parts += [ABOUT_READINGS, pusht_scores.readings_table(results["readings"])]
+    readings = readings_of(config)
+    if readings is not None and "readings" in results:
+        parts += [readings.about, readings.table(results["readings"])]
     if "rewards" in results:
         parts += [ABOUT_OUTCOMES, outcome_scores.rewards_table(results["rewards"])]
         parts.append(outcome_scores.ends_table(results["ends"]))

@@ -168,7 +168,7 @@ def _run_missing(config: PushTPlanningConfig, device: str, skill: "SkillConfig")
                 print(f"stopped after {minutes:.1f} minutes; the same command goes on")
                 break
             result = models.trial(model, count, seed)
-            trial = {**_row_key(config, skill, model), "count": count, **asdict(result)}
+            trial = {**_row_key(config, skill, model), "count": count, **result.record()}
             append_line(_trials_path(config), trial)
 
 

@@ -7,7 +7,7 @@ denoiser (config/agent/default.yaml, config/trainer.yaml) from the last four fra
 the next, converted to uint8 on the host. Its reward and end model is left out, in its favour.
 
     git clone https://github.com/eloialonso/diamond
-    irasim bench speed --world pusht --compare "python -m benchmarks.speed.diamond diamond"
+    irasim bench speed --world WORLD --compare "python -m benchmarks.speed.diamond diamond"
 """
 
 import importlib

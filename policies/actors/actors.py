@@ -166,7 +166,7 @@ def import_policy(path: str | Path, kind: str = "policy") -> Callable[..., Any]:
     except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(
             f"{kind} {str(path)!r} cannot be imported ({error}); expected module:name, as in "
-            "policies.pusht_family:expert (a policy may also be a Stable-Baselines3 model's .zip)"
+            "my_policies:make (a policy may also be a Stable-Baselines3 model's .zip)"
         ) from error
 
 

@@ -33,8 +33,7 @@ class PlayedEpisode:
     rewards: tuple[float, ...]
     """Of each step."""
     ended: bool
-    """Whether it ended (in the world: said the head) before the time limit; Push-T's end is
-    success."""
+    """Whether it ended (in the world: said the head) before the time limit."""
     frames: np.ndarray
     """uint8 (steps, H, W, 3), what was seen after each action."""
 

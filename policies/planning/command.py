@@ -9,35 +9,37 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from world_model.config import DEFAULT_WORLD
 from world_model.io.whole_files import write_whole
+from world_model.tasks import need_task, task_of, task_packages
 from world_model.versions import versions
 
 if TYPE_CHECKING:
     from policies.planning import Planner, Rollout
     from policies.planning.episode import EpisodeResult
     from policies.planning.scene import LearnedScene, RealScene
-    from world_model import WorldModel
+    from world_model import WorldConfig, WorldModel
 
-VERSIONS_NOTED = ("irasim-env", "torch", "numpy", "gymnasium", "gym-pusht", "pymunk")
+VERSIONS_NOTED = ("irasim-env", "torch", "numpy", "gymnasium")
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlanConfig:
     """What to plan, in what, and how."""
 
-    world: str = "pusht"
+    world: str = DEFAULT_WORLD
     """World: a shipped name, a directory, or a Hub id. It also names the real simulator."""
     env: Literal["learned", "real"] = "real"
     """Where plans are carried out."""
     model: Literal["learned", "real"] = "learned"
     """What candidates are tried in; the real simulator only for plans carried out there."""
     planner: Literal["cem", "icem", "mppi", "best"] = "icem"
-    """cem, icem, mppi, or best: the best of K pushes that Push-T's base policy proposes (real
+    """cem, icem, mppi, or best: the best of K plans that the task's base policy proposes (real
     simulator only)."""
     candidates: int = 64
     """K, action sequences tried in an iteration."""
     horizon: int = 16
-    """H, actions looked ahead; best has its own, the length of a push."""
+    """H, actions looked ahead; best has its own, that of the proposals."""
     iterations: int = 3
     """Rounds of trying and narrowing; best has one."""
     std: float = 0.3
@@ -46,7 +48,7 @@ class PlanConfig:
     """What makes a candidate good: its rewards' sum, the last or the highest."""
     executed: int | None = None
     """Actions carried out before planning anew; by default half of the horizon, for best all of a
-    push."""
+    proposal."""
     episodes: int = 10
     """Number of episodes."""
     max_steps: int | None = None
@@ -85,7 +87,7 @@ class PlanConfig:
             )
         if self.env == "learned" and self.planner == "best":
             raise ValueError(
-                "the pushes that best chooses from are made from the real simulator's state; use "
+                "the plans that best chooses from are made from the real simulator's state; use "
                 "--env real, or another planner"
             )
 
@@ -152,11 +154,10 @@ def main(config: PlanConfig) -> dict[str, Any]:
         "device": device,
         "hardware": f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} "
         "threads" + (f", {torch.cuda.get_device_name()}" if device.startswith("cuda") else ""),
-        "versions": versions(*VERSIONS_NOTED),
-        "success_rule": "as the place where plans are carried out ends an episode; gym-pusht: "
-        "coverage over .95",
+        "versions": versions(*VERSIONS_NOTED, *task_packages()),
+        "success_rule": success_rule(world.config),
         **summary(episodes, config.seed),
-        "episodes": [asdict(episode) for episode in episodes],
+        "episodes": [episode.record() for episode in episodes],
     }
     if config.out is not None:
         config.out.mkdir(parents=True, exist_ok=True)
@@ -164,6 +165,13 @@ def main(config: PlanConfig) -> dict[str, Any]:
         write_whole(config.out / "plan.json", text + "\n")
     print(report(results))
     return results
+
+
+def success_rule(config: "WorldConfig") -> str:
+    """What counts as success."""
+    rule = "as the place where plans are carried out ends an episode"
+    task = task_of(config)
+    return rule if task is None or task.success is None else f"{rule}; {task.name}: {task.success}"
 
 
 def make_scene(config: PlanConfig, world: "WorldModel") -> "LearnedScene | RealScene":
@@ -196,13 +204,11 @@ def make_planner(
         after_end="hold" if world.config.success_on_termination else "zero",
     )
     if config.planner == "best":
-        from policies.pusht.push_proposals import Pushes
-
-        pushes = Pushes(envs=[scene.env])
+        propose = need_task(world.config, "--planner best").load("proposals")(envs=[scene.env])
         best = BestOfConfig(
-            num_candidates=config.candidates, horizon=pushes.skill.longest, objective=objective
+            num_candidates=config.candidates, horizon=propose.horizon, objective=objective
         )
-        return BestOf(low, high, pushes, best, device=device)
+        return BestOf(low, high, propose, best, device=device)
     settings: dict[str, Any] = {
         "num_candidates": config.candidates,
         "horizon": config.horizon,
@@ -226,10 +232,9 @@ def summary(episodes: "list[EpisodeResult]", seed: int) -> dict[str, Any]:
     from benchmarks.metrics.frames import bootstrap_interval, wilson_interval
 
     found: dict[str, Any] = {}
-    for name in ("final_coverage", "final_iou", "final_reward", "total_reward", "steps"):
-        values = [getattr(episode, name) for episode in episodes]
-        if None in values:
-            continue
+    records = [episode.record() for episode in episodes]
+    for name in (*episodes[0].finals, "final_reward", "total_reward", "steps"):
+        values = [record[name] for record in records]
         found[name] = float(np.mean(values))
         found[f"{name}_interval"] = list(bootstrap_interval(values, seed))
     successes = sum(episode.success for episode in episodes)
@@ -258,8 +263,8 @@ def report(results: dict[str, Any]) -> str:
     ]
     low, high = results["success_interval"]
     lines.append(f"success         {results['success']:.3f} [{low:.3f}, {high:.3f}] (Wilson)")
-    for name in ("final_coverage", "final_iou", "final_reward", "total_reward", "steps"):
-        if name in results:
+    for name in results:
+        if f"{name}_interval" in results and name != "success":
             low, high = results[f"{name}_interval"]
             lines.append(f"{name:<15} {results[name]:.3f} [{low:.3f}, {high:.3f}]")
     lines.append(
@@ -277,6 +282,6 @@ def cli(arguments: list[str]) -> None:
             args=arguments,
             prog="irasim plan",
             description="Plan in a learned world or in the real simulator, and say how well it "
-            "went: success, coverage, decision time.",
+            "went: success, how far the goal is reached, decision time.",
         )
     )

@@ -1,7 +1,9 @@
 """An episode in receding horizon: plan, carry out a part, plan again."""
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 
@@ -18,15 +20,24 @@ class EpisodeResult:
     steps: int
     decisions: int
     success: bool
-    """As the scene judges: gym-pusht ends an episode at a coverage of .95."""
+    """As the scene judges."""
     total_reward: float
     final_reward: float
-    final_coverage: float | None
-    """Intersection of block and goal over the goal's area; None where the scene does not tell."""
-    final_iou: float | None
-    """Intersection over union, which for two equal shapes is coverage / (2 - coverage)."""
+    outcome: Mapping[str, float]
+    """How far the goal was reached at the end, by name; empty where the scene does not tell."""
     decision_seconds: tuple[float, ...]
     """Of each decision: taking in the last frames, and planning."""
+
+    @property
+    def finals(self) -> dict[str, float]:
+        """`outcome` by the names that reports give it."""
+        return {f"final_{name}": value for name, value in self.outcome.items()}
+
+    def record(self) -> dict[str, Any]:
+        """All of it, flat, for a report."""
+        values = asdict(self)
+        del values["outcome"]
+        return values | self.finals
 
 
 def run_episode(
@@ -69,7 +80,6 @@ def run_episode(
                 break
         memory = plan.memory.shifted(count)
     assert last is not None, "an episode has at least one step"
-    coverage = last.coverage
     return EpisodeResult(
         seed=seed,
         steps=steps,
@@ -77,7 +87,6 @@ def run_episode(
         success=last.success,
         total_reward=total,
         final_reward=last.reward,
-        final_coverage=coverage,
-        final_iou=None if coverage is None else coverage / (2 - coverage),
+        outcome=last.outcome,
         decision_seconds=tuple(seconds),
     )

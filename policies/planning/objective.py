@@ -44,7 +44,7 @@ class Objective:
     Attributes:
         kind: their sum, the last one, or the highest.
         after_end: what is earned in each step after a predicted end. "hold" keeps the reward of
-            the end, for tasks that end in success (Push-T, where reaching the goal sooner must not
+            the end, for tasks that end in success (where reaching the goal sooner must not
             score less); "zero" is for tasks that end in failure.
     """
 

@@ -6,7 +6,8 @@ next is the scene's alone: a planner never sees the noise of the world that it a
 Dimensions: T frames, H W pixels, A action, n actions so far.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import gymnasium as gym
@@ -16,7 +17,9 @@ from irasim_env.ground_truth import GroundTruth
 from policies.planning.branching import Experience
 from policies.planning.learned import settled
 from world_model import Start, WorldConfig, WorldModel, WorldState
+from world_model.config import DEFAULT_WORLD
 from world_model.given_states import known_states
+from world_model.tasks import task_of
 
 # Noise that a plan is made with differs from that of the world it is carried out in, and from
 # decision to decision.
@@ -30,8 +33,8 @@ class Transition:
     reward: float
     terminated: bool
     success: bool
-    coverage: float | None
-    """Share of the goal that is covered, where the simulator tells it (Push-T)."""
+    outcome: Mapping[str, float] = field(default_factory=dict)
+    """How far the goal is reached, by name, where the simulator tells the task."""
 
 
 class Scene(Protocol):
@@ -72,13 +75,17 @@ class RealScene:
         else:
             self._truth = GroundTruth(config)
             self.env = self._truth.env
+        self._task = task_of(config)
+        self._outcome = None
+        if self._task is not None and self._task.outcome is not None:
+            self._outcome = self._task.load("outcome")
         self._seed = 0
         self._frames: list[np.ndarray] = []
         self._observed: list[dict[str, np.ndarray]] = []
         self._actions: list[np.ndarray] = []
 
     def reset(self, seed: int) -> np.ndarray:
-        """See `Scene.reset`: the middle of the actions' range, or where a Push-T's disc is."""
+        """See `Scene.reset`: what the task says is rest, or the middle of the actions' range."""
         self._seed = seed
         self._actions = []
         if self._truth is None:
@@ -90,9 +97,8 @@ class RealScene:
                 Start(frames=np.zeros(shape, np.uint8), actions=nothing, seed=seed, replay=nothing)
             )
             self._frames, self._observed = [self._truth.frame], [self._known(observation)]
-        agent = getattr(self.env.unwrapped, "agent", None)
-        if agent is not None and len(agent.position) == self.config.action_dim:
-            return np.array(agent.position, np.float32)
+        if self._task is not None and self._task.rest_action is not None:
+            return self._task.load("rest_action")(self.env)
         return (np.array(self.config.action_low) + np.array(self.config.action_high)) / 2
 
     @property
@@ -127,12 +133,11 @@ class RealScene:
             self._frames = [*self._frames[-kept:], self._truth.frame]
             self._observed = [*self._observed[-kept:], self._known(observation)]
         success = info.get("is_success", terminated and self.config.success_on_termination)
-        coverage = info.get("coverage")
         return Transition(
             reward=float(reward),
             terminated=bool(terminated),
             success=bool(success),
-            coverage=None if coverage is None else float(coverage),
+            outcome={} if self._outcome is None else self._outcome(info),
         )
 
     def close(self) -> None:
@@ -188,7 +193,6 @@ class LearnedScene:
             reward=float(reward),
             terminated=terminated,
             success=terminated and self.config.success_on_termination,
-            coverage=None,
         )
 
     def close(self) -> None:
@@ -202,12 +206,10 @@ def simulator_settings(config: WorldConfig) -> tuple[str, dict[str, Any]]:
     if truth is None:
         raise ValueError(
             f"world {config.name!r} names no ground truth in its config.json, so there is no "
-            "simulator to plan or act in; use a world that does, such as 'pusht'"
+            f"simulator to plan or act in; use a world that does, such as {DEFAULT_WORLD!r}"
         )
-    kwargs = dict(truth.kwargs)
-    if truth.env_id.endswith("gym_pusht/PushT-v0"):
-        kwargs["obs_type"] = "state"
-    return truth.env_id, kwargs
+    task = task_of(config)
+    return truth.env_id, {**truth.kwargs, **(task.undrawn_kwargs if task else {})}
 
 
 def make_simulator(config: WorldConfig) -> gym.Env:

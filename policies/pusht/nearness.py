@@ -5,6 +5,8 @@ push that helps costs coverage at first. The mean distance of the T's corners to
 falls all the way.
 """
 
+from typing import Any
+
 import gymnasium as gym
 import numpy as np
 
@@ -19,6 +21,15 @@ def nearness(block: Pose, goal: Pose) -> float:
     miss = block.to_world(OUTLINE) - goal.to_world(OUTLINE)
     distance = float(np.linalg.norm(miss, axis=1).mean())
     return max(1 - distance / FARTHEST, 0.0)
+
+
+def outcome(info: dict[str, Any]) -> dict[str, float]:
+    """How much of the goal the T covers, and their intersection over union, of a step's `info`.
+
+    Of two equal shapes, one of which covers c of the other, that is c / (2 - c).
+    """
+    coverage = float(info["coverage"])
+    return {"coverage": coverage, "iou": coverage / (2 - coverage)}
 
 
 def simulator_nearness(env: gym.Env) -> float:

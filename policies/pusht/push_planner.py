@@ -191,3 +191,8 @@ def true_state(env: gym.Env) -> tuple[np.ndarray, Pose, Pose]:
         Pose(x=x, y=y, angle=pusht.block.angle),
         Pose(x=goal_x, y=goal_y, angle=goal_angle),
     )
+
+
+def stay(env: gym.Env) -> np.ndarray:
+    """The action (2,) that leaves the disc of a running Push-T where it is."""
+    return np.array(true_state(env)[0], np.float32)

@@ -28,10 +28,15 @@ class Pushes:
     envs: list[gym.Env]
     skill: SkillConfig = SKILL
 
+    @property
+    def horizon(self) -> int:
+        """H, the length that proposals are padded to."""
+        return self.skill.longest
+
     def __call__(self, state: Any, memory: Memory, count: int) -> Proposals:
         """See `best_of.Propose`; a proposal that is over holds its last target."""
         seeds, decisions = memory.seeds.tolist(), memory.decisions.tolist()
-        horizon = self.skill.longest
+        horizon = self.horizon
         actions = np.empty((len(self.envs), count, horizon, 2), np.float32)
         lengths = np.empty((len(self.envs), count), np.int64)
         for b, env in enumerate(self.envs):

@@ -61,6 +61,11 @@ def read_t(frames: np.ndarray) -> np.ndarray:
     return _each(frames, _read_t)
 
 
+def measure(frames: np.ndarray) -> dict[str, np.ndarray]:
+    """What frames uint8 (N, H, W, 3) show: the disc (N, 2) and the T (N, 3), as above."""
+    return {"disc": read_disc(frames), "T": read_t(frames)}
+
+
 def disc_error(disc: np.ndarray, true: np.ndarray) -> np.ndarray:
     """Distance in pixels between disc centres (..., 2); NaN where either is unreadable."""
     return np.linalg.norm(np.asarray(disc) - true, axis=-1)

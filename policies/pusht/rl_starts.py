@@ -5,8 +5,6 @@ reward. An expert's episode, cut where coverage first passes a level, is a start
 simulator gets there by replaying its actions, a world by its last frames.
 """
 
-from pathlib import Path
-
 import gymnasium as gym
 import numpy as np
 
@@ -46,23 +44,6 @@ def near_goal_starts(
                 progress.update()
     truth.close()
     return Starts(starts)
-
-
-def load_or_record(path: Path, config: WorldConfig, count: int, *, seed: int) -> Starts:
-    """The starts of a file; recorded and written where there is none yet.
-
-    Raises:
-        ValueError: the file holds another number of starts.
-    """
-    if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        near_goal_starts(config, count, seed=seed, title=path.stem).save(path)
-    starts = Starts.load(path)
-    if len(starts) != count:
-        raise ValueError(
-            f"{path} holds {len(starts)} starts, expected {count}; delete it to record them anew"
-        )
-    return starts
 
 
 def _record(env: gym.Env, seed: int, num_frames: int, names: list[str]) -> Start | None:

@@ -80,15 +80,15 @@ def greedy(model: "BaseAlgorithm") -> Act:
     return lambda observation: model.predict(observation, deterministic=True)[0]
 
 
-def uniform(seed: int) -> Act:
-    """Uniformly random actions (B, 2)."""
+def uniform(seed: int, size: int) -> Act:
+    """Uniformly random actions (B, A), A = `size`."""
     rng = np.random.default_rng(seed)
-    return lambda observation: rng.uniform(-1, 1, (len(observation), 2)).astype(np.float32)
+    return lambda observation: rng.uniform(-1, 1, (len(observation), size)).astype(np.float32)
 
 
-def still(observation: np.ndarray) -> np.ndarray:
-    """Stay where the disc is, (B, 2)."""
-    return np.zeros((len(observation), 2), np.float32)
+def still(size: int) -> Act:
+    """Nothing is done: zeros (B, A), A = `size`."""
+    return lambda observation: np.zeros((len(observation), size), np.float32)
 
 
 def write_checks(directory: Path, checks: Sequence[Check]) -> None:

@@ -1,7 +1,7 @@
-"""`irasim rl`: learn a Push-T policy by PPO or SAC, in the learned world or in the real simulator.
+"""`irasim rl`: learn a policy by PPO or SAC, in a learned world or in the real simulator.
 
-Same algorithm, same number of steps, same starts and wrappers in both (`rl_task`); at checkpoints
-the policy runs in both (`rl_checks`). The same command again goes on where it stopped, and ends
+Same algorithm, same number of steps, same starts and wrappers in both (envs.py); at checkpoints the
+policy runs in both (checks.py). The same command again goes on where it stopped, and ends
 with the same policy, as every checkpoint seeds what follows and begins new episodes.
 """
 
@@ -9,13 +9,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from world_model.config import DEFAULT_WORLD
+
 if TYPE_CHECKING:
     from stable_baselines3 import PPO, SAC
     from stable_baselines3.common.vec_env import VecEnv
 
-    from policies.pusht.rl_task import TaskConfig
     from policies.rl.checks import Check
-    from world_model import WorldModel
+    from world_model import WorldConfig, WorldModel
 
 Place = Literal["learned", "real"]
 START_SEED = 900_000  # of the first episode that starts are cut from; no world is trained on these
@@ -26,7 +27,7 @@ TEST_START_SEED = 950_000
 class RLConfig:
     """What to learn, and where."""
 
-    world: str = "pusht"
+    world: str = DEFAULT_WORLD
     """World to learn in, and to check in: a shipped name, a directory, or a Hub id."""
     place: Place = "learned"
     """Learn in the learned world, or in the real simulator that it was learned from."""
@@ -44,10 +45,12 @@ class RLConfig:
     """Gradient steps of SAC for each environment step; PPO makes ten passes over each batch."""
     horizon: int = 50
     """Steps of an episode."""
-    reach: float = 50.0
-    """How far from the disc its target may be set, px along each axis."""
+    reach: float | None = None
+    """How far from the robot's place its target may be set, along each axis, in the action's units
+    (default: the task's)."""
     starts: int = 100
-    """Starts to learn from: an expert's episodes, cut when the T has come near the goal."""
+    """Starts to learn from, as the task records them, such as an expert's episodes cut near the
+    goal."""
     test_starts: int = 50
     """Other starts, to judge by."""
     check_starts: int = 8
@@ -64,7 +67,7 @@ class RLConfig:
     """Of the world: cpu or cuda. The policy's small networks stay on the processor."""
 
     def __post_init__(self):
-        for name in ("steps", "num_envs", "starts", "check_starts", "check_every"):
+        for name in ("steps", "num_envs", "horizon", "starts", "check_starts", "check_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
         if self.check_starts > self.test_starts:
@@ -76,13 +79,16 @@ class RLConfig:
             raise ValueError(
                 f"updates_per_step is {self.updates_per_step}, expected more than 0, such as 1"
             )
+        if self.reach is not None and self.reach <= 0:
+            raise ValueError(f"reach is {self.reach}, expected more than 0")
 
-    @property
-    def task(self) -> "TaskConfig":
-        """The task's part."""
-        from policies.pusht.rl_task import TaskConfig
+    def resolved_reach(self, config: "WorldConfig") -> float:
+        """`reach`, or that of a world's task."""
+        from world_model.tasks import need_task
 
-        return TaskConfig(horizon=self.horizon, reach=self.reach)
+        if self.reach is not None:
+            return self.reach
+        return need_task(config, "reinforcement learning").rl_reach
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,25 +103,26 @@ class Result:
 
 def main(config: RLConfig) -> Result:
     """Learn, or go on learning; print and write the checks."""
-    from policies.pusht.rl_task import make_task
     from policies.rl import run as rl_run
     from policies.rl.checks import Check, greedy, read_checks, returns, write_checks
+    from policies.rl.envs import make_envs
     from world_model.directories import check_directory
 
     check_directory(config.out)
     world, test_world = load_worlds(config)
     rl_run.claim(config.out, _settings(config, world))
-    envs = make_task(
+    form: dict[str, Any] = {"horizon": config.horizon, "reach": config.reach}
+    envs = make_envs(
         world,
         config.place,
         config.num_envs,
-        config.task,
+        **form,
         uncertainty_samples=config.uncertainty_samples,
         penalty=config.penalty,
     )
     batch = min(config.num_envs, config.check_starts)
     places: dict[Place, VecEnv] = {
-        place: make_task(test_world, place, batch, config.task) for place in ("learned", "real")
+        place: make_envs(test_world, place, batch, **form) for place in ("learned", "real")
     }
     chosen = range(config.check_starts)
     checks: list[Check] = []
@@ -149,7 +156,7 @@ def load_worlds(config: RLConfig) -> "tuple[WorldModel, WorldModel]":
     """The world with the starts to learn from, and the same weights with those to judge by."""
     import copy
 
-    from policies.pusht.rl_starts import load_or_record
+    from policies.rl.envs import load_or_record
     from world_model import WorldModel
 
     world = WorldModel.from_pretrained(config.world, device=config.device or "cpu")
@@ -197,7 +204,7 @@ def _settings(config: RLConfig, world: "WorldModel") -> dict[str, Any]:
     """What must not change when a run goes on; the weights, where it learns in the world."""
     from irasim_env.snapshot import fingerprint
 
-    settings = asdict(config)
+    settings = asdict(config) | {"reach": config.resolved_reach(world.config)}
     for name in ("out", "starts_dir"):
         del settings[name]
     if config.place == "learned":

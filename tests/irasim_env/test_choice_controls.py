@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from irasim_env.choice_controls import ChoiceControls
-from irasim_env.controls import KeyControls
 from irasim_env.player import help_lines
+from irasim_env.world_controls import controls_of
 from tests.conftest import TINY_CONFIG, without_states
 from world_model import StreamingConfig
 from world_model.choices import ChoicesConfig
@@ -23,7 +23,7 @@ def config(choices: ChoicesConfig) -> StreamingConfig:
 
 def controls(space: str, *counts: int, first: tuple[int, ...] | None = None) -> ChoiceControls:
     choices = ChoicesConfig(space=space, counts=counts, first=first or (0,) * len(counts))  # type: ignore[arg-type]
-    made = KeyControls.of(config(choices))
+    made = controls_of(config(choices))
     assert isinstance(made, ChoiceControls)
     return made
 

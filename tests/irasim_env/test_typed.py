@@ -10,11 +10,11 @@ import pygame
 import pytest
 
 import irasim_env  # noqa: F401
-from irasim_env.controls import KeyControls
 from irasim_env.overlay import Overlay
 from irasim_env.play import PlayConfig, cli, main
 from irasim_env.typed import TypedSession, run_typed
 from irasim_env.typed_window import HELP, TypedWindow
+from irasim_env.world_controls import controls_of
 from tests.chunk_worlds import table_world
 from world_model import WorldModel
 from world_model.config import KeysConfig
@@ -39,7 +39,7 @@ def make_session(chunk_world, tmp_path):
     def make(world=chunk_world, **settings):
         world = WorldModel.from_pretrained(world)
         about = world.config
-        controls = KeyControls.of(about)
+        controls = controls_of(about)
         overlay = Overlay(controls, about.name, (about.height, about.width), scale=4)
         record = tmp_path / f"{len(sessions)}.mp4"
         settings = {"chunk": 3, "start": 0, "record": record, "fps": FPS} | settings

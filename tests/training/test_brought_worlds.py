@@ -208,14 +208,14 @@ def test_the_simulator_as_an_environment_takes_choices(made):
 
 @pytest.mark.parametrize("made", ["Square"], indirect=True)
 def test_a_world_whose_starts_have_no_seed_says_why_the_simulator_cannot_stand_beside_it(made):
-    from irasim_env.controls import KeyControls
     from irasim_env.play_session import PlaySession
+    from irasim_env.world_controls import controls_of
     from world_model import Starts
 
     _, _, directory = made
     world = load(directory)
     world.starts = Starts([replace(start, seed=None, replay=None) for start in world.starts])
-    session = PlaySession(world, KeyControls.of(world.config), start=0)
+    session = PlaySession(world, controls_of(world.config), start=0)
     session.toggle_reality()
     assert "no seed of the simulator's reset" in session.message
     assert "recorded elsewhere" in session.message

@@ -17,7 +17,7 @@ from tests.conftest import TINY_CONFIG, make_starts, without_states
 from tests.training.processes import AFTER, BEFORE
 from training.data.clips import ClipStore
 from training.data.episodes import Episode, write_episode
-from training.streaming.config import PRESETS, TrainConfig, seconds, tiny
+from training.streaming.config import TrainConfig, preset, seconds
 from training.streaming.objective import draw_levels
 from training.streaming.trainer import Trainer
 from training.train import earlier_training, main, parse, prepare
@@ -93,7 +93,7 @@ def config_for(data: Path, out: Path, **changes) -> TrainConfig:
         "plane": None,
         "action_names": (),
     }
-    return dataclasses.replace(tiny(), **settings | changes)
+    return dataclasses.replace(preset("tiny"), **settings | changes)
 
 
 @pytest.fixture
@@ -325,11 +325,11 @@ def test_durations():
 )
 def test_wrong_configs_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
-        dataclasses.replace(tiny(), **changes)
+        dataclasses.replace(preset("tiny"), **changes)
 
 
 def test_command_line_overrides_the_preset():
     config = parse(["--preset", "pusht", "--budget", "3min", "--depth", "2"])
-    assert config == dataclasses.replace(PRESETS["pusht"](), budget="3min", depth=2)
+    assert config == dataclasses.replace(preset("pusht"), budget="3min", depth=2)
     with pytest.raises(SystemExit, match="no preset 'nosuch'"):
         parse(["--preset", "nosuch"])

@@ -1,4 +1,4 @@
-"""`irasim train --preset pusht_video_gpu`: records and trains by the clock, in minutes.
+"""`irasim train` by a preset for a GPU: records and trains by the clock, in minutes.
 
 Processes record episodes while the world's states are learned and the first steps warm up. Frames
 lie on the device as bytes and are gathered by index within the step, which is captured whole
@@ -54,7 +54,7 @@ def train_by_the_clock(config: GpuTrainConfig, accelerator: "Accelerator", clock
     if accelerator.num_processes > 1:
         raise ValueError(
             f"{accelerator.num_processes} processes: this kind of run is of one device; take the "
-            "preset pusht_gpu for several"
+            "preset that trains from recorded episodes for several"
         )
     recording = Recording(
         env_id=str(config.collect_env),

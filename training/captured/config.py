@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from training.streaming.config import TrainConfig, seconds
+from training.streaming.config import TrainConfig, seconds, task_preset
+from world_model.tasks import all_tasks
 
 # What belongs to longer runs on recorded data; here it would do nothing, so it is refused.
 NOT_HERE = (
@@ -28,9 +29,7 @@ NOT_HERE = (
 class GpuTrainConfig(TrainConfig):
     """One run that records and trains at the same time, all of it within its budget."""
 
-    preset: str = "pusht_video_gpu"
-    """Where the other defaults come from: pusht_video_gpu."""
-    data: Path = Path("data/pusht_video_gpu")
+    data: Path = Path("data/recorded")
     """Directory of the episodes that are recorded, one plain file each; those that are there are
     taken too."""
     budget: str = "8min"
@@ -64,7 +63,7 @@ class GpuTrainConfig(TrainConfig):
         if changed:
             raise ValueError(
                 f"{', '.join(changed)}: not of this kind of run, which records its own episodes "
-                "and trains by the clock; take another preset, such as pusht_gpu"
+                "and trains by the clock; take another preset"
             )
         if self.collect_env is None:
             raise ValueError("collect_env is None, expected the environment to record")
@@ -91,38 +90,14 @@ class GpuTrainConfig(TrainConfig):
         return seconds(self.budget)
 
 
-def pusht_video_gpu() -> GpuTrainConfig:
-    """Push-T without a simulator's states, small enough to ship: 14.7 MiB, tokens of 12 pixels."""
-    return GpuTrainConfig(
-        out=Path("runs/pusht_video_gpu"),
-        name="pusht_video",
-        patch=12,
-        batch_clips=256,
-        rate=1e-3,
-        ema=0.998,
-        warmup=100,
-        points=("action", "agent_pos"),
-        plane=(0.0, 0.0, 512.0, 512.0),
-        action_names=("x", "y"),
-        dead_zone=0.03,
-        edge_weight=0.25,
-        absolute_weight=0.1,
-        states_share=0.04,
-        rollout_from=0.45,
-        rollout_rounds=4,
-        decay_from=0.6,
-        heads_from=0.88,
-        validate_every="2min",
-        save_every="1min",
-        validation_episodes=40,
-        collect_env="gym_pusht:gym_pusht/PushT-v0",
-        collect_env_kwargs='{"obs_type": "pixels_agent_pos"}',
-        collect_policy="policies.pusht:full_mixture",
-        collect_episodes=(100_000, 40, 0),
-        max_starts=40,
-        success_on_termination=True,
-        max_episode_steps=300,
-    )
+def gpu_preset_names() -> list[str]:
+    """Presets of runs by the clock that tasks bring."""
+    return [name for task in all_tasks() for name in task.gpu_presets]
 
 
-GPU_PRESETS = {"pusht_video_gpu": pusht_video_gpu}
+def gpu_preset(name: str) -> GpuTrainConfig:
+    """Such a preset: from video, actions and what a robot observes of itself, so without the hidden
+    states of its task."""
+    task = next(task for task in all_tasks() if name in task.gpu_presets)
+    seen = {"hidden": (), "poses": (), "reach": ()}
+    return task_preset(task, name, {**seen, **task.gpu_presets[name]}, GpuTrainConfig)

@@ -199,7 +199,7 @@ def recipe(dataset: PublishedDataset, model: ChunkModel) -> ChunkTrainConfig:
 
 
 def chunk_tiny() -> ChunkTrainConfig:
-    """Any of the models at toy size, on our own episodes of Push-T: proves that the path runs."""
+    """Any of the models at toy size, on what --preset tiny collects: proves that the path runs."""
     return ChunkTrainConfig(
         data=Path("data/tiny"),
         out=Path("runs/chunk_tiny"),

@@ -57,12 +57,12 @@ class CollectConfig:
 
     env_id: str
     """Environment as gymnasium.make takes it; "module:id" imports the module that registers it,
-    as in gym_pusht:gym_pusht/PushT-v0."""
+    as in module:Name-v0."""
     env_kwargs: str = "{}"
     """Arguments of the environment as JSON, as in '{"obs_type": "pixels_agent_pos"}'."""
     policy: str = "training.data.record:RandomActions"
     """Import path "module:factory"; factory(env, seed) gives policy(observation) -> action.
-    The default draws random actions; policies.pusht:mixture is made for Push-T."""
+    The default draws random actions; a task's folder has what is made for it."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """Directory of the data; episodes that are there already are kept."""
     split: Literal["train", "val", "test"] = "train"
@@ -82,7 +82,7 @@ class CollectConfig:
     width: int | None = None
     """Width that pictures are brought to."""
     hidden: tuple[str, ...] = ()
-    """Numbers of the environment's info to record too, such as Push-T's block_pose: a world can
+    """Numbers of the environment's info to record too, such as the pose of a body: a world can
     be trained to know them, though no observation shows them."""
     workers: int = os.cpu_count() or 1
     """Worker processes; 0 records in this one."""

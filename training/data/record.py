@@ -12,6 +12,7 @@ import numpy as np
 from training.data.actions import action_form
 from training.data.view import View, choose_view
 from world_model.observed import Part, as_picture, resized
+from world_model.tasks import all_tasks, find_task
 
 if TYPE_CHECKING:
     import gymnasium as gym
@@ -57,7 +58,7 @@ def load_policy(path: str) -> PolicyFactory:
     except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(
             f"policy {path!r} cannot be imported ({error}); expected module:factory, as in "
-            "policies.pusht:mixture"
+            "training.data.record:RandomActions"
         ) from error
     if not callable(factory):
         raise ValueError(
@@ -105,9 +106,17 @@ def _make(env_id: str, env_kwargs: dict[str, Any]) -> "gym.Env":
     except (ImportError, gym.error.Error) as error:
         raise ValueError(
             f"{env_id}: cannot be made ({error}); name it with the module that registers it, as in "
-            "gym_pusht:gym_pusht/PushT-v0, and install that module (that one: "
-            "pip install 'irasim-env[pusht]')"
+            f"module:Name-v0, and install that module{_how_to_install(env_id)}"
         ) from error
+
+
+def _how_to_install(env_id: str) -> str:
+    """What installs an environment, where its task says so; else what installs those of tasks."""
+    task = find_task(env_id)
+    if task is not None and task.extra is not None:
+        return f": pip install '{task.extra}'"
+    cures = [f"{one.env_id} by pip install '{one.extra}'" for one in all_tasks() if one.extra]
+    return f" (as {', '.join(cures)})" if cures else ""
 
 
 def _frame(env: "gym.Env", observation: Any, view: View) -> np.ndarray:

@@ -4,10 +4,14 @@ Kept free of torch, so that `irasim train --help` is quick.
 """
 
 import dataclasses
+import json
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar
+
+from world_model.tasks import Task, all_tasks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,7 +19,7 @@ class TrainConfig:
     """One training run, from recorded episodes to a world directory."""
 
     preset: str = "default"
-    """Where the other defaults come from: default, pusht, pusht_gpu, tiny."""
+    """Where the other defaults come from: default, or a preset of a task, as named above."""
     data: Path = Path("data/mine")
     """Episodes in the published layout, with splits train and val."""
     more_data: tuple[Path, ...] = ()
@@ -185,78 +189,57 @@ def default() -> TrainConfig:
     return TrainConfig()
 
 
-def pusht() -> TrainConfig:
-    """Push-T from nothing: collects from gym-pusht if there is no data."""
-    return TrainConfig(
-        preset="pusht",
-        data=Path("data/pusht"),
-        out=Path("runs/pusht"),
-        name="pusht",
-        collect_env="gym_pusht:gym_pusht/PushT-v0",
-        collect_env_kwargs='{"obs_type": "pixels_agent_pos"}',
-        collect_policy="policies.pusht:full_mixture",
-        hidden=("block_pose",),
-        poses=("block_pose",),
-        points=("action", "agent_pos"),
-        plane=(0.0, 0.0, 512.0, 512.0),
-        reach=(80.0, 140.0),  # the disc reaches 15 px from its place, the T 122
-        action_names=("x", "y"),
-        dead_zone=0.03,
-        edge_weight=0.25,
-        absolute_weight=0.1,
-        own_past_from=0.6,
-        success_on_termination=True,
-        max_episode_steps=300,
-    )
+Config = TypeVar("Config", bound=TrainConfig)
 
 
-def pusht_gpu() -> TrainConfig:
-    """Push-T on one data-centre GPU: tokens of 8 pixels, large batches."""
-    return dataclasses.replace(
-        pusht(),
-        preset="pusht_gpu",
-        out=Path("runs/pusht_gpu"),
-        budget="9min",
-        patch=8,
-        depth=5,
-        batch_clips=256,
-        ema=0.999,
-        warmup=200,
-        save_every="5min",  # the rows of own_past are some gigabytes
-    )
+def preset_names() -> list[str]:
+    """Our own presets, then those that tasks bring."""
+    return [*PRESETS, *(name for task in all_tasks() for name in task.presets)]
 
 
-def tiny() -> TrainConfig:
-    """Push-T at toy size: proves in a minute that the whole path runs."""
-    return TrainConfig(
-        preset="tiny",
-        data=Path("data/tiny"),
-        out=Path("runs/tiny"),
-        name="tiny",
-        budget="30s",
-        patch=24,
-        width=32,
-        depth=2,
-        num_heads=2,
-        context=3,
-        clip_frames=7,
-        batch_clips=4,
-        mixed_precision="no",
-        validation_episodes=2,
-        collect_env="gym_pusht:gym_pusht/PushT-v0",
-        collect_env_kwargs='{"obs_type": "pixels_agent_pos"}',
-        collect_policy="policies.pusht:full_mixture",
-        collect_episodes=(4, 2, 2),
-        hidden=("block_pose",),
-        poses=("block_pose",),
-        points=("action", "agent_pos"),
-        plane=(0.0, 0.0, 512.0, 512.0),
-        reach=(80.0, 140.0),  # the disc reaches 15 px from its place, the T 122
-        action_names=("x", "y"),
-        own_past_from=0.6,
-        success_on_termination=True,
-        max_episode_steps=300,
-    )
+def preset(name: str) -> TrainConfig:
+    """A preset by name, one of ours or of a task.
+
+    Raises:
+        ValueError: there is none, several tasks bring it, or it sets what is no option.
+    """
+    if name in PRESETS:
+        return PRESETS[name]()
+    found = [task for task in all_tasks() if name in task.presets]
+    if len(found) != 1:
+        what = "no task brings it" if not found else "several tasks bring it: "
+        what += " and ".join(task.name for task in found)
+        raise ValueError(f"preset {name!r}: {what}; there are {', '.join(preset_names())}")
+    return task_preset(found[0], name, found[0].presets[name], TrainConfig)
 
 
-PRESETS = {"default": default, "pusht": pusht, "pusht_gpu": pusht_gpu, "tiny": tiny}
+def task_preset(task: Task, name: str, chosen: Mapping[str, Any], kind: type[Config]) -> Config:
+    """The config that a task and the fields `chosen` by one of its presets make: from nothing, as
+    it collects if there is no data."""
+    settings: dict[str, Any] = {
+        "preset": name,
+        "data": Path("data") / task.name,
+        "out": Path("runs") / name,
+        "name": task.name,
+        "collect_env": task.env_id,
+        "collect_env_kwargs": json.dumps(dict(task.env_kwargs)),
+        "collect_policy": task.recorder,
+        **{field: getattr(task, field) for field in FROM_TASK},
+        **chosen,
+    }
+    known = {field.name for field in dataclasses.fields(kind)}
+    if unknown := sorted(set(settings) - known):
+        raise ValueError(
+            f"preset {name!r} of task {task.name!r} sets {', '.join(unknown)}, which irasim train "
+            f"does not know; expected {', '.join(sorted(known))}"
+        )
+    for field in PATHS & set(settings):
+        settings[field] = Path(settings[field])
+    return kind(**settings)
+
+
+PRESETS: dict[str, Callable[[], TrainConfig]] = {"default": default}
+# What a task says is what a run of it is told.
+FROM_TASK = ("hidden", "poses", "points", "plane", "reach", "action_names")
+FROM_TASK += ("success_on_termination", "max_episode_steps")
+PATHS = {"data", "out"}

@@ -9,9 +9,10 @@ from training.data.environment import Bounds, collected_pictures, inspect_enviro
 from training.data.episodes import list_episodes, read_annotation, read_episode
 from training.streaming.config import TrainConfig
 from world_model import Start, Starts, StreamingConfig
-from world_model.config import CodecConfig, GroundTruthConfig, ObservationConfig
+from world_model.config import CodecConfig, GroundTruthConfig, KeysConfig, ObservationConfig
 from world_model.streaming.config import DenoiserConfig, SamplerConfig
 from world_model.streaming.states.config import PlaneConfig
+from world_model.tasks import find_task
 
 
 def describe_world(config: TrainConfig, store: ClipStore, codec: CodecConfig) -> StreamingConfig:
@@ -46,6 +47,7 @@ def describe_world(config: TrainConfig, store: ClipStore, codec: CodecConfig) ->
             "(info['reward_available'] is False); give it a reward_fn where one is needed"
         )
     _, height, width, _ = store.frames.shape
+    task = find_task(annotation["env_id"]) if annotation["env_id"] else None
     return StreamingConfig(
         name=config.name,
         height=height,
@@ -77,6 +79,7 @@ def describe_world(config: TrainConfig, store: ClipStore, codec: CodecConfig) ->
                 **collected_pictures(config.data),
             )
         ),
+        keys=KeysConfig() if task is None else task.keys,
         codec=codec,
         denoiser=DenoiserConfig(
             patch=config.patch,

@@ -1,7 +1,7 @@
 """Starts: the recorded clips that a world's episodes begin from (`starts.safetensors`).
 
 Frames are kept as PNG, one picture per clip with its frames one below the other: a hundred clips
-of Push-T are a megabyte.
+of 96 x 96 pixels are a megabyte.
 """
 
 import json

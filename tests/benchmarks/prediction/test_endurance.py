@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.prediction.endurance import EnduranceConfig, main, read
+from world_model.tasks import load_task
 
 
 def test_a_long_episode_is_measured(tiny_world, tmp_path):
@@ -29,12 +30,12 @@ def test_readings_follow_the_disc():
         target = np.array([60.0, 60.0]) if (step // 10) % 2 else np.array([440.0, 60.0])
         frames.append(env.step(target.astype(np.float32))[0])
         targets.append(target)
-    config = EnduranceConfig(world="any", steps=110)
-    (row, last) = read({"frames": frames, "targets": targets}, config)
+    config, task = EnduranceConfig(world="any", steps=110), load_task("pusht")
+    (row, last) = read({"frames": frames, "targets": targets}, config, task)
     assert row["disc_to_target_px"] < 3
     assert last["t_read"] == 1.0
     elsewhere = [np.array([256.0, 500.0])] * 110
-    off = read({"frames": frames, "targets": elsewhere}, config)
+    off = read({"frames": frames, "targets": elsewhere}, config, task)
     assert off[0]["disc_to_target_px"] > 40
 
 

@@ -9,6 +9,7 @@ import pytest
 from benchmarks.prediction.pass_scores import LineScores, compare, score_line, verdict
 from benchmarks.prediction.passes import PassesConfig, load_windows, main
 from benchmarks.prediction.predict import Prediction
+from benchmarks.prediction.readings import readings_of
 from tests.chunk_worlds import pixel_world
 from tests.conftest import TINY_CONFIG, make_starts, randomized
 from world_model import StreamingWorld, WorldModel
@@ -59,7 +60,7 @@ def test_scores_of_the_truth_are_perfect_and_of_blur_are_not(episodes, tmp_path)
     def scores(change) -> LineScores:
         nothing = {"rewards": np.zeros(0), "terminated": np.zeros(0, bool), "states": {}}
         predictions = [Prediction(frames=change(w.future), **nothing) for w in windows]
-        return score_line(windows, predictions, (1, 6), poses=True)
+        return score_line(windows, predictions, (1, 6), readings=readings_of(TINY_CONFIG))
 
     truth, grey = scores(lambda frames: frames), scores(lambda frames: frames // 2 + 96)
     assert np.nanmin(truth.psnr) == np.nanmax(truth.psnr) == 60

@@ -15,9 +15,10 @@ from benchmarks.prediction.frame_scores import frames_table, score_frames, summa
 from benchmarks.prediction.outcome_scores import score_ends, score_observations, score_rewards
 from benchmarks.prediction.predict import Prediction, predict
 from benchmarks.prediction.windows import Window, ending, opening
-from benchmarks.pusht.scores import score_readings
+from benchmarks.pusht.scores import PushTReadings
 from training.data.episodes import list_episodes, read_episode
 from world_model import WorldModel
+from world_model.tasks import load_task
 
 
 @pytest.fixture(scope="module")
@@ -66,14 +67,14 @@ def test_nothing_moves_gains_nothing_and_blur_is_not_sharp(windows):
 
 def test_readings_of_perfect_and_of_empty_frames(windows):
     predictions = [_perfect(window) for window in windows]
-    at = score_readings(windows, predictions, (2, 8), seed=0)
+    at = PushTReadings(load_task("pusht")).score(windows, predictions, (2, 8), seed=0)
     assert [at[2]["frames"], at[8]["frames"]] == [6, 4]
     assert at[8]["disc"]["median_px"] == 0
     assert at[8]["disc"]["median_px_still"] > 1
     assert at[8]["t"]["iou"] == pytest.approx(1)
     assert (at[8]["t"]["median_px"], at[8]["t"]["unreadable"]) == (0, 0)
     empty = [replace(p, frames=np.full_like(p.frames, 255)) for p in predictions]
-    at = score_readings(windows, empty, (8,), seed=0)
+    at = PushTReadings(load_task("pusht")).score(windows, empty, (8,), seed=0)
     assert at[8]["disc"]["unreadable"] == at[8]["t"]["unreadable"] == 4
     assert at[8]["t"]["iou"] == 0
     assert np.isnan(at[8]["disc"]["median_px"])
@@ -81,7 +82,7 @@ def test_readings_of_perfect_and_of_empty_frames(windows):
 
 def test_readings_of_windows_where_nothing_can_be_read_are_counted(windows):
     blank = [replace(w, frames=np.full_like(w.frames, 255)) for w in windows]
-    at = score_readings(blank, [_perfect(w) for w in blank], (8,), seed=0)
+    at = PushTReadings(load_task("pusht")).score(blank, [_perfect(w) for w in blank], (8,), seed=0)
     assert at[8]["disc"]["truth_unreadable"] == at[8]["t"]["truth_unreadable"] == at[8]["frames"]
     assert np.isnan(at[8]["t"]["iou"])
     assert np.isnan(at[8]["disc"]["median_px"])

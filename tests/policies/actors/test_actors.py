@@ -86,7 +86,7 @@ def cnn(tmp_path_factory) -> Path:
 
 
 def test_a_factory_makes_a_policy_for_each_episode(real_env, observations):
-    actor = load_actor("tests.policies.test_actors:remembers", real_env)
+    actor = load_actor("tests.policies.actors.test_actors:remembers", real_env)
     actor.begin(0, 11)
     actor.begin(2, 22)
     np.testing.assert_array_equal(actor.act(observations, [0, 2]), [[11, 1], [22, 1]])
@@ -96,7 +96,7 @@ def test_a_factory_makes_a_policy_for_each_episode(real_env, observations):
 
 
 def test_a_plain_callable_acts_on_its_own_slots_observation(real_env, observations):
-    for policy in (plain, "tests.policies.test_actors:plain"):
+    for policy in (plain, "tests.policies.actors.test_actors:plain"):
         actor = load_actor(policy, real_env)
         assert isinstance(actor, CallableActor)
         for slot in range(3):
@@ -112,8 +112,8 @@ def test_a_plain_callable_acts_on_its_own_slots_observation(real_env, observatio
         ("policies.pusht_famly:expert", "cannot be imported.*pusht_famly"),
         ("policies.pusht_family:exprt", "cannot be imported.*exprt"),
         ("policies.pusht_family", "expected module:name"),
-        ("tests.policies.test_actors:three", "expected a factory \\(env, seed\\)"),
-        ("tests.policies.test_actors:NOT_CALLABLE", "expected a factory \\(env, seed\\)"),
+        ("tests.policies.actors.test_actors:three", "expected a factory \\(env, seed\\)"),
+        ("tests.policies.actors.test_actors:NOT_CALLABLE", "expected a factory \\(env, seed\\)"),
     ],
 )
 def test_wrong_import_paths_say_what_is_wrong(real_env, path, message):

@@ -118,8 +118,8 @@ def test_best_of_one_is_the_base_policy():
         info = env.step(taken[-1])[4]
     env.close()
     np.testing.assert_array_equal(planned, np.stack(taken))
-    assert result.final_coverage == info["coverage"]
-    assert result.final_iou == pytest.approx(info["coverage"] / (2 - info["coverage"]))
+    assert result.finals["final_coverage"] == info["coverage"]
+    assert result.finals["final_iou"] == pytest.approx(info["coverage"] / (2 - info["coverage"]))
     assert result.decisions > 1
 
 

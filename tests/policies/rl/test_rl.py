@@ -1,5 +1,6 @@
 """Reinforcement learning in miniature: in a tiny world, and in the simulator beside it."""
 
+import copy
 import csv
 import dataclasses
 import json
@@ -14,16 +15,16 @@ pytest.importorskip("gym_pusht", reason="needs pip install 'irasim-env[pusht]'")
 from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from policies.pusht.rl_starts import load_or_record
-from policies.pusht.rl_task import PushTTask, TaskConfig, make_task
+from policies.pusht.rl_task import PushTTask
 from policies.rl import command as rl
 from policies.rl import run as rl_run
 from policies.rl.checks import Check, greedy, read_checks, returns, still, uniform, write_checks
+from policies.rl.envs import load_or_record, make_envs
 from policies.rl.penalty import UncertaintyPenalty
 from tests.conftest import TINY_CONFIG
 from world_model import Start, Starts, WorldModel
 
-TASK = TaskConfig(horizon=5, reach=40)
+FORM = {"horizon": 5, "reach": 40}
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +74,7 @@ def world(config):
 
 @pytest.mark.parametrize("place", ["learned", "real"])
 def test_task_is_the_same_in_both_places(world, place):
-    envs = make_task(world, place, 2, TASK)
+    envs = make_envs(world, place, 2, **FORM)
     assert envs.observation_space.shape == (10,)
     assert (envs.action_space.low, envs.action_space.high) == (pytest.approx(-1), pytest.approx(1))
     envs.seed(1)
@@ -105,7 +106,7 @@ def test_actions_are_relative_to_the_disc(world):
     from policies.rl.real_env import RealEnv
 
     inside = Recorder([lambda: RealEnv(world, obs_type="pixels_agent_pos")])
-    envs = PushTTask(inside, TASK)
+    envs = PushTTask(inside, 40)
     envs.reset()
     at = inside.envs[0].truth.env.unwrapped.agent.position
     envs.step(np.array([[0.5, -1.0]], np.float32))
@@ -117,8 +118,8 @@ def test_actions_are_relative_to_the_disc(world):
 
 
 def test_uncertainty_is_taken_off_the_reward(world):
-    plain = make_task(world, "learned", 2, TASK, uncertainty_samples=2)
-    dear = make_task(world, "learned", 2, TASK, uncertainty_samples=2, penalty=3.0)
+    plain = make_envs(world, "learned", 2, **FORM, uncertainty_samples=2)
+    dear = make_envs(world, "learned", 2, **FORM, uncertainty_samples=2, penalty=3.0)
     for envs in (plain, dear):
         envs.seed(0)
         envs.reset()
@@ -133,10 +134,10 @@ def test_uncertainty_is_taken_off_the_reward(world):
 
 def test_a_penalty_needs_an_uncertainty(world):
     with pytest.raises(ValueError, match="give uncertainty_samples"):
-        make_task(world, "learned", 1, TASK, penalty=1.0)
+        make_envs(world, "learned", 1, **FORM, penalty=1.0)
     with pytest.raises(ValueError, match="real simulator has no uncertainty"):
-        make_task(world, "real", 1, TASK, uncertainty_samples=2)
-    unaware = UncertaintyPenalty(make_task(world, "learned", 1, TASK), 1.0)
+        make_envs(world, "real", 1, **FORM, uncertainty_samples=2)
+    unaware = UncertaintyPenalty(make_envs(world, "learned", 1, **FORM), 1.0)
     unaware.reset()
     with pytest.raises(ValueError, match="no info\\['uncertainty'\\]"):
         unaware.step(np.zeros((1, 2), np.float32))
@@ -145,14 +146,14 @@ def test_a_penalty_needs_an_uncertainty(world):
 
 
 def test_returns_do_not_depend_on_the_batch(world):
-    alone, batch = (make_task(world, "real", num_envs, TASK) for num_envs in (1, 2))
+    alone, batch = (make_envs(world, "real", num_envs, **FORM) for num_envs in (1, 2))
     starts = [2, 0, 1]
-    one, two = returns(alone, still, starts), returns(batch, still, starts)
+    one, two = returns(alone, still(2), starts), returns(batch, still(2), starts)
     np.testing.assert_array_equal(one, two)
     assert one.shape == (3,)
     assert (one > 0).all()  # in these the T touches its goal
     np.testing.assert_array_equal(
-        returns(alone, uniform(0), starts), returns(alone, uniform(0), starts)
+        returns(alone, uniform(0, 2), starts), returns(alone, uniform(0, 2), starts)
     )
 
 
@@ -179,7 +180,7 @@ def test_a_run_checks_saves_and_is_found_finished(config, capsys):
     assert [check.steps for check in again.checks] == [16, 32, 48]
     # What was learned in the world runs in the simulator, and the other way round.
     model, world = rl_run.load(config.out, "sac"), rl.load_worlds(config)[1]
-    real = returns(make_task(world, "real", 2, config.task), greedy(model), [0, 1])
+    real = returns(make_envs(world, "real", 2, horizon=config.horizon), greedy(model), [0, 1])
     np.testing.assert_allclose(real, result.checks[-1].real, atol=1e-3)
 
 
@@ -258,6 +259,8 @@ def test_starts_of_another_number_are_refused(starts_dir, world):
         ({"steps": 0}, "steps is 0"),
         ({"check_starts": 60}, "check_starts is 60"),
         ({"check_every": 0}, "check_every is 0"),
+        ({"horizon": 0}, "horizon is 0"),
+        ({"reach": 0}, "reach is 0"),
     ],
 )
 def test_impossible_settings_are_refused(kwargs, message):
@@ -265,10 +268,16 @@ def test_impossible_settings_are_refused(kwargs, message):
         rl.RLConfig(**kwargs)
 
 
-@pytest.mark.parametrize("kwargs", [{"horizon": 0}, {"reach": 0}, {"reach": 600}])
-def test_impossible_tasks_are_refused(kwargs):
-    with pytest.raises(ValueError, match="expected"):
-        TaskConfig(**kwargs)
+def test_a_reach_beyond_the_picture_is_refused(world):
+    with pytest.raises(ValueError, match="within \\(0, 512\\]"):
+        make_envs(world, "learned", 1, horizon=5, reach=600)
+
+
+def test_a_world_without_a_task_is_told_what_it_lacks(world):
+    other = copy.copy(world)
+    other.config = dataclasses.replace(world.config, ground_truth=None)
+    with pytest.raises(ValueError, match="reinforcement learning needs a task"):
+        make_envs(other, "learned", 1, horizon=5)
 
 
 def test_help_is_quick_and_tells_the_options():

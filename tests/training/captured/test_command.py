@@ -13,7 +13,7 @@ from tests.training.captured.test_whole_step import CONFIG
 from tests.training.recorded import episode
 from training.captured import command as captured_train
 from training.captured.clock import Clock
-from training.captured.config import GpuTrainConfig, pusht_video_gpu
+from training.captured.config import GpuTrainConfig, gpu_preset
 from training.captured.device_store import DeviceStore, StoreShape
 from training.captured.recorders import file_name, write_arrays
 from training.captured.trainer import CapturedTrainer, decay
@@ -75,7 +75,7 @@ def trained(device: str, tmp_path, **changes):
         torch.manual_seed(0)
         world = StreamingWorld(CONFIG, make_starts(TINY_CONFIG)).eval().to(place)
     config = dataclasses.replace(
-        pusht_video_gpu(), out=tmp_path, batch_clips=2, rollout_rounds=2, **changes
+        gpu_preset("pusht_video_gpu"), out=tmp_path, batch_clips=2, rollout_rounds=2, **changes
     )
     accelerator = Accelerator(cpu=device == "cpu", mixed_precision="no")
     return CapturedTrainer(world, store, config, accelerator), world, store
@@ -155,7 +155,7 @@ def test_a_whole_run_and_more_time_for_it(tmp_path, capsys):
         for index in range(count):
             write_arrays(data / file_name(split, index), episode(index, 45, size=96))
     config = dataclasses.replace(
-        pusht_video_gpu(), data=data, out=tmp_path / "run", budget="12s", **SMALL
+        gpu_preset("pusht_video_gpu"), data=data, out=tmp_path / "run", budget="12s", **SMALL
     )
     directory = captured_train.main(config)
     report = json.loads((directory / "train.json").read_text())
@@ -193,7 +193,7 @@ def test_a_whole_run_and_more_time_for_it(tmp_path, capsys):
 )
 def test_settings_that_do_not_go_together_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
-        dataclasses.replace(pusht_video_gpu(), **changes)
+        dataclasses.replace(gpu_preset("pusht_video_gpu"), **changes)
 
 
 def test_the_command_knows_the_preset():

@@ -12,7 +12,8 @@ from tests.training.test_train import config_for, write_moving_square
 from training.data import collect as collecting
 from training.data.absent_data import COLLECTING, collect_absent
 from training.data.episodes import list_episodes
-from training.streaming.config import PRESETS, TrainConfig
+from training.streaming.config import TrainConfig
+from training.streaming.config import preset as preset_of
 
 ENV_ID = "tests.training.toy_environment:tests/Square-v0"
 
@@ -80,7 +81,7 @@ def test_nothing_is_added_to_data_that_another_made(tmp_path, preset, split):
     before = content(tmp_path / "data")
     missing = {"train": "val", "val": "train"}[split]
     config = dataclasses.replace(
-        PRESETS[preset](), data=tmp_path / "data", out=tmp_path / "run", cpu=True
+        preset_of(preset), data=tmp_path / "data", out=tmp_path / "run", cpu=True
     )
     cure = f"has no {missing} episodes: record some with `irasim collect --split {missing}`"
     with pytest.raises(SystemExit, match=cure) as refused:
