@@ -8,14 +8,18 @@ INSTALLED := .venv/installed
 # pyright would ask the package index whether it is the newest.
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: help demo play rehearsal test check lint types format clean
+.PHONY: help demo play rehearsal test check lint types docs gif format clean
+# mkdocs-material would tell what becomes of MkDocs, in every build.
+export NO_MKDOCS_2_WARNING := 1
 
 help:
 	@echo "make demo       roll out the shipped Push-T world beside the real simulator"
 	@echo "make play       drive it with the arrow keys or the mouse"
 	@echo "make rehearsal  collect, encode, train, evaluate: all of it, tiny, in minutes"
 	@echo "make test       run the tests"
-	@echo "make check      format, lint, types and tests: what .ci/run does"
+	@echo "make check      format, lint, types, docs and tests: what .ci/run does"
+	@echo "make docs       build the site of docs/ into build/site; a broken link is an error"
+	@echo "make gif        record the README's GIF again"
 	@echo "make format     format the code and sort its imports"
 	@echo "make clean      remove .venv and what was built"
 
@@ -32,7 +36,7 @@ rehearsal: $(INSTALLED)
 test: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 4
 
-check: lint types test
+check: lint types docs test
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
@@ -41,6 +45,20 @@ lint: $(INSTALLED)
 types: $(INSTALLED)
 	$(BIN)/pyright
 
+# A page that nothing links to, or a link that leads nowhere, fails the build.
+docs: $(INSTALLED)
+	$(BIN)/mkdocs build --strict --quiet
+
+# Found by a search over keys in the world's own states, so that the T ends on its goal.
+GIF_KEYS := right+up*4 right+down*4 down*4 left+down*4 left*4 up*4 left+down*4 wait*4 up*4 \
+	right+up*4 right*4 left+up*4 right*4 right+down*8 left+down*4 down*4 left+up*4 right+down*4 \
+	left+up*4 up*4
+
+gif: $(INSTALLED)
+	mkdir -p build
+	$(BIN)/irasim play --start 26 --reality --scale 5 --keys "$(GIF_KEYS)" --record build/play.mp4
+	$(BIN)/python docs/scripts/gif.py build/play.mp4 docs/assets/play.gif
+
 format: $(INSTALLED)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -48,7 +66,7 @@ format: $(INSTALLED)
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("$(PYTHON) is Python %d.%d, needed is 3.11 or newer: install it and run make PYTHON=python3.11" % v[:2])'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --progress-bar off -c constraints.txt -e '.[pusht,dev]'
+	$(BIN)/python -m pip install --progress-bar off -c constraints.txt -e '.[pusht,dev,docs]'
 	@touch $@
 
 clean:

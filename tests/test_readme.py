@@ -1,61 +1,161 @@
-"""What the README says to type works as written."""
+"""What the README and the docs say to type works as written.
 
+Python blocks run. Commands are parsed by the real parsers, which refuse an option or a value that
+they do not know; nothing is played, trained or measured. What stands in a line of text or a table
+is checked for its options. A block that cannot be tried has a comment before it:
+`<!-- not run: why -->`.
+"""
+
+import functools
+import importlib
+import inspect
 import re
 import shlex
+import sys
 from pathlib import Path
 
+import gymnasium as gym
 import pytest
+import tyro
 
+from irasim_env import console
+from irasim_env.env import WorldEnv
 from policies.pusht.family import FAMILY
 from tests.test_cli import FLAGS, GROUPS
 from world_model.io.checkpoint import shipped_worlds
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-PYTHON = re.findall(r"^```python\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
-SHELL = [
-    command
-    for block in re.findall(r"^```bash\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
-    for command in block.replace("\\\n", " ").splitlines()
-]
+PAGES = {
+    path.relative_to(ROOT).as_posix(): path.read_text()
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+}
+BLOCK = re.compile(
+    r"(?P<why><!-- not run: .+? -->\n+)?^```(?P<language>\w+)\n(?P<code>.*?)^```",
+    flags=re.MULTILINE | re.DOTALL,
+)
 needs_the_shipped_world = pytest.mark.skipif(
     "pusht" not in shipped_worlds(), reason="world_model/worlds/pusht is not there yet"
 )
 
 
+def blocks(language: str) -> list[tuple[str, str]]:
+    """(page, code) of each block in a language that can be tried."""
+    return [
+        (page, found["code"])
+        for page, text in PAGES.items()
+        for found in BLOCK.finditer(text)
+        if found["language"] == language and not found["why"]
+    ]
+
+
+PYTHON = blocks("python")
+SHELL = [
+    (page, command)
+    for page, code in blocks("bash")
+    for command in code.replace("\\\n", " ").splitlines()
+    if command.strip()
+]
+# Commands in text and tables.
+INLINE = [
+    (page, command)
+    for page, text in PAGES.items()
+    for command in re.findall(r"`(irasim [^`]+)`", BLOCK.sub("", text))
+]
+
+
+class _Parsed(BaseException):
+    """Raised instead of running what a command line asks for."""
+
+
+def parse(monkeypatch: pytest.MonkeyPatch, words: list[str]) -> None:
+    """Parse `irasim ...` or `python -m module ...` as the command itself would, and stop there.
+
+    Raises:
+        SystemExit: the parser refuses it, and has printed why.
+    """
+    real = tyro.cli
+
+    def stop(*args, **kwargs):
+        raise _Parsed(real(*args, **kwargs))
+
+    monkeypatch.setattr(tyro, "cli", stop)
+    monkeypatch.setattr(sys, "argv", words)
+    run = console.main
+    if words[0] != "irasim":
+        run = functools.partial(importlib.import_module(words[2]).cli, words[3:])
+    with pytest.raises(_Parsed):
+        run()
+
+
 @needs_the_shipped_world
-@pytest.mark.parametrize("block", PYTHON, ids=range(len(PYTHON)))
-def test_python_blocks_run(block, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("page", "block"), PYTHON, ids=[f"{page}-{i}" for i, (page, _) in enumerate(PYTHON)]
+)
+def test_python_blocks_run(page, block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    exec(compile(block, "README.md", "exec"), {"__name__": "__main__"})
+    exec(compile(block, page, "exec"), {"__name__": "__main__"})
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_parse(page, monkeypatch):
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    for _, line in (one for one in SHELL if one[0] == page):
+        for command in line.split(" && "):
+            words = shlex.split(command.replace("$p", "100"), comments=True)  # of a loop
+            if not words:
+                continue
+            if words[0] == "make":
+                assert words[1] in targets, line
+            elif words[0] == "irasim" or (words[:2] == ["python", "-m"] and words[2] != "pip"):
+                with monkeypatch.context() as patch:
+                    parse(patch, words)
+            elif words[0] == "python" and words[1] != "-m":
+                assert (ROOT / words[1]).is_file(), line
+
+
+def test_commands_are_found():
+    """The pattern finds blocks at all."""
+    programs = {shlex.split(line, comments=True)[0] for _, line in SHELL if line[0] != "#"}
+    assert {"make", "irasim", "python"} <= programs
+    assert len(SHELL) > 40
+    assert len(PYTHON) >= 7
+    assert len(INLINE) > 20
+
+
+def test_commands_in_text_use_options_that_exist():
+    for page, line in INLINE:
+        words = shlex.split(line)[1:]
+        command = " ".join(words[:2]) if words[0] in GROUPS and len(words) > 1 else words[0]
+        flags = {word[2:].partition("=")[0] for word in words if word.startswith("--")} - {"help"}
+        if words[0] in GROUPS and len(words) == 1:
+            continue
+        if flags:
+            assert flags <= {*FLAGS[command].split()}, (page, line)
+        assert words[0] in console.COMMANDS, (page, line)
 
 
 @needs_the_shipped_world
-def test_links_lead_somewhere():
-    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", README)
-    assert links
+def test_links_of_the_readme_lead_somewhere():
+    """Those of the docs are checked as the site is built: `make docs`."""
+    links = re.findall(r"\]\((?!https?:)([^)]+)\)", README)
+    assert len(links) > 10
     for link in links:
-        assert (ROOT / link).exists(), link
+        path, _, anchor = link.partition("#")
+        assert (ROOT / path).exists(), link
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", (ROOT / path).read_text(), flags=re.MULTILINE)
+            slugs = {re.sub(r"[^\w]+", "-", heading.lower()).strip("-") for heading in headings}
+            assert anchor in slugs, link
 
 
-def test_shell_commands_use_targets_and_flags_that_exist():
-    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
-    checked = set()
-    for line in SHELL:
-        program, *words = shlex.split(line, comments=True) or [""]
-        name = Path(program).name
-        if name == "make":
-            assert words[0] in targets, line
-        elif name == "irasim":
-            command = " ".join(words[:2]) if words[0] in GROUPS else words[0]
-            flags = {word[2:].partition("=")[0] for word in words if word.startswith("--")}
-            assert flags <= {*FLAGS[command].split()}, line
-        checked.add(name)
-    assert {"make", "irasim"} <= checked
+def test_the_readme_is_a_landing_page():
+    assert len(README.split()) <= 900
 
 
 def test_the_files_and_names_of_a_step_are_there():
-    hops = re.findall(r"^\d\. `([\w/]+\.py)`, (.*?):", README, flags=re.MULTILINE)
+    step = PAGES["docs/step.md"]
+    hops = re.findall(r"^\d\. `([\w/]+\.py)`, (.*?):", step, flags=re.MULTILINE)
     assert len(hops) == 6
     for path, names in hops:
         source = (ROOT / path).read_text()
@@ -66,4 +166,33 @@ def test_the_files_and_names_of_a_step_are_there():
 
 def test_the_size_of_the_family_of_policies_is_told():
     assert len(FAMILY) == 11
-    assert "a family of eleven policies" in README
+    assert "a family of eleven policies" in PAGES["docs/policies.md"]
+
+
+def test_figures_below_one_have_a_leading_zero():
+    for page, text in PAGES.items():
+        assert not re.findall(r"(?<![\w.\]])\.\d", BLOCK.sub("", text)), page
+
+
+@needs_the_shipped_world
+def test_the_page_of_environments_is_true():
+    page = PAGES["docs/environments.md"]
+    env = gym.make("IRASim/PushT-v0", obs_type="pixels_agent_pos", chunk=2, uncertainty_samples=2)
+    spaces = [env.observation_space["pixels"], env.observation_space["agent_pos"]]
+    one = gym.make("IRASim/PushT-v0")
+    for space in (*spaces, one.action_space):
+        assert f"`{space}`" in page
+    assert one.spec is not None
+    assert f"after {one.spec.max_episode_steps} steps" in page
+    _, began = env.reset(seed=0)
+    *_, stepped = env.step(env.action_space.sample())
+    told = {*re.findall(r"^\| `(\w+)` \| (?:always|after|with) ", page, flags=re.MULTILINE)}
+    assert told == {*began, *stepped}
+    assert f"{len(env.unwrapped.task.world.starts)} recorded clips" in page
+    arguments = {*inspect.signature(WorldEnv.__init__).parameters} - {"self"}
+    table = page[page.index("## Arguments") : page.index("With `output=")]
+    assert arguments == {*re.findall(r"^\| `(\w+)` \|", table, flags=re.MULTILINE)} - {
+        "max_episode_steps"
+    }
+    env.close()
+    one.close()

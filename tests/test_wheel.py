@@ -53,6 +53,7 @@ def test_wheel_holds_the_packages_and_the_world_and_nothing_else(wheel):
         sizes = {info.filename: info.file_size for info in archive.infolist()}
     tops = {name.partition("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == PACKAGES
+    assert not [name for name in names if name.startswith("benchmarks/experiments/")]
     world = {name for name in names if name.startswith("world_model/worlds/pusht/")}
     wanted = ("config.json", "model.safetensors", "starts.safetensors")
     assert {f"world_model/worlds/pusht/{name}" for name in wanted} <= world

@@ -1,8 +1,9 @@
 """`irasim bench ranking`: does a learned world order policies as its ground truth does.
 
 A family of policies plays in both from the same starts. Agreement of their success rates (and
-returns) is told by Pearson's and Spearman's correlations and by MMRV, with bootstrap intervals
-over episodes; success in the world by its head, and by the judge that sees frames alone.
+returns) is told by Pearson's and Spearman's correlations and by MMRV, with intervals that contain
+them (`benchmarks.metrics.rank_agreement`); success in the world by its head, and by the judge that
+sees frames alone.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,6 +26,12 @@ SCORES = {
     "return": "return",
     "best_reward": "highest reward of an episode",
 }
+INTERVALS = (
+    "Intervals of 95 %: of correlations by Fisher's z, with the policies as the sample (Bonett and "
+    "Wright's standard error for Spearman's); of a correlation of exactly 1, and of MMRV, "
+    "one-sided, from the perfect value to the percentile of 2,000 times that all policies' "
+    "episodes were drawn anew."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +70,7 @@ def main(config: RankingConfig) -> dict[str, Any]:
     if "world" in runs.logs:  # else the ground truth alone was asked for
         results["agreement"] = measure_agreement(runs, list(names))
         parts.append(agreement_table(results["agreement"]))
-        _draw(config, results)
+        draw(config, results)
     report.write_report(config.out / "ranking.json", results)
     text = "\n\n".join(parts)
     write_whole(config.out / "ranking.md", text + "\n")
@@ -146,7 +153,7 @@ def agreement_table(agreement: dict[str, dict[str, Any] | None]) -> str:
     """Agreement as printed."""
     from benchmarks.report import interval, number, table
 
-    header = ("score", "Pearson", "95 %", "Spearman", "95 %", "MMRV", "95 %", "undefined draws")
+    header = ("score", "Pearson", "95 %", "Spearman", "95 %", "MMRV", "95 %")
     rows = []
     for score, estimates in agreement.items():
         row = [SCORES[score]]
@@ -154,12 +161,11 @@ def agreement_table(agreement: dict[str, dict[str, Any] | None]) -> str:
             at = estimates[name] if estimates else None
             row.append(number(at["value"], 3) if at else "-")
             row.append(interval((at["low"], at["high"]), 3) if at else "-")
-        row.append(f"{estimates['pearson']['undefined']:.1%}" if estimates else "-")
         rows.append(row)
-    return table(header, rows)
+    return f"{table(header, rows)}\n\n{INTERVALS}"
 
 
-def _draw(config: RankingConfig, results: dict[str, Any]) -> None:
+def draw(config: RankingConfig, results: dict[str, Any]) -> None:
     """scatter.png: success in the simulator against success in the world."""
     from benchmarks.control.scatter import Point, write_scatter
     from benchmarks.report import number
@@ -182,7 +188,7 @@ def _draw(config: RankingConfig, results: dict[str, Any]) -> None:
         points,
         x_label="success in the simulator (95 % Wilson)",
         y_label="success in the learned world (95 % Wilson)",
-        title=f"Pearson {number(at['pearson']['value'])}, MMRV {number(at['mmrv']['value'], 3)}",
+        title=f"Pearson {number(at['pearson']['value'], 3)}, MMRV {number(at['mmrv']['value'], 3)}",
     )
 
 

@@ -1,12 +1,13 @@
 """Whether a learned world orders policies as the real one does: pure functions, nothing of ours.
 
 Scores are what policies reach in the real and in the learned world ("sim"): success rates or mean
-returns. R bootstrap draws, P policies; functions take scores (..., P) and work over the last axis.
+returns. R draws, P policies; functions take scores (..., P) and work over the last axis.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,14 +16,14 @@ MIN_POLICIES = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """A statistic with its bootstrap interval."""
+    """A statistic with an interval that contains it."""
 
     value: float
-    """NaN where it does not exist, such as a correlation with equal scores."""
+    """NaN where it does not exist, such as a correlation with equal scores; so are its bounds."""
     low: float
     high: float
-    undefined: float
-    """Share of the bootstrap draws in which it does not exist; the interval is over the others."""
+    method: Literal["Fisher's z", "redrawn episodes, one-sided"]
+    """Where the interval is from: `estimate_agreement` tells."""
 
 
 def pearson(real: Any, sim: Any) -> np.ndarray:
@@ -68,6 +69,11 @@ STATISTICS: dict[str, Callable[[Any, Any], np.ndarray]] = {
     "spearman": spearman,
     "mmrv": mean_maximum_rank_violation,
 }
+# Of Fisher's z of a correlation over P policies.
+STANDARD_ERRORS: dict[str, Callable[[float, int], float]] = {
+    "pearson": lambda _, policies: 1 / math.sqrt(policies - 3),
+    "spearman": lambda rho, policies: math.sqrt((1 + rho**2 / 2) / (policies - 3)),
+}
 
 
 def estimate_agreement(
@@ -78,10 +84,18 @@ def estimate_agreement(
     confidence: float = 0.95,
     num_resamples: int = 2000,
 ) -> dict[str, Estimate]:
-    """Every statistic of STATISTICS with its percentile bootstrap interval.
+    """Every statistic of STATISTICS with an interval that contains it.
 
-    A draw takes each policy's episodes anew, with replacement, in both worlds: the policies stay
-    the same, since the claim is about them.
+    Correlations: Fisher's z, with the policies as the sample. Its standard error is
+    1 / sqrt(P - 3) for Pearson's (scipy) and sqrt((1 + rho^2 / 2) / (P - 3)) for Spearman's
+    (Bonett and Wright, Psychometrika 65, 2000); of three policies or fewer nothing is known, which
+    is [-1, 1].
+
+    MMRV, and a correlation of exactly 1 or -1, where Fisher's z does not exist: each policy's
+    episodes are drawn anew, with replacement, in both places, and the interval reaches from the
+    perfect value (0 of MMRV, else the correlation itself) to the percentile of the draws.
+    Redrawing adds noise, which makes agreement look worse, so that such a bound is on the safe
+    side, while two percentiles around an estimate often leave it out.
 
     Args:
         real: For each of P policies its episodes' outcomes (n_i,), success as 0 or 1, or returns;
@@ -101,10 +115,10 @@ def estimate_agreement(
             f"one: expected those of the same policies, at least {MIN_POLICIES}"
         )
     if not 0 < confidence < 1:
-        raise ValueError(f"confidence is {confidence}, expected a share between 0 and 1: .95")
-    rng = np.random.default_rng(seed)
+        raise ValueError(f"confidence is {confidence}, expected a share between 0 and 1: 0.95")
     sides = [[_outcomes(policy) for policy in side] for side in (real, sim)]
     scores = [np.array([policy.mean() for policy in side]) for side in sides]
+    rng = np.random.default_rng(seed)
     draws = [
         np.stack(
             [rng.choice(policy, (num_resamples, policy.size)).mean(axis=1) for policy in side],
@@ -112,19 +126,40 @@ def estimate_agreement(
         )  # (R, P)
         for side in sides
     ]
-    tail = (1 - confidence) / 2
     estimates = {}
     for name, statistic in STATISTICS.items():
-        values = statistic(*draws)  # (R,)
-        defined = values[~np.isnan(values)]
-        low, high = np.quantile(defined, [tail, 1 - tail]) if defined.size else (np.nan, np.nan)
-        estimates[name] = Estimate(
-            value=float(statistic(*scores)),
-            low=float(low),
-            high=float(high),
-            undefined=1 - defined.size / num_resamples,
-        )
+        value = float(statistic(*scores))
+        if name in STANDARD_ERRORS and abs(value) < 1:
+            low, high = _fisher_interval(name, value, len(real), confidence)
+            estimates[name] = Estimate(value=value, low=low, high=high, method="Fisher's z")
+        else:
+            low, high = _one_sided(value, statistic(*draws), confidence)
+            method = "redrawn episodes, one-sided"
+            estimates[name] = Estimate(value=value, low=low, high=high, method=method)
     return estimates
+
+
+def _fisher_interval(
+    name: str, value: float, num_policies: int, confidence: float
+) -> tuple[float, float]:
+    from scipy.special import ndtri
+
+    if num_policies <= 3:
+        return -1.0, 1.0
+    half = ndtri((1 + confidence) / 2) * STANDARD_ERRORS[name](value, num_policies)
+    z = np.arctanh(value)
+    return float(np.tanh(z - half)), float(np.tanh(z + half))
+
+
+def _one_sided(value: float, draws: np.ndarray, confidence: float) -> tuple[float, float]:
+    """Bounds from a perfect value to the percentile of the draws on the other side of it."""
+    defined = draws[~np.isnan(draws)]
+    if math.isnan(value) or not defined.size:
+        return math.nan, math.nan
+    if value == 1:
+        return min(value, float(np.quantile(defined, 1 - confidence))), value
+    bound = max(value, float(np.quantile(defined, confidence)))
+    return (value if value == -1 else 0.0), bound
 
 
 def _scores(real: Any, sim: Any) -> tuple[np.ndarray, np.ndarray]:

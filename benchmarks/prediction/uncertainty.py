@@ -22,7 +22,7 @@ ABOUT = (
     "Spearman's rank correlation over windows, at a step, of the predicted frame's error (root "
     "mean square, grey levels, against the simulator) with: the step's uncertainty; that of all "
     "steps so far; and, to compare, how far the predicted frame is from the one before. 95 % "
-    "intervals, bootstrapped over episodes. Least and most: mean error of the quarters of windows "
+    "intervals: BCa bootstrap over episodes. Least and most: mean error of the quarters of windows "
     "with the least and the most uncertainty so far."
 )
 NUM_RESAMPLES = 500
@@ -217,6 +217,7 @@ def correlations(
     """Of the error at a step (from 1) with what may foretell it, over windows."""
     import numpy as np
 
+    from benchmarks.metrics.bca import bca_interval
     from benchmarks.metrics.rank_agreement import spearman
 
     error = measured.error[:, step - 1]
@@ -227,17 +228,15 @@ def correlations(
         "change": measured.change[:, step - 1],
     }
     windows = [np.flatnonzero(episode == one) for one in np.unique(episode)]
-    rng = np.random.default_rng(seed)
-    draws = [
-        np.concatenate([windows[k] for k in rng.integers(len(windows), size=len(windows))])
-        for _ in range(NUM_RESAMPLES)
-    ]
     found: dict[str, dict[str, Any]] = {}
     for name, values in tellers.items():
-        resampled = np.array([spearman(values[rows], error[rows]) for rows in draws])
-        defined = resampled[~np.isnan(resampled)]
-        bounds = np.quantile(defined, (0.025, 0.975)) if len(defined) else (np.nan, np.nan)
-        found[name] = {"spearman": float(spearman(values, error)), "interval": list(bounds)}
+
+        def of_episodes(drawn: np.ndarray, values: np.ndarray = values) -> float:
+            rows = np.concatenate([windows[k] for k in drawn])
+            return float(spearman(values[rows], error[rows]))
+
+        interval = bca_interval([len(windows)], of_episodes, seed, num_resamples=NUM_RESAMPLES)
+        found[name] = {"spearman": float(spearman(values, error)), "interval": list(interval)}
     order, quarter = np.argsort(so_far), max(1, len(so_far) // 4)
     found["error"] = {
         "mean": float(error.mean()),

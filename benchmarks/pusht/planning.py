@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from world_model import WorldConfig, WorldModel
 
 REAL, BASE = "real", "base"  # names of models that are no learned world
-# The paper's table: final IoU over 100 trials, base policy .637, by P and K.
+# The paper's table: final IoU over 100 trials, base policy 0.637, by P and K.
 PAPER_BASE = 0.637
 PAPER = {
     "0": {5: 0.679, 10: 0.572, 50: 0.418},
@@ -40,7 +40,7 @@ NEARNESS = "policies.pusht.nearness:simulator_nearness"
 # Seeds that no training or evaluation data is recorded with (training/data/collect.py's splits).
 FIRST_SEED = 5_000_000
 SUCCESS_RULE = (
-    "gym-pusht ends an episode at a coverage over .95, which is an IoU over .905, so a final IoU "
+    "gym-pusht ends an episode at a coverage over 0.95, which is an IoU over 0.905, so a final IoU "
     "seldom exceeds that; an episode that does not get there ends after {max_steps} steps"
 )
 
@@ -301,7 +301,11 @@ def summarise(
     """Means of a row with 95 % intervals, and its differences to the base policy, in pairs."""
     import numpy as np
 
-    from benchmarks.metrics.frames import bootstrap_interval, wilson_interval
+    from benchmarks.metrics.bca import bca_interval
+    from benchmarks.metrics.frames import wilson_interval
+
+    def interval(values: list[float]) -> tuple[float, float]:
+        return bca_interval([len(values)], lambda rows: np.mean(np.take(values, rows)), config.seed)
 
     mine = trials[model, count]
     base = trials.get((BASE, 1), {})
@@ -322,10 +326,10 @@ def summarise(
     for name in ("final_coverage", "final_iou"):
         values = [mine[seed][name] for seed in sorted(mine)]
         row[name] = float(np.mean(values))
-        row[f"{name}_interval"] = bootstrap_interval(values, config.seed)
+        row[f"{name}_interval"] = interval(values)
         differences = [mine[seed][name] - base[seed][name] for seed in pairs]
         row[f"{name}_gain"] = float(np.mean(differences)) if pairs else None
-        row[f"{name}_gain_interval"] = bootstrap_interval(differences, config.seed)
+        row[f"{name}_gain_interval"] = interval(differences)
     return row
 
 
@@ -357,8 +361,8 @@ def tables(results: dict[str, Any]) -> str:
             f"Push-T planning: the best of K pushes of the base policy ({skill['num_candidates']} "
             f"pushes tried, {skill['aim_noise']:g} px of aiming error), ranked by {config['rank']} "
             f"as a model predicts it{imagined}, carried out in the real simulator. Seeds from "
-            f"{config['seed']}; 95 % intervals: bootstrap, Wilson's for success; differences are "
-            f"paired. {results['success_rule']}. "
+            f"{config['seed']}; 95 % intervals: BCa bootstrap, Wilson's for success; differences "
+            f"are paired. {results['success_rule']}. "
             f"{results['hardware']}.",
             table(header, rows),
             "The paper's figures are IRASim's Push-T planning (arXiv 2406.14540), 100 trials, with "

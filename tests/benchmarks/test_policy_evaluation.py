@@ -244,7 +244,7 @@ def test_a_family_is_ranked(tiny_world, tmp_path):
     assert list(results["policies"]) == ["expert_2", "trembling_16", "wander"]
     for score in ("success", "return", "best_reward"):
         for name in ("pearson", "spearman", "mmrv"):
-            assert set(results["agreement"][score][name]) == {"value", "low", "high", "undefined"}
+            assert set(results["agreement"][score][name]) == {"value", "low", "high", "method"}
     written = json.loads((tmp_path / "ranking.json").read_text())
     assert written["agreement"].keys() == results["agreement"].keys()
     assert "MMRV" in (tmp_path / "ranking.md").read_text()

@@ -88,7 +88,7 @@ def test_the_experiment_goes_on_where_it_was(tiny_world, tmp_path, capsys, monke
     assert [row["pairs"] for row in second["rows"]] == [2, 2, 2]
     table = (tmp_path / "table.md").read_text()
     assert "|    learned, P = 0 |" in table
-    assert "coverage over .95" in table
+    assert "coverage over 0.95" in table
     assert table.strip() in capsys.readouterr().out
 
 

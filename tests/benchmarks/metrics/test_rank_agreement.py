@@ -76,10 +76,10 @@ def test_intervals_hold_the_value_and_narrow_with_episodes():
 
 
 def test_a_world_that_reverses_the_order_is_found_out():
-    rates = [0.1, 0.4, 0.9]
+    rates = [0.1, 0.3, 0.4, 0.6, 0.9]
     found = estimate_agreement(outcomes(rates, 200, 1), outcomes(rates[::-1], 200, 2), seed=0)
     assert found["pearson"].high < 0
-    assert found["mmrv"].low > 0.3
+    assert found["mmrv"].value > 0.3
 
 
 def test_undecided_episodes_are_left_out():
@@ -90,10 +90,9 @@ def test_undecided_episodes_are_left_out():
         assert estimate.value == estimate_agreement(real, kept, seed=0)[name].value
 
 
-def test_undefined_draws_are_counted():
-    found = estimate_agreement([[0, 0, 0], [1, 1, 1]], [[0, 1, 0], [0, 1, 0]], seed=0)
-    assert np.isnan(found["pearson"].value)
-    assert 0 < found["pearson"].undefined < 1
+def test_no_interval_where_there_is_no_correlation():
+    found = estimate_agreement([[0, 0, 0], [1, 1, 1]], [[0, 1, 0], [0, 1, 0]], seed=0)["pearson"]
+    assert np.isnan([found.value, found.low, found.high]).all()
 
 
 @pytest.mark.parametrize(
@@ -107,3 +106,39 @@ def test_undefined_draws_are_counted():
 def test_what_cannot_be_compared_is_refused(real, sim, message):
     with pytest.raises(ValueError, match=message):
         estimate_agreement(real, sim, seed=0)
+
+
+def test_an_interval_contains_its_estimate_where_percentiles_do_not():
+    """Redrawn episodes agree less than those that were played, so percentiles lie below."""
+    rates = [0.0, 0.0, 0.02, 0.1, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0]
+    for seed in range(20):
+        real, sim = outcomes(rates, 40, seed), outcomes(rates, 40, seed + 100)
+        for name, estimate in estimate_agreement(real, sim, seed=0).items():
+            assert estimate.low <= estimate.value <= estimate.high, (seed, name, estimate)
+
+
+def test_intervals_of_correlations_are_fishers():
+    stats = pytest.importorskip("scipy.stats")
+    rates = [0.05, 0.3, 0.5, 0.7, 0.95]
+    real, sim = outcomes(rates, 50, 1), outcomes(rates, 50, 2)
+    found = estimate_agreement(real, sim, seed=0)["pearson"]
+    theirs = stats.pearsonr(
+        [one.mean() for one in real], [one.mean() for one in sim]
+    ).confidence_interval(0.95)
+    assert (found.low, found.high) == pytest.approx(tuple(theirs))
+    assert found.method == "Fisher's z"
+
+
+def test_a_perfect_correlation_has_a_bound_from_redrawn_episodes():
+    rates = [0.1, 0.4, 0.6, 0.9]
+    found = estimate_agreement(outcomes(rates, 30, 1), outcomes(rates, 30, 1), seed=0)
+    assert found["spearman"].value == found["spearman"].high == 1
+    assert 0.5 < found["spearman"].low < 1
+    assert found["spearman"].method == "redrawn episodes, one-sided"
+    assert found["mmrv"].low == found["mmrv"].value == 0
+    assert found["mmrv"].high > 0
+
+
+def test_three_policies_tell_nothing_of_a_correlation():
+    found = estimate_agreement([[0, 1], [1, 1], [0, 0]], [[0, 1], [1, 1], [1, 1]], seed=0)
+    assert (found["pearson"].low, found["pearson"].high) == (-1, 1)

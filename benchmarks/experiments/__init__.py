@@ -1,0 +1,1 @@
+"""One-off studies: run as modules, no part of `irasim bench`."""
