@@ -44,7 +44,7 @@ PARTS = {
     ),
     "uncertainty": Part(
         module="benchmarks.prediction.uncertainty",
-        summary="does the world's uncertainty foretell its errors",
+        summary="does the world's uncertainty predict its errors",
     ),
     "card": Part(
         module="benchmarks.prediction.card",

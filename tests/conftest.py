@@ -22,6 +22,7 @@ from world_model import (
 )
 from world_model.config import GroundTruthConfig, ObservationConfig
 from world_model.streaming.config import DenoiserConfig
+from world_model.streaming.states.conditioner import StateConditioner
 from world_model.streaming.states.config import PlaneConfig
 
 NEEDS_GPU = [
@@ -79,10 +80,10 @@ def randomized(world: WorldModel, seed: int = 0) -> WorldModel:
             parameter.copy_(0.6 / fan_in**0.5 * noise)
         if (
             isinstance(world, StreamingWorld)
-            and world.reader is not None
-            and world.head.num_rewards
+            and isinstance(world.conditioner, StateConditioner)
+            and world.conditioner.reward is not None
         ):
-            last = world.head.judge[-1]
+            last = world.conditioner.reward[-1]
             assert isinstance(last, nn.Linear) and last.bias is not None
             last.bias[1] -= 0.5  # an end now and then, not at once
     return world

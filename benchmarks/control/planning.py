@@ -39,7 +39,7 @@ class PlanningConfig:
     imagine: Literal["frames", "states"] = "frames"
     """What is imagined of each candidate: frames, in latents, or states alone."""
     precisions: tuple[Literal["float32", "bf16"], ...] = ("float32", "bf16")
-    """Of the world; each is measured. What is foreseen alone is in float32."""
+    """Of the world; each is measured. What is predicted alone is in float32."""
     repeats: int = 3
     """Decisions timed of each; the median is told."""
     threads: int = 2

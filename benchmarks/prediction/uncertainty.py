@@ -214,7 +214,7 @@ def _difference(one: "np.ndarray", other: "np.ndarray") -> "np.ndarray":
 def correlations(
     measured: Measured, episode: "np.ndarray", step: int, seed: int
 ) -> dict[str, dict[str, Any]]:
-    """Of the error at a step (from 1) with what may foretell it, over windows."""
+    """Of the error at a step (from 1) with what may predict it, over windows."""
     import numpy as np
 
     from benchmarks.metrics.bca import bca_interval
@@ -278,7 +278,7 @@ def cli(arguments: list[str]) -> None:
             UncertaintyConfig,
             args=arguments,
             prog="irasim bench uncertainty",
-            description="Measure whether a world's uncertainty foretells its errors.",
+            description="Measure whether a world's uncertainty predicts its errors.",
         )
     )
 

@@ -24,7 +24,7 @@ class LearnedNearness:
 
     That is the frame where the world predicts the episode's end, or the last one. A candidate whose
     T cannot be read there gets 0, the worst there is. Where states are imagined alone, it is the
-    pose foreseen.
+    pose predicted.
 
     Attributes:
         world: a world of Push-T.
@@ -42,7 +42,7 @@ class LearnedNearness:
             return
         config = self.world.config
         if not isinstance(config, StreamingConfig) or "block_pose" not in config.tracked:
-            raise ValueError(f"world {config.name!r} does not foresee block_pose; imagine frames")
+            raise ValueError(f"world {config.name!r} does not predict block_pose; imagine frames")
 
     def __call__(self, state: WorldState, actions: Tensor) -> RolloutOutput:
         """Rewards (B, K, H), the same at each step; ends have been taken into account."""

@@ -67,7 +67,7 @@ class PushTPlanningConfig:
     """Of the first trial; the others follow it."""
     rank: Literal["nearness", "coverage"] = "nearness"
     """What ranks proposals at their end: how near the T's corners are to where they belong (read
-    from the predicted frame, or as foreseen, or the simulator's state), or the model's own reward,
+    from the predicted frame, or as predicted, or the simulator's state), or the model's own reward,
     which is coverage. By coverage a T that lies on its goal the wrong way round stays there."""
     budget_minutes: float | None = None
     """Stop after so long, between two trials; the same command goes on."""

@@ -61,7 +61,7 @@ class PlanConfig:
     """cpu or cuda; the GPU where there is one."""
     imagine: Literal["frames", "states"] = "frames"
     """What a learned model imagines of each candidate: frames, in latents, or the states that it
-    foresees alone, in a hundredth of the time."""
+    predicts alone, in a hundredth of the time."""
     max_rows: int = 256
     """Candidates tried at once in the learned world: less takes less memory."""
     precision: Literal["float32", "bf16"] = "float32"

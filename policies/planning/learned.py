@@ -33,7 +33,7 @@ class LearnedRollout:
         world: the world.
         max_rows: most candidates, over all environments, that are rolled out at once.
         imagine: "frames" draws every step (`WorldModel.rollout`); "states" draws none
-            (`StreamingWorld.foresee`), which takes a hundredth of the time.
+            (`StreamingWorld.rollout_states`), which takes a hundredth of the time.
     """
 
     world: WorldModel
@@ -66,9 +66,9 @@ def check_imagine(world: WorldModel, imagine: Imagine) -> None:
     """Raise ValueError unless a world can imagine so."""
     if imagine not in get_args(Imagine):
         raise ValueError(f"imagine is {imagine!r}, expected {' or '.join(get_args(Imagine))}")
-    if imagine == "states" and not (isinstance(world, StreamingWorld) and world.foresees):
+    if imagine == "states" and not (isinstance(world, StreamingWorld) and world.rolls_out_states):
         raise ValueError(
-            f"world {world.config.name!r} does not foresee states and judge by them; imagine frames"
+            f"world {world.config.name!r} does not predict states and their reward; imagine frames"
         )
 
 
@@ -80,12 +80,12 @@ def imagined(
     *,
     return_frames: bool = False,
 ) -> RolloutOutput:
-    """A world's rollout, or where states are imagined alone, what it foresees."""
+    """A world's rollout, or where states are imagined alone, what it predicts of them."""
     actions = settled(world.config, actions)
     if imagine == "states":
         assert isinstance(world, StreamingWorld)
         assert isinstance(state, StreamingState)
-        return world.foresee(state, actions)
+        return world.rollout_states(state, actions)
     return world.rollout(state, actions, return_frames=return_frames)
 
 

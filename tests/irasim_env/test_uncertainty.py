@@ -12,7 +12,8 @@ from irasim_env.uncertainty import disagreement, draw_others
 from tests.chunk_worlds import table_world
 from tests.conftest import TINY_CONFIG, make_starts, randomized, without_states
 from world_model import WorldModel
-from world_model.streaming.world import UNSURE_SCALE, StreamingWorld
+from world_model.streaming.states.conditioner import UNSURE_SCALE
+from world_model.streaming.world import StreamingWorld
 
 ACTIONS = np.random.default_rng(0).uniform(0, 512, (6, 2)).astype(np.float32)
 
@@ -74,17 +75,17 @@ def test_one_pass_disagrees_by_the_states_it_goes_by():
     world = randomized(WorldModel.create(config, make_starts(config)))
     clip = world.starts[0]
     state = world.start(clip.frames[None], clip.actions[None], [11])
-    before = state.past.clone()
+    before = state.memory["states"].clone()
     one, other = draw_others(world, state, ACTIONS[:1], 3)
-    assert torch.equal(state.past, before)
+    assert torch.equal(state.memory["states"], before)
     taken = world.step(state, ACTIONS[:1])[1].frame[:, None]
     assert not torch.equal(one, other)
     assert disagreement(torch.stack((one, other)), taken).item() > 0
     doubted = state.clone()
     world.doubt_(doubted)
-    off = (doubted.past - before)[..., :2].abs()
+    off = (doubted.memory["states"] - before)[..., :2].abs()
     assert 0 < off.max() < 5 * UNSURE_SCALE
-    directions = doubted.past[..., -2:].norm(dim=-1)
+    directions = doubted.memory["states"][..., -2:].norm(dim=-1)
     torch.testing.assert_close(directions, torch.ones_like(directions))
     blind = without_states(config)
     world = randomized(WorldModel.create(blind, make_starts(blind)))

@@ -215,7 +215,9 @@ def test_a_world_is_trained_on_from_with_further_episodes(data, tmp_path, accele
     assert "config" not in earlier
     kept = WorldModel.from_pretrained(first)
     assert world.config == dataclasses.replace(kept.config, name="second")
-    had_their_phase = {id(p) for m in world.state_modules().values() for p in m.parameters()}
+    had_their_phase = {
+        id(p) for m in world.conditioner.trained_first().values() for p in m.parameters()
+    }
     for mine, theirs in zip(world.parameters(), kept.parameters(), strict=True):
         assert torch.equal(mine, theirs) == (id(mine) not in had_their_phase)
 

@@ -39,7 +39,7 @@ def test_what_is_handed_in_is_what_the_world_begins_with(device: str):
         torch.tensor([[120.0, 75.0]]), abs=1e-3
     )
     # Both frames that the next one is predicted from: position and velocity are the recording's.
-    known = state.past[0, :, :2].cpu()
+    known = state.memory["states"][0, :, :2].cpu()
     expected = torch.tensor([[110.0, 60.0], [120.0, 75.0]]) / 256 - 1
     assert known == pytest.approx(expected, abs=1e-6)
 
@@ -49,10 +49,9 @@ def test_what_is_handed_in_changes_what_is_predicted(world: StreamingWorld):
     frames, guesses = [], []
     for last in ((120, 75), (400, 300)):
         state = world.start(clip(), ACTIONS, [0], positions(*last))
-        controls = world.next_controls(
-            world.scale_actions(torch.from_numpy(action)), state.controls, state.acted, state.past
-        )
-        guesses.append(world.denoiser.foresight(controls))
+        scaled = world.scale_actions(torch.from_numpy(action))
+        control = world.conditioner.control(state.memory, scaled)
+        guesses.append(world.conditioner(control).prediction)
         frames.append(world.step_(state, action).frame)
     assert not torch.equal(*frames)
     assert not torch.equal(*guesses)
@@ -62,7 +61,7 @@ def test_what_is_not_handed_in_is_estimated_as_before(world: StreamingWorld):
     estimated = world.start(clip(), ACTIONS, [0])
     for nothing in (None, {}):
         again = world.start(clip(), ACTIONS, [0], nothing)
-        assert torch.equal(again.past, estimated.past)
+        assert torch.equal(again.memory["states"], estimated.memory["states"])
     given = world.start(clip(), ACTIONS, [0], positions(120, 75))
     # A hidden pose is read off the picture either way.
     assert torch.equal(given.output.states["block_pose"], estimated.output.states["block_pose"])
@@ -87,7 +86,8 @@ def test_a_batch_begins_as_each_of_it_alone(world: StreamingWorld):
         alone = world.start(
             frames[row : row + 1], ACTIONS, [3 + row], {"agent_pos": known["agent_pos"][row][None]}
         )
-        assert both.past[row].numpy() == pytest.approx(alone.past[0].numpy(), abs=1e-5)
+        mine, its = (state.memory["states"] for state in (both, alone))
+        assert mine[row].numpy() == pytest.approx(its[0].numpy(), abs=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,6 @@ from tests.chunk_worlds import table_world
 from tests.conftest import NEEDS_GPU, TINY_CONFIG, make_starts
 from world_model import WorldModel, WorldState
 from world_model.streaming import world as streaming_world
-from world_model.streaming.graph import state_tensors
 from world_model.streaming.state import StreamingState
 
 
@@ -47,8 +46,8 @@ def alone(world: WorldModel, start: int, seed: int) -> WorldState:
 def assert_same(one: WorldState, other: WorldState) -> None:
     assert isinstance(one, StreamingState)
     assert isinstance(other, StreamingState)
-    theirs = state_tensors(other)
-    for name, tensor in state_tensors(one).items():
+    theirs = other.tensors
+    for name, tensor in one.tensors.items():
         assert torch.equal(tensor, theirs[name]), name
     assert torch.equal(one.output.frame, other.output.frame)
 
@@ -238,7 +237,7 @@ class TestOnGpu:
         monkeypatch.undo()
         assert_same(again, first)
         assert isinstance(again, StreamingState)
-        assert all(tensor.is_cuda for tensor in state_tensors(again).values())
+        assert all(tensor.is_cuda for tensor in again.tensors.values())
         action = torch.full((3, 2), 100.0)
         made = world.step_(again, action)
         for row, start in enumerate((2, 1, 2)):

@@ -8,9 +8,8 @@ import torch
 from tests.conftest import TINY_CONFIG, make_starts, randomized, without_states
 from world_model import WorldModel
 from world_model.runtime.counter_rng import counted_noise
-from world_model.streaming.denoiser import StreamingDenoiser
+from world_model.streaming.conditioning import Control
 from world_model.streaming.sampler import outside
-from world_model.streaming.state import REMEMBERED
 from world_model.streaming.world import StreamingWorld
 
 SHAPE = (2, 9)  # clips, frames: over two wraps of a ring of 4 slots
@@ -32,34 +31,38 @@ def random_actions(*leading: int, seed: int = 0) -> torch.Tensor:
     return 512 * torch.rand(*leading, 2, generator=torch.Generator().manual_seed(seed))
 
 
-def denoiser_and_clips(sees_states: bool) -> tuple[StreamingDenoiser, tuple[torch.Tensor, ...]]:
-    """A denoiser of random weights, and what it takes for random clips."""
+def world_and_clips(sees_states: bool) -> tuple[StreamingWorld, tuple[torch.Tensor, ...], Control]:
+    """A world of random weights, and what its denoiser and conditioner take for random clips."""
     generator = torch.Generator().manual_seed(0)
     config = TINY_CONFIG if sees_states else without_states(TINY_CONFIG)
-    denoiser = randomized(WorldModel.create(config)).denoiser
-    assert isinstance(denoiser, StreamingDenoiser)
+    world = randomized(WorldModel.create(config))
+    assert isinstance(world, StreamingWorld)
     noisy, previous = torch.randn(2, *SHAPE, *config.latent_shape, generator=generator)
     levels = torch.rand(SHAPE, generator=generator)
     controls = 2 * torch.rand(*SHAPE, config.control_dim, generator=generator) - 1
     acted = torch.ones(SHAPE, dtype=torch.bool)
     acted[:, 0] = False
-    return denoiser, (noisy, previous, levels, controls, acted)
+    return world, (noisy, previous, levels), Control(values=controls, acted=acted)
+
+
+def part(control: Control, frames: slice) -> Control:
+    return Control(values=control.values[:, frames], acted=control.acted[:, frames])
 
 
 @pytest.mark.parametrize("sees_states", [True, False])
 def test_stream_equals_masked_sequence_across_two_wraps(sees_states):
-    denoiser, inputs = denoiser_and_clips(sees_states)
-    noisy, previous, levels, controls, acted = inputs
+    world, inputs, control = world_and_clips(sees_states)
+    denoiser, (noisy, previous, levels) = world.denoiser, inputs
     with torch.no_grad():
-        whole, whole_tokens = denoiser(*inputs)
+        whole, whole_tokens = denoiser(*inputs, world.conditioner(control))
         ring = denoiser.empty_ring(SHAPE[0])
         for t in range(SHAPE[1]):
             # A first pass at another noise level leaves no trace, as denoising does.
             now = slice(t, t + 1)
-            both = torch.stack((levels[:, now] / 2, levels[:, now]))
-            first, second = denoiser.passes(both, controls[:, now], acted[:, now], ring)
-            denoiser.stream(noisy[:, now] + 1, previous[:, now], first, ring)
-            change, tokens = denoiser.stream(noisy[:, now], previous[:, now], second, ring)
+            conditioning = world.conditioner(part(control, now), last=True)
+            before, level = previous[:, now], levels[:, now]
+            denoiser.stream(noisy[:, now] + 1, before, level / 2, conditioning, ring)
+            change, tokens = denoiser.stream(noisy[:, now], before, level, conditioning, ring)
             ring.advance()
             torch.testing.assert_close(change, whole[:, t], rtol=1e-4, atol=1e-5)
             torch.testing.assert_close(tokens, whole_tokens[:, t], rtol=1e-4, atol=1e-5)
@@ -68,51 +71,53 @@ def test_stream_equals_masked_sequence_across_two_wraps(sees_states):
 @pytest.mark.parametrize("sees_states", [True, False])
 def test_two_frames_a_pass_equal_the_masked_sequence(sees_states):
     """As a step goes: each frame once as the one to draw, then, with the next, as the newest."""
-    denoiser, inputs = denoiser_and_clips(sees_states)
-    noisy, previous, levels, controls, acted = inputs
+    world, inputs, control = world_and_clips(sees_states)
+    denoiser, (noisy, previous, levels) = world.denoiser, inputs
     with torch.no_grad():
-        whole, whole_tokens = denoiser(*inputs)
+        whole, whole_tokens = denoiser(*inputs, world.conditioner(control))
         ring = denoiser.empty_ring(SHAPE[0])
         for t in range(1, SHAPE[1]):
             two = slice(t - 1, t + 1)
-            [told] = denoiser.passes(levels[None, :, two], controls[:, two], acted[:, two], ring)
-            change, tokens = denoiser.stream(noisy[:, two], previous[:, two], told, ring)
+            conditioning = world.conditioner(part(control, two), last=True)
+            change, tokens = denoiser.stream(
+                noisy[:, two], previous[:, two], levels[:, two], conditioning, ring
+            )
             ring.advance()
             torch.testing.assert_close(change, whole[:, t], rtol=1e-4, atol=1e-5)
             torch.testing.assert_close(tokens, whole_tokens[:, t], rtol=1e-4, atol=1e-5)
 
 
-def test_a_step_draws_the_states_that_it_is_told():
-    """What is foreseen is drawn where nothing is told; where it is told, that is drawn instead."""
+def test_a_step_draws_the_states_that_it_is_given():
+    """What is predicted is drawn where no states are given; else those that are given."""
     world = randomized(WorldModel.create(TINY_CONFIG, make_starts(TINY_CONFIG)))
     assert isinstance(world, StreamingWorld)
     begin = world.starts[0]
 
     def drawn(states: torch.Tensor | None) -> torch.Tensor:
         state = world.start(begin.frames[None], begin.actions[None], [0])
-        controls = world.next_controls(
-            world.scale_actions(action), state.controls, state.acted, state.past
-        )
-        both = torch.stack((state.controls, controls), dim=1)
-        foreseen.append(world.denoiser.foresight(both))
+        control = world.conditioner.control(state.memory, world.scale_actions(action))
+        predicted.append(world.conditioner(control).prediction)
         world.advance(state, action, states)
         return state.latents
 
-    action, foreseen = random_actions(1), []
+    action, predicted = random_actions(1), []
     with torch.no_grad():
         own = drawn(None)
-        torch.testing.assert_close(drawn(foreseen[0]), own)
-        assert not torch.allclose(drawn(foreseen[0] + 0.1), own, atol=1e-3)
+        torch.testing.assert_close(drawn(predicted[0]), own)
+        assert not torch.allclose(drawn(predicted[0] + 0.1), own, atol=1e-3)
 
 
 def test_the_past_beyond_the_ring_is_reachable_only_through_deeper_blocks():
     """One block sees `context` frames back; a change further back cannot matter to it."""
     shape = dataclasses.replace(TINY_CONFIG.denoiser, depth=1)
     config = dataclasses.replace(TINY_CONFIG, denoiser=shape)
-    denoiser = randomized(WorldModel.create(config)).denoiser
+    world = randomized(WorldModel.create(config))
+    assert isinstance(world, StreamingWorld)
+    denoiser = world.denoiser
     noisy = torch.randn(1, 6, *config.latent_shape)
-    controls = torch.zeros(1, 6, config.control_dim)
-    inputs = (torch.rand(1, 6), controls, torch.ones(1, 6, dtype=torch.bool))
+    controls, acted = torch.zeros(1, 6, config.control_dim), torch.ones(1, 6, dtype=torch.bool)
+    conditioning = world.conditioner(Control(values=controls, acted=acted))
+    inputs = (torch.rand(1, 6), conditioning)
     other = noisy.clone()
     other[:, 1] += 1
     with torch.no_grad():
@@ -195,35 +200,35 @@ def test_rollout_gives_what_steps_give_and_leaves_the_state(world):
     assert state.steps.tolist() == [0, 0]
 
 
-def test_what_is_foreseen_is_what_a_picture_would_not_correct(world):
+def test_rollout_of_states_is_what_a_picture_would_not_correct(world):
     """With a head that corrects nothing, states and rewards are those of a rollout."""
     world = randomized(WorldModel.create(TINY_CONFIG, make_starts(TINY_CONFIG)))
     state = started(world, [0, 1], [1, 2])
     actions = random_actions(2, 3, 4)
-    corrected = world.foresee(state, actions), world.rollout(state, actions)
+    corrected = world.rollout_states(state, actions), world.rollout(state, actions)
     assert not torch.allclose(corrected[0].reward, corrected[1].reward)
     torch.nn.init.zeros_(world.head.out.weight)
     torch.nn.init.zeros_(world.head.out.bias)
     before = state.clone()
-    foreseen, drawn = world.foresee(state, actions), world.rollout(state, actions)
-    assert foreseen.frames is None
-    for name in REMEMBERED:
-        assert torch.equal(getattr(state, name), getattr(before, name))
-    assert list(foreseen.states) == list(TINY_CONFIG.tracked)
-    torch.testing.assert_close(foreseen.reward, drawn.reward)
-    assert torch.equal(foreseen.terminated, drawn.terminated)
-    for name, values in foreseen.states.items():
+    predicted, drawn = world.rollout_states(state, actions), world.rollout(state, actions)
+    assert predicted.frames is None
+    for name, tensor in state.tensors.items():
+        assert torch.equal(tensor, before.tensors[name]), name
+    assert list(predicted.states) == list(TINY_CONFIG.tracked)
+    torch.testing.assert_close(predicted.reward, drawn.reward)
+    assert torch.equal(predicted.terminated, drawn.terminated)
+    for name, values in predicted.states.items():
         assert values.shape[:3] == (2, 3, 4)
         torch.testing.assert_close(values, drawn.states[name], rtol=1e-4, atol=1e-2)
     assert state.steps.tolist() == [0, 0]
 
 
-def test_a_world_that_foresees_nothing_says_so():
+def test_a_world_without_states_says_so_where_they_are_to_be_rolled_out():
     config = without_states(TINY_CONFIG)
     world = WorldModel.create(config, make_starts(config))
     state = started(world, [0], [1])
-    with pytest.raises(ValueError, match="does not foresee states"):
-        world.foresee(state, random_actions(1, 2, 3))
+    with pytest.raises(ValueError, match="does not predict states"):
+        world.rollout_states(state, random_actions(1, 2, 3))
 
 
 def test_start_takes_in_the_whole_clip(world):
@@ -287,9 +292,9 @@ def test_pictures_change_only_within_reach_of_what_moves():
     config = dataclasses.replace(TINY_CONFIG, plane=plane)
     world = randomized(WorldModel.create(config, make_starts(config)))
     assert isinstance(world, StreamingWorld)
-    places = 256 * (world.cells + 1)
+    places = 256 * (world.conditioner.cells + 1)
     for moves in (False, True):
-        network, corrections = world.denoiser.foresight.network[-1], world.head.out
+        network, corrections = world.conditioner.dynamics.network[-1], world.head.out
         assert isinstance(network, torch.nn.Linear)
         with torch.no_grad():
             corrections.weight.zero_()  # what is read is what was guessed
@@ -301,9 +306,9 @@ def test_pictures_change_only_within_reach_of_what_moves():
         world.step_(state, first[None])  # of the frames before it poses are read, not exactly alike
         for action in rest:
             before = state.latents.clone()
-            points = [state.past[:, 1].clone()]
+            points = [state.memory["states"][:, 1].clone()]
             world.step_(state, action[None])
-            points.append(state.past[:, 1])
+            points.append(state.memory["states"][:, 1])
             changed = (state.latents != before).any(1).flatten()
             disc, block = (
                 torch.stack([256 * (p[0, at] + 1) for p in points])

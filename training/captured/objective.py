@@ -23,6 +23,7 @@ from training.streaming.objective import (
     read_frames,
 )
 from world_model import StreamingWorld
+from world_model.streaming.conditioning import Conditioning
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,17 +44,17 @@ class CapturedObjective(StreamingObjective):
     rollouts = Rollouts()
 
     @torch.no_grad()
-    def roll(self, batch: Batch, controls: Tensor) -> Tensor:
+    def roll(self, batch: Batch, conditioning: Conditioning) -> Tensor:
         """The frame before each (B, T, C, h, w): recorded, or the model's own."""
         previous = before(batch.seen)
         count = int(self.rollouts.share * len(previous))
         if not count:
             return previous
         rolled, first = previous[:count], batch.seen[:count, 0]
-        told = (batch.noise, torch.ones_like(batch.levels), controls, batch.acted, batch.told)
-        noise, ones, controls, acted, states = (part[:count] for part in told)
+        noise, ones = batch.noise[:count], torch.ones_like(batch.levels[:count])
+        conditioning = conditioning.select(slice(count))
         for _ in range(self.rollouts.rounds):
-            change, _ = self.denoiser(noise, rolled, ones, controls, acted, states)
+            change, _ = self.denoiser(noise, rolled, ones, conditioning)
             made = self.settle(rolled + change)
             rolled = before(made, first=first).to(previous.dtype)
         return torch.cat((rolled, previous[count:]))

@@ -8,7 +8,7 @@ in every step of a rollout; so each pass costs one frame, not a clip. The past i
 first, then the student's own (as Agarwal et al., arXiv 2306.13649, do with words): it learns to
 go on from frames that it will see.
 
-What is drawn with noise of level 1 has seen none of it (streaming.informative): in one pass a
+What is drawn with noise of level 1 has seen none of it (denoiser.informative): in one pass a
 student learns the mean of what the teacher draws, from two passes on it can follow its noise.
 
 Dimensions: B clips, T frames, C channels, h w latent cells, A action, U controls.
@@ -24,8 +24,8 @@ from training.data.clips import Clips
 from world_model.codec import encode_clip
 from world_model.frames import frames_to_pixels
 from world_model.runtime.counter_rng import counted_index, counted_noise
+from world_model.streaming.conditioning import Readout
 from world_model.streaming.config import StreamingConfig
-from world_model.streaming.denoiser import StreamedPass
 from world_model.streaming.kv_ring import Places, Ring
 from world_model.streaming.sampler import outside, sample_change, sampled_levels
 from world_model.streaming.world import StreamingWorld
@@ -90,8 +90,11 @@ class DistillationObjective(nn.Module):
     def __init__(self, student: StreamingWorld, teacher: StreamingWorld):
         """Number of passes: that of each one's own sampler. The teacher does not change."""
         super().__init__()
+        self.conditioner = student.conditioner
         self.denoiser, self.head = student.denoiser, student.head
-        for module in student.state_modules().values():  # what they say does not depend on passes
+        for module in (
+            student.conditioner.trained_first().values()
+        ):  # what they say does not depend on passes
             module.requires_grad_(False)
         self.worlds = (student, teacher)  # a tuple, so that the teacher is no part of this module
 
@@ -148,43 +151,39 @@ class Walk:
             noise: (B, C, h, w), of the sampler's deviation.
         """
         state, world = self.state, self.world
-        state.controls = world.next_controls(action, state.controls, state.acted, state.past)
-        state.acted = torch.ones_like(state.acted)
+        control = world.conditioner.control(state.memory, action).last
+        self.conditioning = conditioning = world.conditioner(control, last=True)
         state.ring.advance()
-        ring = DifferentiableRing.over(state.ring)
-        controls, acted, previous = (
-            x[:, None] for x in (state.controls, state.acted, state.latents)
-        )
-        told: list[StreamedPass] = world.denoiser.passes(self.levels, controls, acted, ring)
-        self._remembering = told[-1]
+        ring, previous = DifferentiableRing.over(state.ring), state.latents[:, None]
         tokens = state.latents
 
         def denoise(noisy: Tensor, step: int) -> Tensor:
             nonlocal tokens
-            change, tokens = world.denoiser.stream(noisy[:, None], previous, told[step], ring)
+            noisy, level = noisy[:, None], self.levels[step]
+            change, tokens = world.denoiser.stream(noisy, previous, level, conditioning, ring)
             return change
 
         change = sample_change(denoise, noise, self.sampler)
-        self.read = world.head(tokens.float(), told[0].told.guess)
-        self._earlier = state.past[:, 0]
-        if world.config.state_dim:
-            seen = world.head.state(self.read).detach().float()
-            state.past = torch.stack((state.past[:, 1], seen), dim=1)
+        prediction = conditioning.prediction
+        self.read = world.conditioner.read(
+            world.head(tokens.float()), None if prediction is None else prediction[:, -1]
+        )
+        memory = world.conditioner.update(state.memory, control, self.read)
+        self._memory = {name: tensor.detach() for name, tensor in memory.items()}
         return change
 
     def settled(self, change: Tensor) -> Tensor:
         """The frame that a drawn change makes, as a step of the world does."""
         change = outside(change, self.world.config.sampler.dead_zone)
-        change = self.world.confined(change, self._earlier, self.state.past)
-        return self.world.codec.settle(self.state.latents + change)
+        return self.world.settled(self.state, change, self._memory)
 
     @torch.no_grad()
     def remember(self, latents: Tensor) -> None:
         """Take (B, C, h, w) as the frame that was drawn."""
         state, denoiser = self.state, self.world.denoiser
         change, before = latents - state.latents, state.latents
-        denoiser.remember(change[:, None], before[:, None], self._remembering, state.ring)
-        state.before, state.latents = before, latents
+        denoiser.remember(change[:, None], before[:, None], self.conditioning, state.ring)
+        state.before, state.latents, state.memory = before, latents, self._memory
 
 
 class DifferentiableRing(Ring):
@@ -204,9 +203,7 @@ class DifferentiableRing(Ring):
         )
 
 
-def compare_readings(
-    read: dict[str, Tensor], wanted: dict[str, Tensor], config: StreamingConfig
-) -> Tensor:
+def compare_readings(read: Readout, wanted: Readout, config: StreamingConfig) -> Tensor:
     """How far readings of frames are from those wanted, (B,); 0 where they are equal.
 
     Scales are those of `objective.head_loss`: a tenth of the reward's range, of a state's half.
@@ -214,16 +211,17 @@ def compare_readings(
     loss = torch.zeros(())
     if config.reward_head:
         scale = 0.1 * (config.reward_high - config.reward_low)
-        loss = loss + F.smooth_l1_loss(
-            read["reward"] / scale, wanted["reward"] / scale, reduction="none"
-        )
-        chance = wanted["end"].float().sigmoid()
+        mine, theirs = (x.rewards.float().unbind(-1) for x in (read, wanted))
+        loss = loss + F.smooth_l1_loss(mine[0] / scale, theirs[0] / scale, reduction="none")
+        chance = theirs[1].sigmoid()
         ours, least = (
-            F.binary_cross_entropy_with_logits(logits["end"].float(), chance, reduction="none")
-            for logits in (read, wanted)
+            F.binary_cross_entropy_with_logits(end, chance, reduction="none")
+            for end in (mine[1], theirs[1])
         )
         loss = loss + ours - least  # the Kullback-Leibler divergence
-    for name in config.observations:
-        error = F.smooth_l1_loss(10 * read[name], 10 * wanted[name], reduction="none")
-        loss = loss + error.mean(-1)
+    if config.tracked:
+        mine, theirs = config.by_name(read.states), config.by_name(wanted.states)
+        for name in config.observations:
+            error = F.smooth_l1_loss(10 * mine[name], 10 * theirs[name], reduction="none")
+            loss = loss + error.mean(-1)
     return loss

@@ -74,7 +74,7 @@ class TrainConfig:
     """How often what is read off a first picture is read again around each of `points` and `poses`,
     more closely."""
     states_share: float = 0.15
-    """Share of the budget for the states' own phase (foresight, reader, judge), on top."""
+    """Share of the budget for the states' own phase (dynamics, estimator, reward model), on top."""
     context: int = 3
     """Earlier frames that a frame sees: the size of the ring."""
     clip_frames: int = 7

@@ -75,8 +75,9 @@ class HeadTrainer(ResumableTrainer):
         clips = self.store.sample(config.seed, mine, config.clip_frames)
         batch = make_batch(self.world, clips, config.seed, mine, config.rollout_rounds)
         with accelerator.autocast():
-            tokens, guess = drawn_tokens(self.trunk, batch)
-        losses = head_loss(self.objective(tokens.float(), guess), batch, self.world.config)
+            tokens, prediction = drawn_tokens(self.trunk, batch)
+        read = self.world.conditioner.read(self.objective(tokens.float()), prediction)
+        losses = head_loss(read, batch, self.world.config)
         counted = read_frames(batch, self.world.config)
         loss = (losses * counted).sum() / counted.sum()
         accelerator.backward(loss)
@@ -88,15 +89,15 @@ class HeadTrainer(ResumableTrainer):
 
 
 @torch.no_grad()
-def drawn_tokens(trunk: StreamingObjective, batch: Batch) -> tuple[Tensor, Tensor]:
+def drawn_tokens(trunk: StreamingObjective, batch: Batch) -> tuple[Tensor, Tensor | None]:
     """Tokens (B, T, N, width) of the last pass that draws a frame, where a head reads in use; and
-    the states that their controls let guess (B, T, S). Frames before are recorded or the model's
+    the states that are predicted for them (B, T, S). Frames before are recorded or the model's
     own, by `batch.rounds`."""
-    controls = trunk.controls(batch)
-    previous = trunk.roll(batch, controls)
+    previous = trunk.roll(batch, trunk.conditioning(batch, batch.wanted))
+    conditioning = trunk.conditioning(batch)
     levels = torch.full_like(batch.levels, 1 / trunk.config.sampler.num_steps)
     levels[:, 0].zero_()  # a start's first frame is given
     level = levels[..., None, None, None]
     noisy = (1 - level) * (batch.latents - previous) + level * batch.noise
-    _, tokens = trunk.denoiser(noisy, previous, levels, controls, batch.acted)
-    return tokens, trunk.denoiser.foresight(controls)
+    _, tokens = trunk.denoiser(noisy, previous, levels, conditioning)
+    return tokens, conditioning.prediction

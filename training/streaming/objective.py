@@ -17,12 +17,12 @@ from torch import Tensor, nn
 
 from training.data.clips import Clips
 from world_model.codec import encode_clip
-from world_model.config import WorldConfig
 from world_model.frames import frames_to_pixels
 from world_model.runtime.counter_rng import counted_index, counted_noise, counted_uniform
-from world_model.streaming.conditioning import join_controls
+from world_model.streaming.conditioning import Conditioning, Readout
 from world_model.streaming.config import StreamingConfig
-from world_model.streaming.world import UNSURE_SCALE, StreamingWorld
+from world_model.streaming.states.conditioner import UNSURE_SCALE
+from world_model.streaming.world import StreamingWorld
 
 # Streams of the counted numbers of one sample; 0 picks its clip (training/data/clips.py), and 7
 # where a row of self_rollout.py begins.
@@ -57,8 +57,8 @@ class StreamingObjective(nn.Module):
         absolute_weight: float = 0.0,
     ):
         super().__init__()
-        self.denoiser, self.head = world.denoiser, world.head
-        for module in world.state_modules().values():  # they have had their phase (states.py)
+        self.conditioner, self.denoiser, self.head = world.conditioner, world.denoiser, world.head
+        for module in world.conditioner.trained_first().values():  # in states.py
             module.requires_grad_(False)
         self.config = world.config
         self.settle = world.codec.settle
@@ -76,46 +76,40 @@ class StreamingObjective(nn.Module):
     def errors(self, batch: "Batch") -> tuple[Tensor, Tensor]:
         """Errors of each frame's change, and of what the head reads off it, (B, T) each."""
         latents = batch.latents
-        controls = self.controls(batch)
-        previous, seen = self.roll(batch, controls), batch.seen
+        conditioning = self.conditioning(batch, batch.wanted)
+        previous, seen = self.roll(batch, conditioning), batch.seen
         if batch.smear is not None:
             previous = batch.smear(previous, latents)
             seen = seen + batch.smear.haze
         levels = batch.levels[..., None, None, None]
         change = latents - previous
         noisy = (1 - levels) * (seen - previous) + levels * batch.noise
-        predicted, tokens = self.denoiser(
-            noisy, previous, batch.levels, controls, batch.acted, batch.told
-        )
+        predicted, tokens = self.denoiser(noisy, previous, batch.levels, conditioning)
         wrong = predicted.float() - change
         error = frame_error(wrong, self.edge_weight, self.absolute_weight)  # (B, T)
-        read = self.head(tokens.float(), batch.told)
+        read = self.conditioner.read(self.head(tokens.float()), batch.wanted)
         return error, head_loss(read, batch, self.config)
 
     @torch.no_grad()
-    def roll(self, batch: "Batch", controls: Tensor) -> Tensor:
+    def roll(self, batch: "Batch", conditioning: Conditioning) -> Tensor:
         """The frame before each, `batch.rounds` own predictions deep, (B, T, C, h, w)."""
         previous = before(batch.seen)
         ones = torch.ones_like(batch.levels)
         for round_ in range(int(batch.rounds.max())):
             deep = torch.nonzero(batch.rounds > round_)[:, 0]
-            inputs = (batch.noise, previous, ones, controls, batch.acted, batch.told)
-            change, _ = self.denoiser(*(x[deep] for x in inputs))
+            inputs = (x[deep] for x in (batch.noise, previous, ones))
+            change, _ = self.denoiser(*inputs, conditioning.select(deep))
             made = self.settle(previous[deep] + change)
             made = before(made, first=batch.seen[deep, 0])
             previous = previous.index_copy(0, deep, made.to(previous.dtype))
         return previous
 
-    def controls(self, batch: "Batch") -> Tensor:
-        """Controls (B, T, U) of a batch's actions and the states of its frames."""
-        # One frame before each.
-        earlier = torch.cat((batch.state_before[:, None], batch.state), dim=1)
-        last, earlier = earlier[:, 1:-1], earlier[:, :-2]
-        last, earlier = (F.pad(x, (0, 0, 1, 0)) for x in (last, earlier))  # the first has none
-        last_actions = torch.cat(
-            (batch.actions[:, :1], batch.action_before[:, None], batch.actions[:, 1:-1]), dim=1
+    def conditioning(self, batch: "Batch", states: Tensor | None = None) -> Conditioning:
+        """What a batch's frames are denoised with, around `states` (B, T, S) or predicted ones."""
+        control = self.conditioner.clip_control(
+            batch.actions, batch.action_before, batch.acted, batch.state
         )
-        return join_controls(batch.actions, last_actions, last, earlier, self.config)
+        return self.conditioner(control, states)
 
 
 def frame_error(error: Tensor, edge_weight: float, absolute_weight: float) -> Tensor:
@@ -164,9 +158,8 @@ class Batch:
     rewards: Tensor  # (B, T), NaN where unknown
     ended: Tensor  # bool (B, T)
     states: dict[str, Tensor]  # (B, T, n), scaled so that their bounds are -1 and 1
-    told: Tensor  # (B, T, S): all of them, as the denoiser is told what a frame shall show
-    state: Tensor  # (B, T, S): the same as a frame's predecessor is seen, not quite exact
-    state_before: Tensor  # (B, S), the same of the frame before the clip
+    wanted: Tensor  # (B, T, S): all of them, as a frame shall show them
+    state: Tensor  # (B, 1 + T, S): the same from the frame before the clip on, not quite exact
 
 
 def make_batch(
@@ -207,8 +200,8 @@ def make_batch(
         or [latents.new_zeros(len(samples), num_frames + 1, 0)],
         dim=-1,
     )  # (B, 1 + T, S)
-    told = state[:, 1:] if world.config.denoiser.sees_states else state[:, 1:, :0]
-    # In a rollout the reader's and the foresight's take their place, and are not exact: neither are
+    wanted = state[:, 1:]
+    # In a rollout estimated and predicted ones take their place, and are not exact: neither are
     # these. What a frame shall show is: around states a little off it would be drawn blurred.
     unsure = UNSURE_SCALE * counted_uniform(seeds, samples, (1, 1), stream=UNSURE)
     state = state + unsure * counted_noise(seeds, samples, tuple(state.shape[1:]), stream=UNSURE)
@@ -230,20 +223,18 @@ def make_batch(
         rewards=clips.rewards,
         ended=clips.ended,
         states=states,
-        told=told,
-        state=state[:, 1:],
-        state_before=state[:, 0],
+        wanted=wanted,
+        state=state,
     )
 
 
 def scaled_states(world: StreamingWorld, states: dict[str, Tensor]) -> dict[str, Tensor]:
     """Tracked states (..., n), their bounds made -1 and 1."""
-    sizes = list(world.head.sizes.values())
     # The world's own bounds: to make tensors of numbers would wait for the device, each batch.
-    parts = zip(world.state_low.split(sizes), world.state_high.split(sizes), strict=True)
+    lows, highs = (world.config.by_name(ends) for ends in (world.state_low, world.state_high))
     scaled = {}
-    for name, (low, high) in zip(world.head.sizes, parts, strict=True):
-        low, high = low.to(states[name]), high.to(states[name])
+    for name in world.config.tracked:
+        low, high = lows[name].to(states[name]), highs[name].to(states[name])
         scaled[name] = 2 * (states[name] - low) / (high - low) - 1
     return scaled
 
@@ -321,25 +312,25 @@ def draw_levels(seeds: Tensor, samples: Tensor, num_frames: int) -> Tensor:
 
 
 def read_frames(batch: Batch, config: StreamingConfig) -> Tensor:
-    """Which frames the head learns to read, bool (B, T): in a world that sees states, those with a
-    guess before them; else a clip's first too, as a start of one frame is."""
+    """Which frames the head learns to read, bool (B, T): in a world that predicts states, those
+    with a prediction; else a clip's first too, as a start of one frame is."""
     return batch.supervised if config.denoiser.sees_states else batch.valid
 
 
-def head_loss(read: dict[str, Tensor], batch: Batch, config: WorldConfig) -> Tensor:
-    """What the head reads against the truth, per frame (B, T); unknown rewards count nothing."""
+def head_loss(read: Readout, batch: Batch, config: StreamingConfig) -> Tensor:
+    """What is read against the truth, per frame (B, T); unknown rewards count nothing."""
     loss = torch.zeros_like(batch.levels)
     if config.reward_head:
+        wanted, end = read.rewards.unbind(-1)
         known = ~batch.rewards.isnan()
         reward = torch.where(known, batch.rewards, 0.0)
         # In units of a tenth of the reward's range: beyond that the loss is linear.
         scale = 0.1 * (config.reward_high - config.reward_low)
-        loss = loss + known * F.smooth_l1_loss(
-            read["reward"] / scale, reward / scale, reduction="none"
-        )
-        end = F.binary_cross_entropy_with_logits(read["end"], batch.ended.float(), reduction="none")
-        loss = loss + known * end
+        loss = loss + known * F.smooth_l1_loss(wanted / scale, reward / scale, reduction="none")
+        ended = batch.ended.float()
+        loss = loss + known * F.binary_cross_entropy_with_logits(end, ended, reduction="none")
+    states = config.by_name(read.states) if config.tracked else {}
     for name in config.observations:
-        error = F.smooth_l1_loss(10 * read[name], 10 * batch.states[name], reduction="none")
+        error = F.smooth_l1_loss(10 * states[name], 10 * batch.states[name], reduction="none")
         loss = loss + error.mean(-1)
     return loss

@@ -21,7 +21,6 @@ from training.data.clips import Clips, ClipStore
 from training.streaming.objective import scaled_states
 from world_model import StreamingWorld
 from world_model.runtime.counter_rng import counted_index
-from world_model.streaming.graph import state_tensors
 from world_model.streaming.state import StreamingState
 
 # Stream of the counted numbers that say where a row begins anew.
@@ -55,7 +54,6 @@ class OwnPast:
         scaled = scaled_states(world, store.states)
         parts = [scaled[name] for name in world.config.tracked]
         self.states = torch.cat(parts or [store.actions[:, :0]], dim=-1)  # (F, S)
-        self.sees_states = world.config.denoiser.sees_states
         self.samples = rows.clone()  # numbers of each row's present walk
         self.at = self._begins()  # int64 (R,): flat numbers of their newest frames
         self.state = self._start(self.at)
@@ -87,10 +85,10 @@ class OwnPast:
         made, earlier = [state.latents.clone()], before
         for t in range(1, num_frames):
             now = index[:, t - 1]
-            state.past.copy_(torch.stack((self.states[earlier], self.states[now]), dim=1))
+            self.world.conditioner.recall_(state.memory, self.states[earlier], self.states[now])
             shown = torch.stack((self.states[now], self.states[index[:, t]]), dim=1)
             with self.autocast():
-                self.world.advance(state, clips.actions[:, t], shown if self.sees_states else None)
+                self.world.advance(state, clips.actions[:, t], shown)
             made.append(state.latents.clone())
             earlier = now
         self.at = index[:, -1].clone()
@@ -98,7 +96,7 @@ class OwnPast:
 
     def tensors(self) -> dict[str, Tensor]:
         """All that a resume needs, by name; rows first."""
-        state = state_tensors(self.state)
+        state = self.state.tensors
         for name in ("keys", "values"):
             state[name] = state[name].movedim(1, 0)
         return {"samples": self.samples, "at": self.at, **state}

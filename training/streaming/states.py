@@ -1,9 +1,9 @@
-"""The first phase of a world that sees states: what needs no picture, or one picture alone.
+"""The first phase of a world with states: what needs no picture, or one picture alone.
 
-Three small networks learn at once: the foresight (the next states from the control, several steps
-deep on its own guesses), the reader (the states off one picture) and the judge (reward and end
-from the states). They are small and so see far more of the data in a minute than the denoiser
-does, and stay as they are in the phases that follow.
+Three small networks learn at once: the dynamics (the next states from the control, several steps
+deep on its own predictions), the estimator (the states from one picture) and the reward model
+(reward and end from the states). They are small and so see far more of the data in a minute than
+the denoiser does, and stay as they are in the phases that follow.
 
 Dimensions: B clips, D depth in steps, S components of all states, A action.
 """
@@ -26,8 +26,11 @@ from world_model import StreamingWorld
 from world_model.frames import frames_to_pixels
 from world_model.io.whole_files import whole_file
 from world_model.runtime.counter_rng import counted_index, counted_noise, counted_uniform
-from world_model.streaming.conditioning import join_controls
-from world_model.streaming.world import UNSURE_SCALE
+from world_model.streaming.states.conditioner import (
+    UNSURE_SCALE,
+    StateConditioner,
+    join_controls,
+)
 
 # Clips, pictures and states a step.
 CLIPS, PICTURES, JUDGED = 512, 64, 1024
@@ -50,7 +53,7 @@ def prepare_states(
     world: StreamingWorld, store: ClipStore, config: TrainConfig, accelerator: Accelerator
 ) -> None:
     """Train them once, by one process, and keep them beside the run for all and for a resume."""
-    modules = world.state_modules()
+    modules = world.conditioner.trained_first()
     if not modules:
         return
     path = config.out / STATES
@@ -81,7 +84,7 @@ def train_states(
     """Train in place: a share of the budget, or `max_steps` steps where steps are counted."""
     trainer = StatesTrainer(world, store, config, accelerator)
     resume(trainer, config.out)
-    shown = ("states/foresight", "states/reader", "states/judge")
+    shown = ("states/dynamics", "states/estimator", "states/reward")
     train_until(1.0, trainer, config, name="states", shown=shown)
     means = ", ".join(
         f"{name.rpartition('/')[2]} {trainer.recent(name) or 0:.4f}" for name in shown
@@ -90,7 +93,7 @@ def train_states(
 
 
 class StatesTrainer(ResumableTrainer):
-    """Trains foresight, reader and judge on numbers and single pictures from a store."""
+    """Trains dynamics, estimator and reward model on numbers and single pictures from a store."""
 
     state_name = STATES_STATE
     report_every = 20  # each time asks the device for its numbers
@@ -99,7 +102,7 @@ class StatesTrainer(ResumableTrainer):
         self, world: StreamingWorld, store: ClipStore, config: TrainConfig, accelerator: Accelerator
     ):
         self.rate = RATE if config.init is None else RATE / 4
-        modules = nn.ModuleDict(world.state_modules()).requires_grad_(True)
+        modules = nn.ModuleDict(world.conditioner.trained_first()).requires_grad_(True)
         super().__init__(
             modules, accelerator, rate=self.rate, betas=(0.9, 0.98), clip_norm=1.0, alone=True
         )
@@ -121,14 +124,14 @@ class StatesTrainer(ResumableTrainer):
             group["lr"] = self.rate * rise * fall
         world, store, seed = self.world, self.store, self.config.seed
         with self.accelerator.autocast():
-            reader = reader_loss(world, store, self.states, seed, step)
+            estimator = estimator_loss(world, store, self.states, seed, step)
         depth = depth_at(fraction)
         losses = {
-            "states/foresight": foresight_loss(
+            "states/dynamics": dynamics_loss(
                 world, store, self.states, self.actions, seed, step, depth=depth
             ),
-            "states/reader": reader,
-            "states/judge": judge_loss(world, store, self.states, seed, step),
+            "states/estimator": estimator,
+            "states/reward": reward_loss(world, store, self.states, seed, step),
         }
         self.accelerator.backward(torch.stack(list(losses.values())).sum())
         self.apply_gradients()
@@ -138,7 +141,7 @@ class StatesTrainer(ResumableTrainer):
         return self.count_step(begin, CLIPS * depth + PICTURES + JUDGED, figures)
 
 
-def foresight_loss(
+def dynamics_loss(
     world: StreamingWorld,
     store: ClipStore,
     states: Tensor,
@@ -151,7 +154,7 @@ def foresight_loss(
     """Mean error of guesses up to `depth` steps ahead, each from the guesses before it.
 
     Args:
-        world: Whose foresight.
+        world: Whose dynamics.
         store: Where clips begin.
         states: Of all frames, scaled, (F, S).
         actions: That led to all frames, scaled, (F, A).
@@ -170,8 +173,8 @@ def foresight_loss(
     total = states.new_zeros(())
     for t in range(1, depth + 1):
         action = actions[index[:, t]]
-        controls = join_controls(action, last, now, earlier, world.config)
-        guess, moves = world.denoiser.foresight.guess(controls)
+        controls = join_controls(action, last, now, earlier)
+        guess, moves = conditioner_of(world).dynamics.predict(controls)
         error = smooth_error(guess, states[index[:, t]]).mean(-1)
         error = error + moves_error(world, moves, states[index[:, t]] - states[index[:, t - 1]])
         total = total + (error * valid[:, t]).sum()
@@ -182,7 +185,7 @@ def foresight_loss(
 def moves_error(world: StreamingWorld, moves: Tensor, change: Tensor) -> Tensor:
     """Error of the logits (B, P) of whether bodies move, where states changed by (B, S): (B,)."""
     error = moves.new_zeros(len(moves))
-    for body, part in enumerate(world.denoiser.foresight.plane.poses):
+    for body, part in enumerate(conditioner_of(world).plane.poses):
         moved = (change[:, part].abs() > MOVES).any(-1).to(moves.dtype)
         error = error + F.binary_cross_entropy_with_logits(moves[:, body], moved, reduction="none")
     return MOVES_WEIGHT * error
@@ -193,11 +196,10 @@ def depth_at(fraction: float) -> int:
     return 1 + min(DEPTH - 1, int(2 * fraction * DEPTH))
 
 
-def reader_loss(
+def estimator_loss(
     world: StreamingWorld, store: ClipStore, states: Tensor, seed: int, step: int
 ) -> Tensor:
     """Mean error of states read off single pictures."""
-    assert world.reader is not None
     samples, seeds = numbered(step, PICTURES, seed, states.device)
     pick = counted_index(seeds, samples, len(states), stream=PICTURE)
     with torch.no_grad():
@@ -205,20 +207,20 @@ def reader_loss(
     # On pictures that it has seen it reads better than it will, so looks begin a little off.
     displaced = UNREAD * counted_uniform(seeds, samples, (1,), stream=ASTRAY).square()
     displaced = displaced * counted_noise(seeds, samples, states.shape[1:], stream=ASTRAY)
-    readings = world.reader.readings(latents, displaced)
+    readings = conditioner_of(world).estimator.readings(latents, displaced)
     return torch.stack([smooth_error(read, states[pick]).mean() for read in readings]).mean()
 
 
-def judge_loss(
+def reward_loss(
     world: StreamingWorld, store: ClipStore, states: Tensor, seed: int, step: int
 ) -> Tensor:
     """Mean error of reward and end as judged by the true states."""
-    config = world.config
-    if not config.reward_head:
+    config, reward_model = world.config, conditioner_of(world).reward
+    if reward_model is None:
         return states.new_zeros(())
     samples, seeds = numbered(step, JUDGED, seed, states.device)
     pick = counted_index(seeds, samples, len(states), stream=JUDGE)
-    reward, end = world.head.judged(states[pick]).unbind(-1)
+    reward, end = reward_model(states[pick]).unbind(-1)
     known = ~store.rewards[pick].isnan()
     scale = 0.05 * (config.reward_high - config.reward_low)
     wanted = torch.where(known, store.rewards[pick], 0.0)
@@ -236,3 +238,10 @@ def numbered(step: int, count: int, seed: int, device: torch.device) -> tuple[Te
     """Numbers of a step's samples, and the seed for each: int64 (count,)."""
     samples = torch.arange(step * count, (step + 1) * count, device=device)
     return samples, torch.full_like(samples, seed)
+
+
+def conditioner_of(world: StreamingWorld) -> StateConditioner:
+    """The conditioner of a world that predicts states."""
+    conditioner = world.conditioner
+    assert isinstance(conditioner, StateConditioner)
+    return conditioner

@@ -1,132 +1,248 @@
-"""What a frame is conditioned on: its noise level, and the control that led to it.
+"""What a frame is conditioned on beside its past: the action that led to it.
 
-A control is the action, and, for a world that sees states, also the action before it and the
-states before the frame with their last change: a robot's position and velocity, which a picture
-shows less exactly. Of the control the states that it leads to are guessed first
-(states/dynamics.py), and the picture is predicted with those.
+A `Conditioner` carries all of it, so that the denoiser needs two things only: an embedding that
+modulates its blocks, and maps that say what the action means at each place of the picture. A world
+that also knows states (states/conditioner.py) subclasses it.
 
-Dimensions: A action, S components of all states, U control, N places, R relative coordinates.
+Dimensions: B batch, T frames, A action, U control, W embedding, N places, S components of all
+states: low-dimensional observations, and hidden states where the world has some.
 """
 
 import functools
 import math
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from world_model.streaming.config import StreamingConfig
-from world_model.streaming.states.planar import Plane
+from world_model.streaming.detail import Detail
 
-# Changes of a state within one step are small beside its range.
-CHANGE_SCALE = 5.0
+Memory = dict[str, Tensor]
+"""What a conditioner carries from step to step: tensors (B, ...), a part of the world's state."""
 
 
-def join_controls(
-    actions: Tensor,
-    last_actions: Tensor,
-    state: Tensor,
-    earlier: Tensor,
-    config: StreamingConfig,
-) -> Tensor:
-    """Controls (..., U); all that goes in is scaled to [-1, 1].
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Control:
+    """What led to each of T frames."""
 
-    Args:
-        actions: The action that leads to a frame, (..., A).
-        last_actions: The one before it; NaN where there was none.
-        state: (..., S), one frame before it.
-        earlier: (..., S), two frames before it.
+    values: Tensor
+    """(B, T, U), scaled to [-1, 1]; U is A where the action is all."""
+    acted: Tensor
+    """bool (B, T); False where nothing is known to have led there (a clip's first frame)."""
+
+    @property
+    def last(self) -> "Control":
+        """That of the last frame, T = 1."""
+        return Control(values=self.values[:, -1:], acted=self.acted[:, -1:])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Conditioning:
+    """What T frames are denoised with."""
+
+    embedding: Tensor
+    """(B, T, W), which modulates blocks together with the noise level."""
+    at_tokens: Tensor
+    """(B, T, N, width), added to the tokens."""
+    at_cells: Tensor
+    """(B, T, N, channels) for the cells of `Detail`; (B, N, channels) where only the last frame is
+    to be drawn."""
+    prediction: Tensor | None = None
+    """States that the frames are drawn around, (B, T, S); None in a world without."""
+
+    def select(self, rows: Tensor | slice) -> "Conditioning":
+        """That of `rows` of the batch."""
+        return Conditioning(
+            embedding=self.embedding[rows],
+            at_tokens=self.at_tokens[rows],
+            at_cells=self.at_cells[rows],
+            prediction=None if self.prediction is None else self.prediction[rows],
+        )
+
+    @property
+    def last(self) -> "Conditioning":
+        """Of the last frame, T = 1, where only that is to be drawn."""
+        prediction = None if self.prediction is None else self.prediction[:, -1:]
+        return replace(
+            self,
+            embedding=self.embedding[:, -1:],
+            at_tokens=self.at_tokens[:, -1:],
+            prediction=prediction,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Readout:
+    """Numbers read off a frame."""
+
+    rewards: Tensor
+    """Reward and logit of the end, (..., 2); (..., 0) in a world without a reward head."""
+    states: Tensor
+    """(..., S), scaled so that their bounds are -1 and 1."""
+
+    @property
+    def clamped(self) -> Tensor:
+        """The states within their bounds."""
+        return self.states.clamp(-1, 1)
+
+
+class Conditioner(nn.Module):
+    """Conditions frames on the action.
+
+    Actions are embedded for frame-level adaLN (IRASim, arXiv 2406.14540, section 3.2), and mapped
+    to the places of the picture.
     """
-    if not config.denoiser.sees_states:
-        return actions
-    last_actions = torch.where(last_actions.isnan(), actions, last_actions)
-    return torch.cat((actions, state, CHANGE_SCALE * (state - earlier), last_actions), dim=-1)
 
-
-class Condition(nn.Module):
-    """Embeds a frame's noise level and the control that led to it, for adaLN."""
+    predicts_states = False
+    """Whether `Conditioning.prediction` is there: the states that a frame is drawn around."""
 
     def __init__(self, config: StreamingConfig):
         super().__init__()
         shape = config.denoiser
+        self.config = config
         self.frequencies = shape.action_frequencies
-        self.action = nn.Sequential(
-            nn.Linear(num_features(config.control_dim, self.frequencies), shape.condition_width),
-            nn.SiLU(),
-            nn.Linear(shape.condition_width, shape.condition_width),
+        size, width = num_features(config.control_dim, self.frequencies), shape.condition_width
+        self.action = nn.Sequential(nn.Linear(size, width), nn.SiLU(), nn.Linear(width, width))
+        self.no_action = nn.Parameter(torch.zeros(width))
+        self.at_token = self.make_map(config.grid, shape.width, shape.width)
+        self.at_cell = self.make_map(Detail.grid_of(config), Detail.width, Detail.channels)
+
+    def make_map(self, grid: tuple[int, int], hidden: int, width: int) -> "MapAtPlaces":
+        """What says what a control means at each cell of a grid."""
+        return MapAtPlaces(self.config.control_dim, self.frequencies, grid, hidden, width)
+
+    def begin(self, num_envs: int, like: Tensor) -> Memory:
+        """Memory before an episode's first frame; `like` has the type and the device."""
+        return {
+            "control": like.new_zeros(num_envs, self.config.control_dim),
+            "acted": torch.zeros(num_envs, dtype=torch.bool, device=like.device),
+        }
+
+    def control(self, memory: Memory, action: Tensor | None) -> Control:
+        """What led to the newest frame and, where there is an action (B, A), scaled to [-1, 1], to
+        the one after it: T = 2, else 1."""
+        values, acted = memory["control"], memory["acted"]
+        if action is None:
+            return Control(values=values[:, None], acted=acted[:, None])
+        following = self.joined(memory, action)
+        return Control(
+            values=torch.stack((values, following), dim=1),
+            acted=torch.stack((acted, torch.ones_like(acted)), dim=1),
         )
-        self.no_action = nn.Parameter(torch.zeros(shape.condition_width))
-        self.level = nn.Sequential(
-            nn.Linear(64, shape.condition_width),
-            nn.SiLU(),
-            nn.Linear(shape.condition_width, shape.condition_width),
+
+    def joined(self, memory: Memory, action: Tensor) -> Tensor:
+        """The control (B, U) of an action (B, A)."""
+        return action
+
+    def clip_control(
+        self, actions: Tensor, action_before: Tensor, acted: Tensor, states: Tensor
+    ) -> Control:
+        """Controls of whole clips, as training has them.
+
+        Args:
+            actions: That led to each frame, scaled, (B, T, A).
+            action_before: That led to a clip's first frame, (B, A); NaN where none did.
+            acted: bool (B, T), False for a clip's first frame.
+            states: Of the frame before the clip and of its frames, scaled, (B, 1 + T, S).
+        """
+        return Control(values=actions, acted=acted)
+
+    def forward(
+        self, control: Control, states: Tensor | None = None, *, last: bool = False
+    ) -> Conditioning:
+        """What frames are denoised with.
+
+        Args:
+            control: What led to them.
+            states: What they shall show, (B, T, S), as training knows it from the record; None for
+                what is predicted. Without a meaning in a world that predicts none.
+            last: Only the last frame is to be drawn.
+        """
+        return self.conditioned(control, control.values, last=last)
+
+    def conditioned(self, control: Control, known: Tensor, *, last: bool) -> Conditioning:
+        """The same of all that is known of the frames, (B, T, K), the control included."""
+        action = self.action(features(control.values, self.frequencies))
+        at_cell, acted = (known[:, -1], control.acted[:, -1]) if last else (known, control.acted)
+        return Conditioning(
+            embedding=torch.where(control.acted[..., None], action, self.no_action),
+            at_tokens=self.at_token(known, control.acted),
+            at_cells=self.at_cell(at_cell, acted),
         )
 
-    def forward(self, levels: Tensor, controls: Tensor, acted: Tensor) -> Tensor:
-        """Levels (...), controls (..., U), acted (...) -> (..., condition_width)."""
-        action = self.action(features(controls, self.frequencies))
-        action = torch.where(acted[..., None], action, self.no_action)
-        return F.silu(action + self.level(level_features(levels, 64)))
+    def read(self, readout: Readout, prediction: Tensor | None) -> Readout:
+        """What is known of a frame that was drawn, from what the head read off its tokens and the
+        states (..., S) that it was drawn around."""
+        return readout
+
+    def look(self, latents: Tensor, readout: Readout, known: Tensor) -> Readout:
+        """What is known of a frame (B, C, h, w) that was given, from that and the head.
+
+        What is `known` of its states, (B, S), is taken as it is; NaN is what is not.
+        """
+        states = torch.where(known.isnan(), readout.states, known)
+        return Readout(rewards=readout.rewards, states=states)
+
+    def update(self, memory: Memory, control: Control, readout: Readout) -> Memory:
+        """Memory one frame on."""
+        return {"control": control.values[:, -1], "acted": control.acted[:, -1]}
+
+    def mask(self, before: Memory, after: Memory) -> Tensor | None:
+        """Where the picture may change between two memories, bool (B, h w); None: anywhere."""
+        return None
+
+    def recall_(self, memory: Memory, earlier: Tensor, now: Tensor) -> None:
+        """Put recorded states of the last two frames, (B, S) each, into a memory."""
+
+    def doubt_(self, memory: Memory, seeds: Tensor, steps: Tensor) -> None:
+        """Displace what is known of states by as much as it is uncertain, by counted noise."""
+
+    def trained_first(self) -> dict[str, nn.Module]:
+        """Modules that learn in a phase of their own before the denoiser does, by name."""
+        return {}
 
 
-class ControlAtPlace(nn.Module):
-    """What a control, and the state that it leads to, mean at each place of the picture.
+class MapAtPlaces(nn.Module):
+    """What a control means at each place of the picture.
 
     adaLN treats all places alike. For a target position, as Push-T's, a place must know whether
     the target is near it, and learning that through adaLN alone takes long. A small network of
     the control and the place's coordinates (as a spatial broadcast decoder: Watters et al.,
     arXiv 1901.07017) can say "here"; products of the sines and cosines of both say how far away.
-    What lies in the picture's plane (states/planar.py) is also told as where the place is from
-    there, which for a body is all that drawing it takes.
     """
 
     centres: Tensor
+    places: Tensor
 
-    def __init__(self, config: StreamingConfig, grid: tuple[int, int], hidden: int, width: int):
+    def __init__(self, size: int, frequencies: int, grid: tuple[int, int], hidden: int, width: int):
+        """For `size` known numbers; the map has `width` numbers a place."""
         super().__init__()
-        self.frequencies = config.denoiser.action_frequencies
-        size = config.control_dim + config.state_dim * config.denoiser.sees_states
+        self.frequencies = frequencies
         # Halves: one is added to the place's, one multiplied with it.
-        self.control = nn.Linear(num_features(size, self.frequencies), 2 * hidden)
-        self.place = nn.Linear(num_features(2, self.frequencies), 2 * hidden)
-        self.plane = Plane(config)
-        self.first = config.action_dim
-        num_relative = 2 * (len(self.plane.points) + 2 * len(self.plane.poses))
-        self.relative = (
-            nn.Linear(num_features(num_relative, self.frequencies), hidden, bias=False)
-            if num_relative
-            else None
-        )
+        self.control = nn.Linear(num_features(size, frequencies), 2 * hidden)
+        self.place = nn.Linear(num_features(2, frequencies), 2 * hidden)
         self.between = nn.Linear(hidden, hidden)
         self.out = nn.Linear(hidden, width)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
         places = coordinates(*grid)
         self.register_buffer("centres", places, persistent=False)
-        self.register_buffer("places", features(places, self.frequencies), persistent=False)
+        self.register_buffer("places", features(places, frequencies), persistent=False)
 
-    def forward(self, controls: Tensor, guess: Tensor, acted: Tensor) -> Tensor:
-        """Controls (..., U), guessed states (..., S), acted (...) -> (..., N, width), zero where
-        none acted."""
-        known = torch.cat((controls, guess), dim=-1)
-        control = self.control(features(known, self.frequencies))[..., None, :]
-        added, scaled = control.chunk(2, dim=-1)
-        place, scale = self.place(self.places).chunk(2, dim=-1)
-        hidden = torch.addcmul(added + place, scaled, scale)
-        if self.relative is not None:
-            around = self._around(controls[..., self.first :], guess)
-            hidden = hidden + self.relative(features(around, self.frequencies))
-        hidden = F.relu(hidden, inplace=True)  # a fifth of GELU's cost here
+    def forward(self, known: Tensor, acted: Tensor) -> Tensor:
+        """Known numbers (..., K), acted (...) -> (..., N, width), zero where none acted."""
+        hidden = F.relu(self.hidden(known), inplace=True)  # a fifth of GELU's cost here
         hidden = F.relu(self.between(hidden), inplace=True)
         return self.out(hidden) * acted[..., None, None]
 
-    def _around(self, state: Tensor, guess: Tensor) -> Tensor:
-        """Where each place is from each point, and from each body now and then: (..., N, R)."""
-        plane, places = self.plane, self.centres
-        seen = [places - guess[..., None, part] for part in plane.points]
-        for part in plane.poses:
-            seen += [plane.seen_from(x[..., None, part], places) for x in (state, guess)]
-        return torch.cat(seen, dim=-1)
+    def hidden(self, known: Tensor) -> Tensor:
+        """The first layer, (..., N, hidden)."""
+        control = self.control(features(known, self.frequencies))[..., None, :]
+        added, scaled = control.chunk(2, dim=-1)
+        place, scale = self.place(self.places).chunk(2, dim=-1)
+        return torch.addcmul(added + place, scaled, scale)
 
 
 def coordinates(rows: int, columns: int) -> Tensor:

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from world_model.config import ObservationConfig, WorldConfig
 from world_model.config_fields import check_counts, check_positive
@@ -10,6 +10,8 @@ from world_model.streaming.states.config import PlaneConfig
 
 # More would make a step of a damaged world last for ever.
 MOST_LOOKS, MOST_STEPS = 64, 1000
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +116,11 @@ class StreamingConfig(WorldConfig):
     def tracked(self) -> dict[str, ObservationConfig]:
         """All states that the world predicts: observations, then hidden ones."""
         return self.observations | self.hidden
+
+    def by_name(self, states: "Tensor") -> "dict[str, Tensor]":
+        """All states (..., S), each by its name (..., n)."""
+        sizes = {name: len(bounds.low) for name, bounds in self.tracked.items()}
+        return dict(zip(sizes, states.split(list(sizes.values()), dim=-1), strict=True))
 
     @property
     def grid(self) -> tuple[int, int]:

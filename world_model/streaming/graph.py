@@ -16,9 +16,7 @@ import torch
 from torch import Tensor
 
 from world_model.runtime.cuda_graph import CapturedFunction, weakly
-from world_model.streaming.state import REMEMBERED, StreamingState
-
-NAMES = ("latents", "seeds", "steps", *REMEMBERED)
+from world_model.streaming.state import StreamingState
 
 Predict = Callable[..., dict[str, Tensor]]
 
@@ -71,7 +69,7 @@ class CapturedSteps:
             self._graphs[key] = self._capture(
                 functools.partial(_step, self._predict, buffers, frames),
                 {"action": action},
-                residents=state_tensors(buffers),
+                residents=buffers.tensors,
                 pool=next((graph.pool for graph in self._graphs.values()), None),
                 name=f"the step of {size} environments",
             )
@@ -93,7 +91,7 @@ class _Lodging:
 
     def take_in(self, state: StreamingState) -> StreamingState:
         """Make `state` live in the buffers; who lived there before takes its contents along."""
-        mine, theirs = state_tensors(self.buffers), state_tensors(state)
+        mine, theirs = self.buffers.tensors, state.tensors
         if all(theirs[name] is tensor for name, tensor in mine.items()):
             return self.buffers
         for name, tensor in mine.items():
@@ -114,14 +112,7 @@ class _Lodging:
         return self.buffers
 
 
-def state_tensors(state: StreamingState) -> dict[str, Tensor]:
-    """All that a step reads and overwrites."""
-    ring = {name: getattr(state.ring, name) for name in ("keys", "values", "index", "filled")}
-    return ring | {name: getattr(state, name) for name in NAMES}
-
-
 def _share(state: StreamingState, other: StreamingState) -> None:
     """Let `state` have the tensors of `other`, but for what it shows."""
-    state.ring = other.ring
-    for name in NAMES:
+    for name in ("ring", "latents", "seeds", "steps", "before", "memory"):
         setattr(state, name, getattr(other, name))

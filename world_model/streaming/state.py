@@ -1,6 +1,6 @@
 """What the future of a streaming world's environments depends on.
 
-Dimensions: B environments, C channels, h w latent cells, U control, S components of all states.
+Dimensions: B environments, C channels, h w latent cells.
 """
 
 from collections.abc import Sequence
@@ -10,10 +10,8 @@ import torch
 from torch import Tensor
 
 from world_model.state import WorldState
+from world_model.streaming.conditioning import Memory
 from world_model.streaming.kv_ring import Ring
-
-# What a state holds of the past besides its ring: tensors that begin with (B,).
-REMEMBERED = ("before", "controls", "acted", "past")
 
 
 @dataclass(eq=False)
@@ -28,12 +26,8 @@ class StreamingState(WorldState):
     ring: Ring
     before: Tensor
     """The frame before the newest, (B, C, h, w); an episode's first has itself."""
-    controls: Tensor
-    """What led from that to the newest, (B, U): see `conditioning.join_controls`."""
-    acted: Tensor
-    """Whether anything did, bool (B,)."""
-    past: Tensor
-    """States of the last two frames, the older first, scaled to [-1, 1], float32 (B, 2, S)."""
+    memory: Memory
+    """What the conditioner carries from step to step, tensors (B, ...)."""
 
     def select(self, rows: Sequence[int] | Tensor) -> "StreamingState":
         """See `WorldState.select`."""
@@ -43,8 +37,17 @@ class StreamingState(WorldState):
         return replace(
             selected,
             ring=self.ring.select(rows),
-            **{name: getattr(self, name)[rows] for name in REMEMBERED},
+            before=self.before[rows],
+            memory={name: tensor[rows] for name, tensor in self.memory.items()},
         )
+
+    def move_(self, latents: Tensor, memory: Memory) -> None:
+        """Make a drawn frame (B, C, h, w) the newest, in place."""
+        self.before.copy_(self.latents)
+        self.latents.copy_(latents)
+        for name, tensor in self.memory.items():
+            tensor.copy_(memory[name])
+        self.steps.add_(1)
 
     def clone(self) -> "StreamingState":
         """See `WorldState.clone`."""
@@ -55,5 +58,13 @@ class StreamingState(WorldState):
         rows = self.rows(rows)
         super().put(rows, other)
         self.ring.put(rows, other.ring)
-        for name in REMEMBERED:
-            getattr(self, name)[rows] = getattr(other, name)
+        self.before[rows] = other.before
+        for name, tensor in self.memory.items():
+            tensor[rows] = other.memory[name]
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """All that a step reads and overwrites, by name."""
+        ring = {name: getattr(self.ring, name) for name in ("keys", "values", "index", "filled")}
+        mine = {name: getattr(self, name) for name in ("latents", "seeds", "steps", "before")}
+        return ring | mine | {f"memory.{name}": tensor for name, tensor in self.memory.items()}

@@ -6,15 +6,17 @@ in place, asks nothing of the host, and computes its noise from the state's seed
 are on the device. Nothing is drawn there, so that noise needs no way in from outside.
 
 Dimensions: B environments, K candidates, H horizon, A action, C channels, h w latent cells, S
-components of all states: low-dimensional observations and hidden ones.
+components of all states.
 """
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+import torch.nn.functional as F
+from torch import Tensor
 
 from world_model.codec import encode_clip
 from world_model.frames import frames_to_pixels, pixels_to_frames
@@ -23,23 +25,28 @@ from world_model.runtime.counter_rng import candidate_seeds, counted_noise
 from world_model.runtime.precision import Precision, in_own_precision
 from world_model.start_cache import StartCache
 from world_model.state import RolloutOutput, StepOutput, WorldState
-from world_model.streaming.conditioning import coordinates, join_controls
+from world_model.streaming.conditioning import Conditioner, Control, Memory, Readout
 from world_model.streaming.config import StreamingConfig
-from world_model.streaming.denoiser import StreamedPass, StreamingDenoiser, half_precision
+from world_model.streaming.denoiser import StreamingDenoiser, half_precision
 from world_model.streaming.head import Head
 from world_model.streaming.kv_ring import Ring
 from world_model.streaming.sampler import sample_change, sampled_levels
 from world_model.streaming.state import StreamingState
-from world_model.streaming.states.estimator import Reader
-from world_model.streaming.states.planar import Plane
+from world_model.streaming.states.conditioner import StateConditioner
 from world_model.world import WorldModel
 
-# Largest deviation of the states that a prediction is given in training; their range is [-1, 1].
-UNSURE_SCALE = 0.004
 # Memory for the states of starts that episodes begin with, by kind of device.
 START_CACHE_BYTES = {"cpu": 2**28, "cuda": 2**30, "mps": 2**28}
-# Stream of the counted noise of `doubt_`; 0 is that of sampling.
-DOUBT = 1
+# Parameters by the names that older worlds' files have, and those of today.
+RENAMED = {
+    "denoiser.condition.level.": "denoiser.level.",
+    "denoiser.condition.": "conditioner.",
+    "denoiser.control_at_place.": "conditioner.at_token.",
+    "denoiser.detail.control_at_cell.": "conditioner.at_cell.",
+    "denoiser.foresight.": "conditioner.dynamics.",
+    "reader.": "conditioner.estimator.",
+    "head.judge.": "conditioner.reward.",
+}
 
 
 class StreamingWorld(WorldModel):
@@ -56,13 +63,13 @@ class StreamingWorld(WorldModel):
     action_half: Tensor
     state_low: Tensor
     state_high: Tensor
-    cells: Tensor
 
     def __init__(self, config: StreamingConfig, starts: Starts | None = None):
         super().__init__(config, starts)
+        conditioned = StateConditioner if config.denoiser.sees_states else Conditioner
+        self.conditioner: Conditioner = conditioned(config)
         self.denoiser = StreamingDenoiser(config)
-        self.head = Head(config)
-        self.reader = Reader(config) if config.denoiser.sees_states else None
+        self.head = Head(config, zero=self.conditioner.predicts_states)
         low = torch.tensor(config.action_low)
         high = torch.tensor(config.action_high)
         self.register_buffer("action_middle", (high + low) / 2, persistent=False)
@@ -71,9 +78,15 @@ class StreamingWorld(WorldModel):
         for name, ends in (("low", [b.low for b in bounds]), ("high", [b.high for b in bounds])):
             joined = torch.tensor([end for part in ends for end in part])
             self.register_buffer(f"state_{name}", joined, persistent=False)
-        self.plane = Plane(config)
-        self.register_buffer("cells", coordinates(*config.latent_shape[1:]), persistent=False)
         self.weights_changed()
+
+    @classmethod
+    def current_name(cls, parameter: str) -> str:
+        """See `WorldModel.current_name`."""
+        for old, new in RENAMED.items():
+            if parameter.startswith(old):
+                return new + parameter.removeprefix(old)
+        return parameter
 
     @property
     def device(self) -> torch.device:
@@ -95,29 +108,22 @@ class StreamingWorld(WorldModel):
         latents = encode_clip(self.codec, frames_to_pixels(frames))
         actions = self.scale_actions(actions)
         ring = self.denoiser.empty_ring(num_envs)
-        before = latents[:, 0]
-        past = latents.new_zeros(num_envs, 2, self.config.state_dim)
-        controls = latents.new_zeros(num_envs, self.config.control_dim)
-        acted = torch.zeros(num_envs, dtype=torch.bool, device=self.device)
-        read = self._look(latents[:, 0], before, controls, acted, ring, known[:, 0])
-        past = self._pass(self._pass(past, read), read)  # before the first frame, nothing moved
-        for t in range(1, num_frames):
-            before = latents[:, t - 1]
-            controls = self.next_controls(actions[:, t - 1], controls, acted, past)
-            acted = torch.ones_like(acted)
-            ring.advance()
-            read = self._look(latents[:, t], before, controls, acted, ring, known[:, t])
-            past = self._pass(past, read)
+        memory = self.conditioner.begin(num_envs, latents)
+        for t in range(num_frames):
+            if t > 0:
+                ring.advance()
+            control = self.conditioner.control(memory, actions[:, t - 1] if t > 0 else None).last
+            before = latents[:, max(t - 1, 0)]
+            read = self._look(latents[:, t], before, control, ring, known[:, t])
+            memory = self.conditioner.update(memory, control, read)
         return StreamingState(
             latents=latents[:, -1].clone(),
             ring=ring,
             before=before.clone(),
-            controls=controls,
-            acted=acted,
-            past=past,
+            memory=memory,
             seeds=seeds,
             steps=torch.zeros_like(seeds),
-            output=self._output(self._shown(num_envs, frames[:, -1].clone(), read)),
+            output=self._output(self._shown(frames[:, -1].clone(), read)),
         )
 
     @torch.inference_mode(False)
@@ -165,13 +171,13 @@ class StreamingWorld(WorldModel):
         return self._joined(made, shape)
 
     @property
-    def foresees(self) -> bool:
-        """Whether it predicts states and judges by them, as `foresee` needs."""
-        return self.reader is not None and self.config.reward_head
+    def rolls_out_states(self) -> bool:
+        """Whether it predicts states and their reward, as `rollout_states` needs."""
+        return self.conditioner.predicts_states and self.config.reward_head
 
     @in_own_precision
-    def foresee(self, state: StreamingState, actions: np.ndarray | Tensor) -> RolloutOutput:
-        """A rollout in states alone: the foresight guesses them, the judge says their worth.
+    def rollout_states(self, state: StreamingState, actions: np.ndarray | Tensor) -> RolloutOutput:
+        """A rollout in states alone, by the dynamics and the reward model.
 
         No picture is drawn, so it costs a hundredth and less of `rollout`, and nothing that a
         picture would have corrected is corrected (as planners in latent spaces go without
@@ -184,24 +190,28 @@ class StreamingWorld(WorldModel):
         Raises:
             ValueError: The world does not predict states and judge by them, or actions do not fit.
         """
-        if not self.foresees:
+        conditioner = self.conditioner
+        if not self.rolls_out_states or not isinstance(conditioner, StateConditioner):
             raise ValueError(
-                f"world {self.config.name!r} does not foresee states and judge by them; use "
-                "rollout, or train a world that sees states from data with rewards"
+                f"world {self.config.name!r} does not predict states and their reward; use "
+                "rollout, or train a world with states from data with rewards"
             )
         rows, actions, shape = self._check_candidates(state, actions)
         actions = self.scale_actions(actions)
         rows = state.rows(rows)
-        controls, acted, past = (x[rows] for x in (state.controls, state.acted, state.past))
+        memory: Memory = {name: tensor[rows] for name, tensor in state.memory.items()}
         made = []
         for h in range(actions.shape[1]):
-            controls = self.next_controls(actions[:, h], controls, acted, past)
-            acted = torch.ones_like(acted)
-            guess = self.denoiser.foresight(controls)
-            read = self.head(guess, guess, certain=True)
-            past = self._pass(past, read)
-            made.append(self._shown(len(rows), None, read))
+            control = conditioner.control(memory, actions[:, h]).last
+            read = conditioner.judged(conditioner.dynamics(control.values[:, 0]))
+            memory = conditioner.update(memory, control, read)
+            made.append(self._shown(None, read))
         return self._joined(made, shape)
+
+    def foresee(self, state: StreamingState, actions: np.ndarray | Tensor) -> RolloutOutput:
+        """Deprecated name of `rollout_states`."""
+        warnings.warn("foresee is called rollout_states now", DeprecationWarning, stacklevel=2)
+        return self.rollout_states(state, actions)
 
     def _joined(self, made: list[dict[str, Tensor]], shape: tuple[int, int]) -> RolloutOutput:
         """What steps handed out for B * K rows, as candidates' (B, K) = `shape`."""
@@ -230,11 +240,11 @@ class StreamingWorld(WorldModel):
         """
         read = self.advance(state, action)
         frame = pixels_to_frames(self.codec.decode(state.latents)) if frames else None
-        return self._shown(len(state), frame, read)
+        return self._shown(frame, read)
 
     def advance(
         self, state: StreamingState, action: Tensor, states: Tensor | None = None
-    ) -> dict[str, Tensor]:
+    ) -> Readout:
         """One step in latents, in place: denoise the next frame.
 
         The newest frame, which is clean, and the one to draw go through the network together: each
@@ -245,91 +255,55 @@ class StreamingWorld(WorldModel):
             state: B environments; its tensors are overwritten, none is replaced.
             action: (B, A), in the environment's own units.
             states: What the newest frame shows and the new one shall, (B, 2, S), as training knows
-                it from the record; None for what is foreseen.
+                it from the record; None for what is predicted.
 
         Returns:
-            What the head reads off the tokens that drew the new frame.
+            What is read off the new frame.
         """
-        sampler, network, ring = self.config.sampler, self._network(), state.ring
-        action = self.scale_actions(action)
-        controls = self.next_controls(action, state.controls, state.acted, state.past)
-        controls = torch.stack((state.controls, controls), dim=1)  # (B, 2, U)
-        acted = torch.stack((state.acted, torch.ones_like(state.acted)), dim=1)
+        sampler, conditioner, network = self.config.sampler, self.conditioner, self._network()
+        control = conditioner.control(state.memory, self.scale_actions(action))
+        conditioning = conditioner(control, states, last=True)
+        levels = sampled_levels(sampler, self.device)[:, None, None].expand(-1, len(state), 1)
+        newest = state.latents - state.before
         previous = torch.stack((state.before, state.latents), dim=1)
-        levels = sampled_levels(sampler, self.device)[:-1, None, None].expand(-1, len(state), 1)
-        both = torch.cat((torch.zeros_like(levels[:1]), levels[:1]), dim=2)  # (1, B, 2)
-        [first] = network.passes(both, controls, acted, ring, states)
-        further: list[StreamedPass] = []
-        tokens = state.latents
+        tokens = newest
 
         def denoise(noisy: Tensor, step: int) -> Tensor:
-            nonlocal further, tokens
-            if step > 0:
-                told = further[step - 1]
-                change, tokens = network.stream(noisy[:, None], previous[:, 1:], told, ring)
+            nonlocal tokens
+            made, level = noisy[:, None], levels[step]
+            if step > 0:  # over the newest frame, which is in the ring by now
+                alone = conditioning.last
+                change, tokens = network.stream(made, previous[:, 1:], level, alone, state.ring)
                 return change
-            noisy = torch.stack((state.latents - state.before, noisy), dim=1)
-            change, tokens = network.stream(noisy, previous, first, ring)
-            ring.advance()
-            if len(levels) > 1:
-                wanted = None if states is None else states[:, 1:]
-                further = network.passes(levels[1:], controls[:, 1:], acted[:, 1:], ring, wanted)
+            both, level = torch.stack((newest, noisy), dim=1), F.pad(level, (1, 0))
+            change, tokens = network.stream(both, previous, level, conditioning, state.ring)
+            state.ring.advance()
             return change
 
         change = sample_change(denoise, self._noise(state), sampler)
-        read = self.head(tokens, first.told.guess)
-        past = self._pass(state.past, read)
-        change = self.confined(change, state.past[:, 0], past)
-        state.before.copy_(state.latents)
-        state.latents.copy_(self.codec.settle(state.latents + change))
-        state.controls.copy_(controls[:, 1])
-        state.acted.fill_(True)
-        state.past.copy_(past)
-        state.steps.add_(1)
+        prediction = conditioning.prediction
+        read = conditioner.read(
+            self.head(tokens), None if prediction is None else prediction[:, -1]
+        )
+        memory = conditioner.update(state.memory, control, read)
+        state.move_(self.settled(state, change, memory), memory)
         return read
+
+    def settled(self, state: StreamingState, change: Tensor, memory: Memory) -> Tensor:
+        """The latents that a drawn change leads to, which changes nothing where memory says so."""
+        mask = self.conditioner.mask(state.memory, memory)
+        if mask is not None:
+            change = change * mask.unflatten(1, change.shape[-2:])[:, None]
+        return self.codec.settle(state.latents + change)
 
     @torch.no_grad()
     def doubt_(self, state: StreamingState) -> None:
-        """See `WorldModel.doubt_`: states are known no better than training had them known, and
-        what a push does can hang on less. Both frames' are displaced alike: nothing seems to
-        move."""
-        if self.reader is None:
-            return
-        shape = (1, self.config.state_dim)
-        noise = counted_noise(state.seeds, state.steps, shape, stream=DOUBT)
-        moved = (state.past + UNSURE_SCALE * noise).clamp(-1, 1)
-        state.past.copy_(self.plane.upright(moved))
+        """See `WorldModel.doubt_`."""
+        self.conditioner.doubt_(state.memory, state.seeds, state.steps)
 
     def scale_actions(self, actions: Tensor) -> Tensor:
         """Actions (..., A) from the environment's units to [-1, 1]."""
         return (actions.to(self.device) - self.action_middle) / self.action_half
-
-    def next_controls(self, actions: Tensor, before: Tensor, acted: Tensor, past: Tensor) -> Tensor:
-        """Controls (B, U) of actions (B, A) after those `before` (B, U), where these `acted`."""
-        last = before[:, : self.config.action_dim]
-        last = torch.where(acted[:, None], last, torch.nan)
-        return join_controls(actions, last, past[:, 1], past[:, 0], self.config)
-
-    def confined(self, change: Tensor, earlier: Tensor, past: Tensor) -> Tensor:
-        """A change (B, C, h, w) where the picture may change: see `PlaneConfig.reach`.
-
-        `earlier`: states (B, S) one frame before those of `past` (B, 2, S), the new frame's last.
-        """
-        if not self.config.plane.reach:
-            return change
-        touched = self.plane.touched(earlier, past[:, 0], past[:, 1], self.cells)
-        return change * touched.unflatten(1, change.shape[-2:])[:, None]
-
-    def state_modules(self) -> dict[str, nn.Module]:
-        """What predicts states without a picture or reads them off one, by name; nothing in a world
-        that does not see states."""
-        if self.reader is None:
-            return {}
-        modules: dict[str, nn.Module] = {
-            "foresight": self.denoiser.foresight,
-            "reader": self.reader,
-        }
-        return modules | ({"judge": self.head.judge} if self.config.reward_head else {})
 
     @in_own_precision
     def _run(self, state: StreamingState, action: Tensor, *, frames: bool) -> dict[str, Tensor]:
@@ -365,16 +339,10 @@ class StreamingWorld(WorldModel):
         """Of pickles and copies, which cannot hold graphs."""
         return self.__dict__ | {"_narrow": None, "_graphs": None}
 
-    def _pass(self, past: Tensor, read: dict[str, Tensor]) -> Tensor:
-        """States of the last two frames (B, 2, S), one frame on."""
-        if not self.config.state_dim:
-            return past
-        return torch.stack((past[:, 1], self.head.state(read)), dim=1)
-
     def _noise(self, state: StreamingState) -> Tensor:
         """What a step's sampling starts from, (B, C, h, w).
 
-        In one pass none of it gets in (`streaming.informative`), so none is computed.
+        In one pass none of it gets in (`denoiser.informative`), so none is computed.
         """
         sampler = self.config.sampler
         if sampler.num_steps == 1:
@@ -386,53 +354,37 @@ class StreamingWorld(WorldModel):
         """Observations by name (B, T, n) as states (B, T, S) within [-1, 1]; NaN where none is
         given."""
         known = self.state_low.new_full((*leading, self.config.state_dim), torch.nan)
-        parts = self.head.parts(known)
-        for name, values in given.items():
-            parts[name].copy_(values)
+        for name, part in self.config.by_name(known).items():
+            if name in given:
+                part.copy_(given[name])
         return 2 * (known - self.state_low) / (self.state_high - self.state_low) - 1
 
     def _look(
-        self,
-        latents: Tensor,
-        before: Tensor,
-        controls: Tensor,
-        acted: Tensor,
-        ring: Ring,
-        known: Tensor,
-    ) -> dict[str, Tensor]:
+        self, latents: Tensor, before: Tensor, control: Control, ring: Ring, known: Tensor
+    ) -> Readout:
         """Write a given frame (B, C, h, w) as the ring's newest; what is read off it.
 
-        A world that sees states has a reader for them; else the head reads the tokens. What is
-        `known` of the states, (B, S), is taken as it is; NaN is what is not.
+        What is `known` of its states, (B, S), is taken as it is; NaN is what is not.
         """
-        network = self._network()
-        controls, acted, before = controls[:, None], acted[:, None], before[:, None]
-        clean = controls.new_zeros(1, *acted.shape)
-        [told] = network.passes(clean, controls, acted, ring)
-        tokens = network.remember(latents[:, None] - before, before, told, ring)
-        if self.reader is not None:
-            states = torch.where(known.isnan(), self.reader(latents), known)
-            return self.head(tokens, states, certain=True)
-        read = self.head(tokens, told.told.guess)
-        for name, part in self.head.parts(known).items():
-            read[name] = torch.where(part.isnan(), read[name], part)
-        return read
+        conditioning = self.conditioner(control, last=True)
+        change = (latents - before)[:, None]
+        tokens = self._network().remember(change, before[:, None], conditioning, ring)
+        return self.conditioner.look(latents, self.head(tokens), known)
 
-    def _shown(
-        self, num_envs: int, frame: Tensor | None, read: dict[str, Tensor]
-    ) -> dict[str, Tensor]:
-        """What a step hands out, as `predict` says; a world may read nothing off its frames."""
+    def _shown(self, frame: Tensor | None, read: Readout) -> dict[str, Tensor]:
+        """What a step hands out, as `predict` says."""
         config = self.config
         if config.reward_head:
-            reward = read["reward"].float().clamp(config.reward_low, config.reward_high)
-            terminated = read["end"].float().sigmoid() > config.termination_threshold
+            reward, end = read.rewards.float().unbind(-1)
+            reward = reward.clamp(config.reward_low, config.reward_high)
+            terminated = end.sigmoid() > config.termination_threshold
         else:
-            reward = torch.zeros(num_envs, device=self.device)
+            reward = torch.zeros(len(read.states), device=self.device)
             terminated = torch.zeros_like(reward, dtype=torch.bool)
         shown = {"reward": reward, "terminated": terminated}
         if config.tracked:
             span = self.state_high - self.state_low
-            shown["states"] = self.state_low + (self.head.state(read).float() + 1) / 2 * span
+            shown["states"] = self.state_low + (read.clamped.float() + 1) / 2 * span
         return shown if frame is None else shown | {"frame": frame}
 
     def _output(self, shown: dict[str, Tensor]) -> StepOutput:
@@ -445,4 +397,4 @@ class StreamingWorld(WorldModel):
 
     def _named(self, shown: dict[str, Tensor]) -> dict[str, Tensor]:
         """States (..., S) of what a step hands out, by name (..., n)."""
-        return self.head.parts(shown["states"]) if self.config.tracked else {}
+        return self.config.by_name(shown["states"]) if self.config.tracked else {}

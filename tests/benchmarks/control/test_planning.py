@@ -113,13 +113,13 @@ def test_states_are_imagined_where_they_are_asked_for(tiny_world, tmp_path, monk
     assert "by states" in (tmp_path / "table.md").read_text()
 
 
-def test_nearness_of_what_is_foreseen_is_that_of_its_last_pose(tiny_world):
+def test_nearness_of_what_is_predicted_is_that_of_its_last_pose(tiny_world):
     world = WorldModel.from_pretrained(tiny_world)
     start = world.starts[0]
     state = world.start(start.frames[None], start.actions[None], [0])
     actions = 512 * torch.rand(1, 3, 4, 2, generator=torch.Generator().manual_seed(0))
     found = LearnedNearness(world=world, imagine="states", max_rows=2)(state, actions)
-    out = world.foresee(state, actions)
+    out = world.rollout_states(state, actions)
     for k in range(3):
         ends = out.terminated[0, k].nonzero()
         x, y, cos, sin = out.states["block_pose"][0, k, int(ends[0]) if len(ends) else -1].tolist()

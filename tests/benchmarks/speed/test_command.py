@@ -20,7 +20,7 @@ from benchmarks.speed.stepping import time_age, time_contexts
 from benchmarks.speed.work import count_work
 from tests.conftest import TINY_CONFIG, make_starts
 from world_model import WorldModel
-from world_model.streaming.state import REMEMBERED, StreamingState
+from world_model.streaming.state import StreamingState
 
 POLITE = """
 import sys
@@ -156,7 +156,7 @@ def test_a_states_bytes_count_every_tensor(tiny_world):
     state = world.start(start.frames[None], start.actions[None], [0])
     assert isinstance(state, StreamingState)
     expected = [state.latents, state.seeds, state.steps]
-    expected += [getattr(state, name) for name in REMEMBERED]
+    expected += [state.before, *state.memory.values()]
     expected += vars(state.ring).values()
     out = state.output
     expected += [out.frame, out.reward, out.terminated, *out.states.values()]

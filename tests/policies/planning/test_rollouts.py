@@ -152,10 +152,10 @@ def test_learned_rollout_in_parts_is_the_whole(world: WorldModel):
     # Candidates share noise: the same actions lead to the same rewards, others to others.
     torch.testing.assert_close(parts.reward[:, 4], parts.reward[:, 0], atol=1e-6, rtol=0)
     assert (parts.reward[:, 1] - parts.reward[:, 0]).abs().max() > 1e-4
-    foreseen = world.foresee(state, actions)
+    predicted = world.rollout_states(state, actions)
     parts = LearnedRollout(world=world, max_rows=4, imagine="states")(state, actions)
-    torch.testing.assert_close(parts.reward, foreseen.reward, atol=1e-5, rtol=0)
-    assert not torch.allclose(foreseen.reward, whole.reward)
+    torch.testing.assert_close(parts.reward, predicted.reward, atol=1e-5, rtol=0)
+    assert not torch.allclose(predicted.reward, whole.reward)
 
 
 def test_a_world_without_rewards_is_no_place_to_plan(tiny_world_without_reward: Path):
@@ -163,7 +163,7 @@ def test_a_world_without_rewards_is_no_place_to_plan(tiny_world_without_reward: 
         LearnedRollout(world=WorldModel.from_pretrained(tiny_world_without_reward))
 
 
-def test_states_are_imagined_only_where_they_are_foreseen():
+def test_states_are_imagined_only_where_they_are_predicted():
     config = without_states(TINY_CONFIG)
     blind = WorldModel.create(config, make_starts(config))
     with pytest.raises(ValueError, match="imagine frames"):
@@ -205,9 +205,9 @@ def test_learned_scene_hides_its_noise(world: WorldModel):
     action = np.array([100.0, 200.0], np.float32)
     state = scene.state()
     own = scene.env.unwrapped.snapshot().state
-    foreseen = world.step(state, action[None])[1]
+    predicted = world.step(state, action[None])[1]
     got = scene.step(action)
     assert torch.equal(state.latents, own.latents)
     assert got.reward == world.step(own, action[None])[1].reward.item()
-    assert got.reward != foreseen.reward.item()
+    assert got.reward != predicted.reward.item()
     scene.close()

@@ -166,9 +166,9 @@ def test_the_clips_differ_from_step_to_step_and_their_losses_are_kept():
 def test_what_is_not_rolled_is_recorded():
     clips = clip_loss("cpu", Rollouts(share=0.5, rounds=1))
     _, batch = clips._next()
-    controls = clips.objective.controls(batch)
-    previous = clips.objective.roll(batch, controls)
-    recorded = CapturedObjective(clips.world).roll(batch, controls)
+    conditioning = clips.objective.conditioning(batch, batch.wanted)
+    previous = clips.objective.roll(batch, conditioning)
+    recorded = CapturedObjective(clips.world).roll(batch, conditioning)
     assert torch.equal(previous[2:], recorded[2:])
     assert not torch.equal(previous[:2], recorded[:2])
     # The clip's first frame is given, and so is what is before its second.
@@ -180,10 +180,10 @@ def test_one_round_is_what_the_plain_objective_rolls():
 
     clips = clip_loss("cpu", Rollouts(share=1.0, rounds=2))
     _, batch = clips._next()
-    controls = clips.objective.controls(batch)
+    conditioning = clips.objective.conditioning(batch, batch.wanted)
     deep = dataclasses.replace(batch, rounds=torch.full_like(batch.rounds, 2))
-    expected = StreamingObjective(clips.world).roll(deep, controls)
-    torch.testing.assert_close(clips.objective.roll(batch, controls), expected)
+    expected = StreamingObjective(clips.world).roll(deep, conditioning)
+    torch.testing.assert_close(clips.objective.roll(batch, conditioning), expected)
 
 
 def test_a_processor_captures_nothing():

@@ -25,7 +25,7 @@ from training.run.directory import STATE
 from training.train import prepare as prepare_training
 from world_model import StreamingConfig, StreamingWorld, WorldModel
 from world_model.runtime.counter_rng import counted_noise
-from world_model.streaming.state import REMEMBERED
+from world_model.streaming.states.conditioner import StateConditioner
 from world_model.streaming.states.config import PlaneConfig
 from world_model.streaming.states.planar import Plane
 
@@ -127,7 +127,9 @@ def test_a_walk_is_the_world_stepping(world, data, tmp_path, accelerator, reach)
     trainer, student, _ = prepare(config, accelerator)
     plane = PlaneConfig(points=("place",) if reach else (), reach=reach)
     student.config = dataclasses.replace(student.config, plane=plane)
-    student.plane = Plane(student.config)
+    conditioner = student.conditioner
+    assert isinstance(conditioner, StateConditioner)
+    conditioner.config, conditioner.plane = student.config, Plane(student.config)
     samples = torch.arange(3)
     clips = trainer.store.sample(0, samples, 7)
     batch = make_walk_batch(student, clips, 0, samples, 4)
@@ -142,15 +144,15 @@ def test_a_walk_is_the_world_stepping(world, data, tmp_path, accelerator, reach)
             walk.remember(walk.settled(change))
             theirs = student.advance(state, clips.actions[:, t])
             torch.testing.assert_close(walk.state.latents, state.latents)
-            for name, values in theirs.items():
-                torch.testing.assert_close(walk.read[name], values)
+            torch.testing.assert_close(walk.read.rewards, theirs.rewards)
+            torch.testing.assert_close(walk.read.states, theirs.states)
     # The world remembers a frame with its next step: all but the newest slot are equal by now.
     newest = state.ring.index[:, None] == torch.arange(state.ring.num_slots)
     past = ~newest[None, :, :, None, None, None]
     torch.testing.assert_close(walk.state.ring.keys * past, state.ring.keys * past)
     assert torch.equal(walk.state.ring.index, state.ring.index)
-    for name in REMEMBERED:
-        torch.testing.assert_close(getattr(walk.state, name), getattr(state, name))
+    torch.testing.assert_close(walk.state.before, state.before)
+    torch.testing.assert_close(walk.state.memory, state.memory)
 
 
 def test_noise_and_depth_do_not_depend_on_the_batch(world, data, tmp_path, accelerator):

@@ -1,15 +1,13 @@
 """What a batch tells the denoiser, how its past is damaged, and what its errors cost."""
 
-import dataclasses
-
 import pytest
 import torch
 
 from tests.training.test_train import accelerator, config_for, data
 from training.streaming.objective import Smear, before, frame_error, make_batch, scaled_states
 from training.train import prepare
-from world_model.streaming.conditioning import CHANGE_SCALE
-from world_model.streaming.world import UNSURE_SCALE
+from world_model.streaming.states.conditioner import UNSURE_SCALE
+from world_model.streaming.states.dynamics import CHANGE_SCALE
 
 __all__ = ["accelerator", "data"]  # fixtures
 
@@ -28,7 +26,7 @@ def test_own_rollouts_of_a_fresh_model_repeat_the_first_frame(data, tmp_path, ac
     trainer, world, _ = prepare(config_for(data, tmp_path), accelerator)
     clips = trainer.store.sample(0, torch.arange(8), 7)
     batch = make_batch(world, clips, 0, torch.arange(8), 3)
-    previous = trainer.objective.roll(batch, trainer.objective.controls(batch))
+    previous = trainer.objective.roll(batch, trainer.objective.conditioning(batch))
     assert batch.rounds.unique().tolist() == [0, 1, 2, 3]
     for b, rounds in enumerate(batch.rounds.tolist()):
         for t in range(1, 7):
@@ -45,9 +43,9 @@ def test_a_control_holds_the_states_before_its_frame(data, tmp_path, accelerator
     clips = store.clips(begins, 4)
     batch = make_batch(world, clips, 0, torch.arange(2), 0)
     state = scaled_states(world, store.states)["place"]
-    exact = dataclasses.replace(batch, state=state[begins[:, None] + torch.arange(4)])
-    controls = trainer.objective.controls(exact)
-    actions, last, change, last_actions = controls.split(2, dim=-1)
+    exact = torch.cat((batch.state[:, :1], state[begins[:, None] + torch.arange(4)]), dim=1)
+    control = world.conditioner.clip_control(batch.actions, batch.action_before, batch.acted, exact)
+    actions, last, change, last_actions = control.values.split(2, dim=-1)
     assert torch.equal(actions, batch.actions)
     assert torch.equal(last_actions[:, 2:], actions[:, 1:-1])
     assert torch.equal(last_actions[0, 1], actions[0, 1])  # none before: the same again
@@ -58,24 +56,24 @@ def test_a_control_holds_the_states_before_its_frame(data, tmp_path, accelerator
             change[b, 2:], CHANGE_SCALE * state[begin : begin + 4].diff(dim=0)[:2]
         )
     # One frame before the clip: there is none at an episode's beginning, where nothing moved yet.
-    torch.testing.assert_close(batch.state_before, state[[0, 1]], rtol=0, atol=6 * UNSURE_SCALE)
+    torch.testing.assert_close(batch.state[:, 0], state[[0, 1]], rtol=0, atol=6 * UNSURE_SCALE)
 
 
 def test_frames_are_drawn_around_recorded_states(data, tmp_path, accelerator):
-    """Not around foreseen ones, which are a little off: so what is foreseen costs nothing here."""
+    """Not around predicted ones, which are a little off: so what they are costs nothing here."""
     trainer, world, _ = prepare(config_for(data, tmp_path), accelerator)
     samples = torch.arange(4)
     clips = trainer.store.sample(0, samples, 7)
     batch = make_batch(world, clips, 0, samples, 2)
-    assert torch.equal(batch.told, scaled_states(world, clips.states)["place"])
+    assert torch.equal(batch.wanted, scaled_states(world, clips.states)["place"])
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for module in (world.denoiser.to_change, world.denoiser.control_at_place.out):
+        for module in (world.denoiser.to_change, world.conditioner.at_token.out):
             module.weight.normal_(std=0.02, generator=generator)
         losses = trainer.objective(batch)
-        world.denoiser.foresight.bias += 0.5
+        world.conditioner.dynamics.bias += 0.5
         assert trainer.objective(batch) == losses
-        batch.told.add_(0.01)
+        batch.wanted.add_(0.01)
         assert trainer.objective(batch).dynamics != losses.dynamics
 
 

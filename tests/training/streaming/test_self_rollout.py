@@ -36,7 +36,8 @@ def test_a_walk_is_the_worlds_own_rollout_with_states_from_the_record(data, tmp_
         earlier = before[row]
         for t in range(1, min(4, int(left[row]) + 1)):
             now = index[row, t - 1]
-            state.past.copy_(rows.states[torch.stack((earlier, now))][None])
+            known = rows.states[torch.stack((earlier, now))][None]
+            world.conditioner.recall_(state.memory, *known.unbind(1))
             shown = rows.states[torch.stack((now, index[row, t]))][None]
             world.advance(state, clips.actions[row : row + 1, t], shown)
             torch.testing.assert_close(made[row, t], state.latents[0], rtol=1e-4, atol=1e-4)
@@ -74,10 +75,10 @@ def test_own_frames_are_seen_and_recorded_ones_wanted(data, tmp_path, smeared):
     assert smear is not None
     made = made + 0.5 * torch.rand(made.shape, generator=torch.Generator().manual_seed(0))
     batch = replace(batch, seen=made, smear=smear if smeared else None)
-    told: list[torch.Tensor] = []
-    world.denoiser.register_forward_pre_hook(lambda _, inputs: told.extend(inputs))
+    seen: list[torch.Tensor] = []
+    world.denoiser.register_forward_pre_hook(lambda _, inputs: seen.extend(inputs))
     losses = trainer.objective(batch)
-    noisy, previous, levels = told[:3]
+    noisy, previous, levels = seen[:3]
     clean = levels == 0
     haze = smear.haze.expand_as(made) if smeared else torch.zeros_like(made)
     torch.testing.assert_close((noisy + previous)[clean], (made + haze)[clean], atol=1e-5, rtol=0)

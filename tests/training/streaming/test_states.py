@@ -67,7 +67,7 @@ def test_clips_begin_more_often_where_hidden_states_move(data):
 
 
 @pytest.mark.usefixtures("small")
-def test_states_are_foreseen_read_and_judged_after_the_phase(data, tmp_path):
+def test_states_are_predicted_estimated_and_rewarded_after_the_phase(data, tmp_path):
     config, accelerator = config_for(data, tmp_path, **POSE, max_steps=1), Accelerator(cpu=True)
     _, world, _ = prepare(config, accelerator)
     store = ClipStore(data, "val", **KIND)
@@ -87,12 +87,12 @@ def test_states_are_foreseen_read_and_judged_after_the_phase(data, tmp_path):
             dim=-1,
         )
         with torch.no_grad():
-            guess = world.denoiser.foresight(controls)
+            guess = world.conditioner.dynamics(controls)
             latents = world.codec.encode(
                 store.frames[begins].permute(0, 3, 1, 2).float() / 127.5 - 1
             )
-            read = world.reader(latents)[:, :2]  # its place is what can be seen
-            reward = world.head.judged(truth[begins])[:, 0]
+            read = world.conditioner.estimator(latents)[:, :2]  # its place is what can be seen
+            reward = world.conditioner.reward(truth[begins])[:, 0]
         return (
             float((guess - truth[begins + 1]).abs().mean()),
             float((read - truth[begins, :2]).abs().mean()),
@@ -125,18 +125,20 @@ def test_a_resumed_run_takes_the_states_of_its_first_part(data, tmp_path, monkey
     _, world, _ = prepare(config, Accelerator(cpu=True))
     monkeypatch.setattr(states, "train_states", lambda *_: pytest.fail("trained again"))
     _, again, _ = prepare(config, Accelerator(cpu=True))
-    for name, module in world.state_modules().items():
-        for a, b in zip(module.parameters(), again.state_modules()[name].parameters(), strict=True):
+    for name, module in world.conditioner.trained_first().items():
+        for a, b in zip(
+            module.parameters(), again.conditioner.trained_first()[name].parameters(), strict=True
+        ):
             assert torch.equal(a, b), name
 
 
 @pytest.mark.usefixtures("small")
 def test_the_denoisers_phase_leaves_them_as_they_are(data, tmp_path):
     trainer, world, _ = prepare(config_for(data, tmp_path, **POSE), Accelerator(cpu=True))
-    before = [p.clone() for m in world.state_modules().values() for p in m.parameters()]
+    before = [p.clone() for m in world.conditioner.trained_first().values() for p in m.parameters()]
     for _ in range(3):
         trainer.train_step()
-    after = [p for m in world.state_modules().values() for p in m.parameters()]
+    after = [p for m in world.conditioner.trained_first().values() for p in m.parameters()]
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
 
@@ -179,11 +181,11 @@ def test_another_run_is_refused_as_soon_as_its_states_are_trained(data, tmp_path
 def test_a_body_that_is_not_pushed_stays_exactly_where_it_is(data, tmp_path):
     """Where the network says that nothing moves, what else it says does not count."""
     _, world, _ = prepare(config_for(data, tmp_path, **POSE), Accelerator(cpu=True))
-    foresight = world.denoiser.foresight
+    dynamics = world.conditioner.dynamics
     controls = torch.rand(16, world.config.control_dim)
     pose = controls[:, 4:8]  # action, place, pose
     with torch.no_grad():
-        foresight.network[-1].bias.copy_(torch.tensor([0.0, 0.0, 0.5, 0.5, 0.5, -9.0]))
-        assert torch.equal(foresight(controls)[:, 2:], pose)
-        foresight.network[-1].bias[-1] = 9.0
-        assert (foresight(controls)[:, 2:4] != pose[:, :2]).all()
+        dynamics.network[-1].bias.copy_(torch.tensor([0.0, 0.0, 0.5, 0.5, 0.5, -9.0]))
+        assert torch.equal(dynamics(controls)[:, 2:], pose)
+        dynamics.network[-1].bias[-1] = 9.0
+        assert (dynamics(controls)[:, 2:4] != pose[:, :2]).all()

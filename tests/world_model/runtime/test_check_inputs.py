@@ -68,7 +68,7 @@ def test_actions_that_are_no_finite_numbers_are_refused(world, row, message):
         lambda action: world.start(two_frames(world), nested(action, 2), [0]),
     ]
     if isinstance(world, StreamingWorld):
-        calls.append(lambda action: world.foresee(state, nested(action, 3)))
+        calls.append(lambda action: world.rollout_states(state, nested(action, 3)))
     for action in forms(row):
         for call in calls:
             with pytest.raises(ValueError, match=message):
@@ -144,7 +144,7 @@ def test_wrong_shapes_of_candidates_are_refused(world, shape):
         world.rollout(state, np.zeros(shape))
     if isinstance(world, StreamingWorld):
         with pytest.raises(ValueError, match="actions have shape .*expected"):
-            world.foresee(state, np.zeros(shape))
+            world.rollout_states(state, np.zeros(shape))
 
 
 def test_clips_that_are_none_are_refused(world):

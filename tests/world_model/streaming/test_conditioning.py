@@ -6,7 +6,8 @@ import torch
 
 from tests.conftest import TINY_CONFIG, without_states
 from world_model import WorldModel
-from world_model.streaming.conditioning import ControlAtPlace, coordinates, features, join_controls
+from world_model.streaming.conditioning import coordinates, features
+from world_model.streaming.states.conditioner import MapAroundBodies, join_controls
 
 
 def test_coordinates_are_centres_of_cells_row_by_row():
@@ -24,16 +25,16 @@ def test_features_tell_apart_the_ends_of_the_range():
 def test_without_an_action_before_it_counts_as_the_same_action():
     action, state = torch.tensor([[0.5, -0.5]]), torch.tensor([[0.1, 0.2, 0.3, 0.4, 0.0, 1.0]])
     none = torch.full_like(action, torch.nan)
-    controls = join_controls(action, none, state, state, TINY_CONFIG)
-    assert controls.tolist() == join_controls(action, action, state, state, TINY_CONFIG).tolist()
+    controls = join_controls(action, none, state, state)
+    assert controls.tolist() == join_controls(action, action, state, state).tolist()
     assert controls.shape[-1] == TINY_CONFIG.control_dim
 
 
 def draws(picture: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> float:
-    """Train `ControlAtPlace` to draw picture(places, guess) (B, N); its mean error over that of
+    """Train `MapAroundBodies` to draw picture(places, guess) (B, N); its mean error over that of
     drawing nothing."""
     torch.manual_seed(0)
-    module = ControlAtPlace(TINY_CONFIG, (12, 12), hidden=32, width=1)
+    module = MapAroundBodies(TINY_CONFIG, (12, 12), hidden=32, width=1)
     optimizer = torch.optim.Adam(module.parameters(), lr=1e-2)
     places = coordinates(12, 12)
     acted = torch.ones(64, dtype=torch.bool)
@@ -44,7 +45,8 @@ def draws(picture: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> floa
         wanted = picture(places, guess[:, None])
         controls = torch.zeros(64, TINY_CONFIG.control_dim)
         controls[:, 6] = 1.0  # the body was somewhere else before
-        loss = (module(controls, guess, acted)[..., 0] - wanted).square().mean()
+        known = torch.cat((controls, guess), dim=-1)
+        loss = (module(known, acted)[..., 0] - wanted).square().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -21,7 +21,7 @@ from torch.utils._pytree import tree_leaves
 
 from tests.conftest import DEVICES, NEEDS_GPU, TINY_CONFIG, make_starts, randomized
 from world_model.runtime.cuda_graph import check_inputs
-from world_model.streaming.graph import CapturedSteps, state_tensors
+from world_model.streaming.graph import CapturedSteps
 from world_model.streaming.state import StreamingState
 from world_model.streaming.world import StreamingWorld
 from world_model.world import WorldModel
@@ -121,8 +121,8 @@ def test_replay_equals_eager_bit_for_bit(world, precision):
     captured, plain = begin(world, [0, 1, 2], [5, 6, 7]), begin(world, [0, 1, 2], [5, 6, 7])
     for action in draw(12, 3):
         assert same(world.step_(captured, action), eager(world, plain, action))
-    for name, tensor in state_tensors(plain).items():
-        assert torch.equal(tensor, state_tensors(captured)[name]), name
+    for name, tensor in plain.tensors.items():
+        assert torch.equal(tensor, captured.tensors[name]), name
 
 
 @pytest.mark.parametrize(("world", "steps"), [(tiny, 32), (shipped, 8)], indirect=["world"])
@@ -160,8 +160,8 @@ def test_states_of_one_size_take_turns_in_the_buffers(world):
         which = turn % 3 if turn < 6 else 0
         assert same(world.step_(states[which], action), eager(world, plain[which], action))
     for mine, theirs in zip(states, plain, strict=True):
-        for name, tensor in state_tensors(theirs).items():
-            assert torch.equal(state_tensors(mine)[name], tensor), name
+        for name, tensor in theirs.tensors.items():
+            assert torch.equal(mine.tensors[name], tensor), name
     pointers = {state.latents.data_ptr() for state in states}
     assert len(pointers) == 3
 
@@ -169,10 +169,10 @@ def test_states_of_one_size_take_turns_in_the_buffers(world):
 def test_a_step_of_a_copy_leaves_the_state_as_it_was(world):
     state = begin(world, [0, 1], [0, 1])
     world.step_(state, draw(2))
-    before = {name: tensor.clone() for name, tensor in state_tensors(state).items()}
+    before = {name: tensor.clone() for name, tensor in state.tensors.items()}
     ahead, _ = world.step(state, draw(2, seed=1))
     world.step_(ahead, draw(2, seed=2))
-    for name, tensor in state_tensors(state).items():
+    for name, tensor in state.tensors.items():
         assert torch.equal(tensor, before[name]), name
 
 
@@ -359,11 +359,11 @@ def test_a_step_asks_nothing_of_the_host(precision, reward_head):
     world.precision = precision
     state = begin(world, [0, 1], [3, 4])
     world._network()  # the copy in bfloat16 is made once
-    before, actions = state_tensors(state), draw(2, 2)
+    before, actions = state.tensors, draw(2, 2)
     with torch.no_grad(), Asynchronous():
         world.predict(state, actions[0], frames=True)
         world.predict(state, actions[1], frames=False)
-    after = state_tensors(state)
+    after = state.tensors
     assert all(after[name] is tensor for name, tensor in before.items())  # changed in place
 
 

@@ -1,4 +1,4 @@
-"""Guesses the states that a control leads to, before any picture is drawn.
+"""Predicts the states that a control leads to, before any picture is drawn.
 
 What moves freely obeys a linear law or nearly so; what is pushed, the law of contacts, which is
 the same wherever it happens (an object-centred model, as interaction networks are: Battaglia et
@@ -11,16 +11,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from world_model.streaming.conditioning import CHANGE_SCALE, features, num_features
+from world_model.streaming.conditioning import features, num_features
 from world_model.streaming.config import StreamingConfig
 from world_model.streaming.states.planar import Plane
 
+# Changes of a state within one step are small beside its range.
+CHANGE_SCALE = 5.0
 # What the network says is small beside a state's range.
 OUTPUT_SCALE = 0.2
 
 
-class Foresight(nn.Module):
-    """From "the same": a linear guess from the control, corrected by a network.
+class Dynamics(nn.Module):
+    """From "the same": a linear prediction from the control, corrected by a network.
 
     Bodies with a pose move by a step and a turn in their own coordinates, and the network sees
     places from there. It also says whether a body moves at all: one that does not stays exactly
@@ -31,9 +33,7 @@ class Foresight(nn.Module):
         super().__init__()
         shape = config.denoiser
         self.action_dim = config.action_dim
-        self.size = config.state_dim if shape.sees_states else 0
-        if not self.size:
-            return
+        self.size = config.state_dim
         self.plane = Plane(config)
         self.frequencies = shape.action_frequencies
         # Of poses the linear part is not used: nothing pushes them but the network.
@@ -54,15 +54,15 @@ class Foresight(nn.Module):
         )
 
     def forward(self, controls: Tensor) -> Tensor:
-        """Controls (..., U) -> guesses (..., S), scaled as states are; (..., 0) without states."""
-        return self.guess(controls)[0] if self.size else controls[..., :0]
+        """Controls (..., U) -> the next states (..., S), scaled as states are."""
+        return self.predict(controls)[0]
 
-    def guess(self, controls: Tensor) -> tuple[Tensor, Tensor]:
-        """Guesses (..., S), and logits of whether each body moves (..., P)."""
+    def predict(self, controls: Tensor) -> tuple[Tensor, Tensor]:
+        """The next states (..., S), and logits of whether each body moves (..., P)."""
         with torch.autocast(controls.device.type, enabled=False):  # 8 bits would be too few
-            return self._guess(controls.float())
+            return self._predict(controls.float())
 
-    def _guess(self, controls: Tensor) -> tuple[Tensor, Tensor]:
+    def _predict(self, controls: Tensor) -> tuple[Tensor, Tensor]:
         plane = self.plane
         state = controls[..., self.action_dim : self.action_dim + self.size]
         change = F.linear(controls, self.weight, self.bias)

@@ -1,4 +1,4 @@
-"""Reads the states off one picture: where a rollout begins, and they are not known yet.
+"""Estimates the states from one picture: where a rollout begins, and they are not known yet.
 
 Dimensions: C channels, h w latent cells, K keypoints, S components of all states, n cells along a
 side of what a look sees.
@@ -13,7 +13,7 @@ from world_model.streaming.config import StreamingConfig
 from world_model.streaming.states.planar import Plane
 
 
-class Reader(nn.Module):
+class StateEstimator(nn.Module):
     """Convolutions, and the centres of what they find (spatial softmax: Levine et al., arXiv
     1504.00702, section 5.2)."""
 

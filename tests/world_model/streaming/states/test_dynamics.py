@@ -7,11 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from tests.conftest import TINY_CONFIG, without_states
+from tests.conftest import TINY_CONFIG
 from world_model.config import ObservationConfig
-from world_model.streaming.conditioning import join_controls, num_features
+from world_model.streaming.conditioning import num_features
+from world_model.streaming.states.conditioner import join_controls
 from world_model.streaming.states.config import PlaneConfig
-from world_model.streaming.states.dynamics import Foresight
+from world_model.streaming.states.dynamics import Dynamics
 from world_model.streaming.states.planar import Plane
 
 
@@ -28,27 +29,27 @@ def random_numbers(count: int) -> tuple[torch.Tensor, ...]:
     return action, last, *states
 
 
-def with_random_outputs(foresight: Foresight, std: float) -> Foresight:
+def with_random_outputs(dynamics: Dynamics, std: float) -> Dynamics:
     torch.manual_seed(0)
-    last = foresight.network[-1]
+    last = dynamics.network[-1]
     assert isinstance(last, nn.Linear)
     nn.init.normal_(last.weight, std=std)
-    return foresight.requires_grad_(False)
+    return dynamics.requires_grad_(False)
 
 
-def test_foresight_learns_a_linear_law_and_begins_at_standing_still():
+def test_dynamics_learns_a_linear_law_and_begins_at_standing_still():
     """A mass drawn to its target: the next place is linear in the control."""
-    foresight = Foresight(TINY_CONFIG)
+    dynamics = Dynamics(TINY_CONFIG)
     action, last, state, earlier = random_numbers(512)
-    controls = join_controls(action, last, state, earlier, TINY_CONFIG)
-    torch.testing.assert_close(foresight(controls), state)
+    controls = join_controls(action, last, state, earlier)
+    torch.testing.assert_close(dynamics(controls), state)
     place = state[:, :2]
     following = place + 0.3 * (action - place) + 0.2 * (place - earlier[:, :2]) + 0.1 * last
-    optimizer = torch.optim.LBFGS([foresight.weight, foresight.bias], max_iter=50)
+    optimizer = torch.optim.LBFGS([dynamics.weight, dynamics.bias], max_iter=50)
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
-        loss = (foresight(controls)[:, :2] - following).square().mean()
+        loss = (dynamics(controls)[:, :2] - following).square().mean()
         loss.backward()
         return loss
 
@@ -59,10 +60,10 @@ def test_foresight_learns_a_linear_law_and_begins_at_standing_still():
 def test_what_is_learned_of_a_push_in_one_place_holds_in_another():
     """With the absolute numbers cut off, which walls need, a scene that is turned and moved has an
     outcome that is turned and moved alike."""
-    foresight = with_random_outputs(Foresight(TINY_CONFIG), std=0.1)
-    first = foresight.network[0]
+    dynamics = with_random_outputs(Dynamics(TINY_CONFIG), std=0.1)
+    first = dynamics.network[0]
     assert isinstance(first, nn.Linear)
-    absolute = TINY_CONFIG.control_dim + num_features(4, foresight.frequencies)
+    absolute = TINY_CONFIG.control_dim + num_features(4, dynamics.frequencies)
     first.weight[:, :absolute] = 0
     plane = Plane(TINY_CONFIG)
     points = {"action": (0.3, 0.0), "last": (0.2, 0.05), "disc": (0.1, 0.1), "earlier": (0.1, 0.2)}
@@ -73,7 +74,7 @@ def test_what_is_learned_of_a_push_in_one_place_holds_in_another():
             for name, place in points.items()
         }
         state, earlier = torch.cat((at["disc"], pose)), torch.cat((at["earlier"], pose))
-        guess = foresight(join_controls(at["action"], at["last"], state, earlier, TINY_CONFIG))
+        guess = dynamics(join_controls(at["action"], at["last"], state, earlier))
         seen = [plane.seen_from(pose, guess[part]) for part in (slice(0, 2), slice(2, 4))]
         return torch.cat([*seen, plane.turned_to(pose, guess[4:6])])
 
@@ -83,17 +84,12 @@ def test_what_is_learned_of_a_push_in_one_place_holds_in_another():
 
 
 def test_guessed_directions_keep_their_length_over_a_thousand_steps():
-    foresight = with_random_outputs(Foresight(TINY_CONFIG), std=0.02)
+    dynamics = with_random_outputs(Dynamics(TINY_CONFIG), std=0.02)
     action, last, state, earlier = random_numbers(4)
     for _ in range(1000):
-        guess = foresight(join_controls(action, last, state, earlier, TINY_CONFIG))
+        guess = dynamics(join_controls(action, last, state, earlier))
         state, earlier = guess.clamp(-1, 1), state
     torch.testing.assert_close(state[:, 4:].norm(dim=1), torch.ones(4), rtol=1e-3, atol=0)
-
-
-def test_a_world_without_states_guesses_nothing():
-    config = without_states(TINY_CONFIG)
-    assert Foresight(config)(torch.zeros(3, config.control_dim)).shape == (3, 0)
 
 
 def test_places_are_seen_from_a_body_and_back():

@@ -10,16 +10,17 @@ from tests.conftest import TINY_CONFIG, randomized
 from world_model import WorldModel
 from world_model.streaming.conditioning import coordinates
 from world_model.streaming.config import DenoiserConfig
-from world_model.streaming.states.estimator import Look, Reader
+from world_model.streaming.states.conditioner import StateConditioner
+from world_model.streaming.states.estimator import Look, StateEstimator
 from world_model.streaming.world import StreamingWorld
 
 
-def make_reader(looks: int) -> Reader:
+def make_reader(looks: int) -> StateEstimator:
     shape = dataclasses.replace(TINY_CONFIG.denoiser, reader_looks=looks)
     world = randomized(WorldModel.create(dataclasses.replace(TINY_CONFIG, denoiser=shape)))
     assert isinstance(world, StreamingWorld)
-    assert world.reader is not None
-    return world.reader
+    assert isinstance(world.conditioner, StateConditioner)
+    return world.conditioner.estimator
 
 
 def pictures(pose: torch.Tensor, size: int = 96) -> torch.Tensor:
