@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from irasim_env.controls import KeyControls
     from irasim_env.overlay import Overlay
     from irasim_env.player import Player
-    from irasim_env.world_controls import controls_of
     from world_model import WorldModel
 
 # Frames are enlarged by a whole factor to about this height.
@@ -183,6 +182,7 @@ def play_typed(world: "WorldModel", config: PlayConfig) -> None:
 
 def make_controls(world: "WorldModel", config: PlayConfig) -> "KeyControls":
     """The world's keys, with what the options say otherwise."""
+    from irasim_env.world_controls import controls_of
 
     return controls_of(world.config, config.directions, config.speed)
 

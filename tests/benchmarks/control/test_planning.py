@@ -17,6 +17,7 @@ from policies.pusht import proposals
 from policies.pusht.geometry import Pose
 from policies.pusht.nearness import nearness, simulator_nearness
 from policies.pusht.proposals import SKILL, SkillConfig
+from tests.conftest import TINY_CONFIG
 from world_model import RolloutOutput, StreamingWorld, WorldModel
 
 
@@ -162,9 +163,11 @@ def test_trials_of_other_weights_do_not_count(tiny_world, tmp_path):
     key = pusht_planning._row_key(config, SKILL, "0")
     line = {**key, "count": 2, "seed": config.seed}
     for digest, expected in ((key["weights_sha256"], 1), ("0" * 64, 0)):
-        (tmp_path / "trials.jsonl").write_text(json.dumps({**line, "weights_sha256": digest}))
+        (tmp_path / "trials.jsonl").write_text(
+            json.dumps({**line, "weights_sha256": digest}) + "\n"
+        )
         assert len(pusht_planning._read_trials(config, SKILL)) == expected
-    (tmp_path / "trials.jsonl").write_text(json.dumps(line)[:20])
+    (tmp_path / "trials.jsonl").write_text(json.dumps(line)[:20] + "\n")
     with pytest.raises(ValueError, match="line 1: not whole"):
         pusht_planning._read_trials(config, SKILL)
 
@@ -174,6 +177,7 @@ class Shown:
 
     def __init__(self, frames: np.ndarray, ends: np.ndarray):
         self.frames, self.ends = torch.from_numpy(frames), torch.from_numpy(ends)
+        self.config = TINY_CONFIG
 
     def rollout(self, state, actions, *, return_frames: bool) -> RolloutOutput:
         assert return_frames
