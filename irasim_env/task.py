@@ -20,6 +20,7 @@ from irasim_env.beginning import Beginning
 from irasim_env.reward_fn import RewardFn, check_judged, check_reward_fn
 from irasim_env.uncertainty import check_samples, disagreement, draw_others
 from world_model import StepOutput, WorldModel, WorldState
+from world_model.config import DEFAULT_WORLD
 
 Array = np.ndarray | Tensor
 Observation = Array | dict[str, Array]
@@ -329,8 +330,8 @@ def load_world(
     if world is None:
         raise ValueError(
             'no world is given; name one that is shipped, as in gymnasium.make("IRASim/World-v0", '
-            'world="pusht"), or give a directory that `irasim train` wrote, a Hub id, or a loaded '
-            "WorldModel"
+            f'world="{DEFAULT_WORLD}"), or give a directory that `irasim train` wrote, a Hub id, or '
+            "a loaded WorldModel"
         )
     if not isinstance(world, WorldModel):
         device = "cpu" if device is None else device

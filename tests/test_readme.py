@@ -21,6 +21,7 @@ import tyro
 from irasim_env import console
 from irasim_env.env import WorldEnv
 from policies.pusht.family import FAMILY
+from tests.installed_tasks import install
 from tests.test_cli import FLAGS, GROUPS
 from world_model.io.checkpoint import shipped_worlds
 
@@ -98,7 +99,9 @@ def test_python_blocks_run(page, block, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_commands_parse(page, monkeypatch):
+def test_commands_parse(page, monkeypatch, tmp_path):
+    if page == "docs/tasks.md":  # its example is a package that is installed
+        install(monkeypatch, tmp_path, "toy-task", {"toy": "tests.toy.task:TOY"})
     targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
     for _, line in (one for one in SHELL if one[0] == page):
         for command in line.split(" && "):

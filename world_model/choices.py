@@ -3,12 +3,12 @@
 Dimensions: D choices that make up an action, A components of their one-hot vectors together.
 """
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
 
@@ -53,12 +53,14 @@ class ChoicesConfig:
             return f"an integer from {spans[0]}"
         return f"{len(spans)} integers: {', '.join(spans)}"
 
-    def one_hot(self, numbers: np.ndarray) -> np.ndarray:
+    def one_hot(self, numbers: "np.ndarray") -> "np.ndarray":
         """Choices in the environment's own form, integers (..., D) or (...), as float32 (..., A).
 
         Raises:
             ValueError: A number is none of those to choose from.
         """
+        import numpy as np
+
         numbers = np.asarray(numbers, np.int64)
         numbers = numbers[..., None] if self.space == "discrete" else numbers
         parts = []
@@ -69,18 +71,21 @@ class ChoicesConfig:
             parts.append(np.eye(count, dtype=np.float32)[chosen])
         return np.concatenate(parts, axis=-1)
 
-    def numbers(self, vectors: np.ndarray) -> np.ndarray:
+    def numbers(self, vectors: "np.ndarray") -> "np.ndarray":
         """The choices that vectors (..., A) weigh most, int64 in the environment's own form."""
+        import numpy as np
+
         chosen = [part.argmax(-1) for part in np.split(vectors, self._ends, axis=-1)]
         numbers = np.stack(chosen, axis=-1) + np.array(self.first)
         return numbers[..., 0] if self.space == "discrete" else numbers
 
     def settled(self, vectors: "np.ndarray | Tensor") -> Any:
         """Vectors (..., A), such as a planner tries, as the one-hot ones that are nearest."""
-        if isinstance(vectors, np.ndarray):
-            return self.one_hot(self.numbers(vectors))
+        import numpy as np
         import torch
 
+        if isinstance(vectors, np.ndarray):
+            return self.one_hot(self.numbers(vectors))
         parts = vectors.tensor_split(self._ends, dim=-1)
         hot = [torch.nn.functional.one_hot(x.argmax(-1), x.shape[-1]) for x in parts]
         return torch.cat(hot, dim=-1).to(vectors.dtype)
@@ -88,4 +93,4 @@ class ChoicesConfig:
     @property
     def _ends(self) -> list[int]:
         """Where the one-hot vectors of all but the last end."""
-        return np.cumsum(self.counts)[:-1].tolist()
+        return list(itertools.accumulate(self.counts))[:-1]

@@ -22,7 +22,7 @@ class StageSettings:
     seconds: float
     """Its time limit; a stage chooses its repeats by it."""
     world: str
-    """The Push-T world that is stepped: a shipped name, a directory, or a Hub id."""
+    """The world that is stepped: a shipped name, a directory, or a Hub id."""
     seed: int
     """Of starts, actions, noise and weights."""
     result: str

@@ -1,4 +1,4 @@
-"""Stage: what a step of the Push-T world costs, eager and captured, in either precision.
+"""Stage: what a step of a world costs, eager and captured, in either precision.
 
 Steps are timed through the environments, as a user makes them; what matters most comes first, so
 that a stage that runs out of time has measured it.

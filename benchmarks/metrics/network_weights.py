@@ -5,6 +5,7 @@ network it is.
 """
 
 import hashlib
+import os
 import urllib.error
 import urllib.request
 import warnings
@@ -12,8 +13,6 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from world_model.io.whole_files import whole_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -142,22 +141,22 @@ def _check(path: Path, expected: str, published: PublishedFile) -> None:
 def _download(url: str, path: Path, expected: str) -> None:
     """Fetch a file, check it, and only then put it in place."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     digest = hashlib.sha256()
     try:
-        with whole_file(path) as temporary:
-            with (
-                urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer,
-                temporary.open("wb") as file,
-            ):
-                while block := answer.read(BLOCK):
-                    file.write(block)
-                    digest.update(block)
-            if not digest.hexdigest().startswith(expected.lower()):
-                raise WeightsUnavailableError(
-                    f"{url} gave a file of sha256 {digest.hexdigest()}, expected {expected}: it "
-                    "was not kept; give the right file by its path"
-                )
+        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer, temporary.open("wb") as file:
+            while block := answer.read(BLOCK):
+                file.write(block)
+                digest.update(block)
+        if not digest.hexdigest().startswith(expected.lower()):
+            raise WeightsUnavailableError(
+                f"{url} gave a file of sha256 {digest.hexdigest()}, expected {expected}: it was "
+                "not kept; give the right file by its path"
+            )
+        temporary.replace(path)
     except (urllib.error.URLError, OSError) as error:
         raise WeightsUnavailableError(
             f"{url} could not be fetched ({error}): download it elsewhere and give its path"
         ) from error
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -4,9 +4,8 @@ A base policy of middling skill proposes K pushes at each decision; a model rank
 it predicts the T to be at their end, and the best is carried out in the real simulator. The model
 is a learned world (after training on P rollouts of the base policy) or the real simulator itself.
 Trials are paired: trial i of every row has the same start, and the same proposals as long as the
-same ones are chosen. K = 1 is the base policy alone and is the same row for all models.
-
-Each finished trial is a line of trials.jsonl; a stopped run goes on by the same command.
+same ones are chosen. K = 1 is the base policy alone and is the same row for all models. Each
+finished trial is a line of trials.jsonl; a stopped run goes on by the same command.
 """
 
 import json
@@ -393,12 +392,6 @@ def _paper(model: str, count: int) -> str:
 
 def cli(arguments: list[str]) -> None:
     """Run `irasim bench pusht-planning` with command-line arguments."""
-    main(
-        tyro.cli(
-            PushTPlanningConfig,
-            args=arguments,
-            prog="irasim bench pusht-planning",
-            description="IRASim's Push-T planning experiment: proposals of a middling policy, "
-            "ranked in learned worlds and by the real simulator. Can be stopped and goes on.",
-        )
-    )
+    about = "IRASim's Push-T planning experiment. Can be stopped and goes on."
+    prog = "irasim bench pusht-planning"
+    main(tyro.cli(PushTPlanningConfig, args=arguments, prog=prog, description=about))

@@ -117,14 +117,14 @@ def test_killed_while_the_states_are_put_beside_the_run(data, tmp_path, undistur
     for name in ("codec.safetensors", "states.safetensors"):
         with pytest.MonkeyPatch.context() as patch:
             small(patch.setattr)
-            replace = Path.replace
+            replace = os.replace
 
-            def dies(path: Path, target: Path, *, at: str = name, replace=replace) -> Path:
+            def dies(path: Path, target: Path, *, at: str = name, replace=replace) -> None:
                 if Path(target).name == at:
                     raise KilledError
-                return replace(path, target)
+                replace(path, target)
 
-            patch.setattr(Path, "replace", dies)
+            patch.setattr(os, "replace", dies)
             with pytest.raises(KilledError):
                 main(run_config(data, tmp_path))
         assert not (tmp_path / name).exists()

@@ -109,8 +109,9 @@ class ClipLoss:
         _, batch = self._next()
         world = self.world
         with in_autocast(world.device, self.autocast), torch.no_grad():
-            tokens, guess = drawn_tokens(self.objective, batch)
-        losses = head_loss(world.head(tokens.float(), guess), batch, world.config)
+            tokens, prediction = drawn_tokens(self.objective, batch)
+        read = world.conditioner.read(world.head(tokens.float()), prediction)
+        losses = head_loss(read, batch, world.config)
         counted = read_frames(batch, world.config)
         return (losses * counted).sum() / counted.sum().clamp(min=1), {}
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from training.captured.config import GpuTrainConfig
 from training.captured.device_store import DeviceStore
@@ -17,6 +16,7 @@ from training.captured.objective import CapturedObjective, ClipLoss, Rollouts
 from training.captured.whole_step import Launcher, WholeStep
 from training.run.resumable import Progress, ResumableTrainer
 from world_model import StreamingWorld
+from world_model.progress import progress_bar
 from world_model.streaming.block import Block
 
 if TYPE_CHECKING:
@@ -158,12 +158,7 @@ class CapturedTrainer(ResumableTrainer):
         self.progress.elapsed = clock.elapsed
 
     def _bar(self, name: str) -> Any:
-        return tqdm(
-            total=100,
-            desc=name,
-            disable=None,
-            bar_format="{l_bar}{bar}| {elapsed} {postfix}",
-        )
+        return progress_bar(desc=name, percent=True)
 
     def _report(self, bar: Any, name: str, shown: dict[str, Tensor], clock: "Clock") -> None:
         figures = {key: float(value) for key, value in shown.items()}

@@ -120,7 +120,7 @@ class StreamingWorld(WorldModel):
             latents=latents[:, -1].clone(),
             ring=ring,
             before=before.clone(),
-            memory=memory,
+            memory={name: tensor.clone() for name, tensor in memory.items()},
             seeds=seeds,
             steps=torch.zeros_like(seeds),
             output=self._output(self._shown(frames[:, -1].clone(), read)),

@@ -178,19 +178,22 @@ def test_real_scene_starts_the_world_from_the_last_real_frames(world: WorldModel
     first = scene.reset(5)
     obs, _ = truth.reset(seed=5)
     np.testing.assert_array_equal(first, obs["agent_pos"].astype(np.float32))
-    frames, actions = [obs["pixels"]], pushes(0, 7)
+    observed, actions = [obs], pushes(0, 7)
     seen = []
     for action in actions:
         seen.append(scene.state())
         scene.step(action)
-        frames.append(truth.step(action)[0]["pixels"])
+        observed.append(truth.step(action)[0])
     context = world.config.context
     for steps in (0, 2, 6):
         begin = max(steps - context, 0)
-        clip = np.stack(frames[begin : steps + 1])
-        expected = world.start(
-            clip[None], actions[None, begin:steps], seen[steps].seeds
-        )  # the noise is the scene's
+        clip, places = (
+            np.stack([obs[name] for obs in observed[begin : steps + 1]])[None]
+            for name in ("pixels", "agent_pos")
+        )
+        known = {"agent_pos": places.astype(np.float32)}  # what the robot knows is handed in
+        seeds = seen[steps].seeds  # the noise is the scene's
+        expected = world.start(clip, actions[None, begin:steps], seeds, known)
         assert torch.equal(seen[steps].output.frame, expected.output.frame)
         assert torch.equal(seen[steps].ring.keys, expected.ring.keys)
     assert len({int(state.seeds) for state in seen}) == len(seen)

@@ -25,6 +25,7 @@ from training.run.directory import STATE
 from training.train import prepare as prepare_training
 from world_model import StreamingConfig, StreamingWorld, WorldModel
 from world_model.runtime.counter_rng import counted_noise
+from world_model.streaming.conditioning import Readout
 from world_model.streaming.states.conditioner import StateConditioner
 from world_model.streaming.states.config import PlaneConfig
 from world_model.streaming.states.planar import Plane
@@ -225,14 +226,17 @@ def test_a_resumed_run_continues_as_if_it_had_not_stopped(world, data, tmp_path,
 def test_readings_are_compared_by_their_differences(world):
     config = WorldModel.from_pretrained(world).config
     assert isinstance(config, StreamingConfig)
-    read = {"reward": torch.tensor([0.5, 0.5]), "end": torch.tensor([-2.0, 1.0])}
-    read["place"] = torch.tensor([[0.1, 0.2], [0.3, 0.4]])
+    rewards = torch.tensor([[0.5, -2.0], [0.5, 1.0]])  # the reward, and the logit of the end
+    read = Readout(rewards=rewards, states=torch.tensor([[0.1, 0.2], [0.3, 0.4]]))
     zero = compare_readings(read, read, config)
     assert zero.tolist() == [0.0, 0.0]
-    for name in read:
-        other = read | {name: read[name] + torch.tensor([0.0, 0.3]).view(-1, *read[name].shape[2:])}
-        loss = compare_readings(other, read, config)
-        assert (loss > 0).any(), name
+    for name in ("rewards", "states"):
+        for component in (0, 1):
+            other = getattr(read, name).clone()
+            other[1, component] += 0.3
+            loss = compare_readings(dataclasses.replace(read, **{name: other}), read, config)
+            assert loss[0] == 0, name
+            assert loss[1] > 0, name
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ class ConvertConfig:
     """What to convert, and how."""
 
     source: Annotated[str, tyro.conf.Positional]
-    """A LeRobot dataset of version 2.0, 2.1 or 3.0 (directory, or Hub id as lerobot/pusht), which
+    """A LeRobot dataset of version 2.0, 2.1 or 3.0 (directory, or Hub id as owner/name), which
     is brought in; or a directory of our episodes, which are written as one of version 3.0."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """Directory to write. Bringing in goes on with what is missing there."""
