@@ -330,8 +330,8 @@ def load_world(
     if world is None:
         raise ValueError(
             'no world is given; name one that is shipped, as in gymnasium.make("IRASim/World-v0", '
-            f'world="{DEFAULT_WORLD}"), or give a directory that `irasim train` wrote, a Hub id, or '
-            "a loaded WorldModel"
+            f'world="{DEFAULT_WORLD}"), or give a directory that `irasim train` wrote, a Hub id, '
+            "or a loaded WorldModel"
         )
     if not isinstance(world, WorldModel):
         device = "cpu" if device is None else device

@@ -131,7 +131,7 @@ def test_data_that_cannot_be_read_is_named(
         ("evaluate long --model absent.pt --data DATA --out OUT", "no checkpoint at absent.pt"),
         ("evaluate table FILE", "FILE: is not readable as JSON"),
         ("bench quality --world WORLD --data DATA --out OUT --device gpu", "device is 'gpu'"),
-        ("bench card --world WORLD --quality FILE", "FILE: is no JSON"),
+        ("bench card --world WORLD --quality FILE", "FILE: is not readable as JSON"),
         ("encode DATA --vae EMPTY", "holds no AutoencoderKL"),
         ("plan --world WORLD --out OUT --device gpu", "device is 'gpu'"),
         ("export WORLD --out EMPTY", "EMPTY: is a directory, expected a file"),

@@ -14,7 +14,7 @@ import pytest
 
 from irasim_env.ground_truth import GroundTruth
 from tests.conftest import TINY_CONFIG
-from world_model import Start, Starts, WorldModel
+from world_model import Start, Starts, StreamingWorld, WorldModel
 from world_model.video import read_video
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -33,8 +33,10 @@ def still_world(tmp_path_factory) -> Path:
     truth.close()
     path = tmp_path_factory.mktemp("worlds") / "still"
     world = WorldModel.create(TINY_CONFIG, Starts(starts))
-    for parameter in world.head.parameters():
-        parameter.data.zero_()
+    assert isinstance(world, StreamingWorld)
+    for part in (world.head, world.conditioner.trained_first()["reward"]):
+        for parameter in part.parameters():
+            parameter.data.zero_()
     world.save_pretrained(path)
     return path
 

@@ -41,9 +41,10 @@ class EagerWorld(StreamingWorld):
             terminated=state.output.terminated.clone(),
         )
 
-    def start(self, frames, actions, seeds):
+    def start(self, frames, actions, seeds, observations=None):
+        known = [{k: v[[i]] for k, v in (observations or {}).items()} for i in range(len(frames))]
         rows = [
-            super(EagerWorld, self).start(frames[[i]], actions[[i]], seeds[[i]])
+            super(EagerWorld, self).start(frames[[i]], actions[[i]], seeds[[i]], known[i])
             for i in range(len(frames))
         ]
         state = rows[0].select([0] * len(rows))

@@ -17,7 +17,7 @@ from benchmarks.prediction.card import CardConfig
 from benchmarks.prediction.card import main as write_card
 from benchmarks.prediction.endurance import EnduranceConfig
 from benchmarks.prediction.endurance import main as measure_endurance
-from benchmarks.prediction.quality import QualityConfig, settled
+from benchmarks.prediction.quality import QualityConfig, settle
 from benchmarks.prediction.quality import main as measure_quality
 from benchmarks.speed.command import SpeedConfig
 from benchmarks.speed.command import main as measure_speed
@@ -171,12 +171,12 @@ def test_quality_takes_what_there_is_and_says_so(tmp_path):
     for kind in ("one_step", "pixels_alone"):
         write_square(tmp_path / kind, "val", kind)
     make = {"world": "x", "out": tmp_path, "split": "val"}
-    config = settled(QualityConfig(**make, data=tmp_path / "one_step"))
+    config = settle(QualityConfig(**make, data=tmp_path / "one_step"))
     assert (config.context, config.episodes) == (1, 2)
-    config = settled(QualityConfig(**make, data=tmp_path / "pixels_alone"))
+    config = settle(QualityConfig(**make, data=tmp_path / "pixels_alone"))
     assert (config.context, config.episodes) == (4, 2)
     with pytest.raises(ValueError, match="no test episodes.*--split val"):
-        settled(dataclasses.replace(config, split="test"))
+        settle(dataclasses.replace(config, split="test"))
 
 
 def test_noise_of_no_numbers():

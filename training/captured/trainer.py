@@ -73,6 +73,7 @@ class CapturedTrainer(ResumableTrainer):
             clip_norm=config.clip_norm,
         )
         self.average, self.optimizer = self.step.average, self.step
+        self._recent = []
         self.progress = Progress()
         self.head_loss, self.head_steps = float("nan"), 0
         self.phases = (

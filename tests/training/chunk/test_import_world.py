@@ -85,11 +85,11 @@ def test_failed_export_leaves_what_was_there(checkpoint, vae, tmp_path, monkeypa
     out = main(ImportConfig(checkpoint=checkpoint, vae=vae, out=tmp_path / "w", **FAST))
     (tmp_path / "x.pt").write_text("kept")
 
-    def fail(world, path):
-        path.write_text("half")
+    def fail(content, file):
+        file.write(b"half")
         raise OSError("the disk is full")
 
-    monkeypatch.setattr("world_model.chunk.reference.convert.export_world", fail)
+    monkeypatch.setattr("world_model.chunk.reference.checkpoint.torch.save", fail)
     with pytest.raises(OSError, match="disk is full"):
         export_world.main(export_world.ExportConfig(world=str(out), out=tmp_path / "x.pt"))
     assert (tmp_path / "x.pt").read_text() == "kept"
