@@ -1,0 +1,1 @@
+"""Studies made once, to choose a design; nothing imports them."""
