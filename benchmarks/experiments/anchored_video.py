@@ -5,7 +5,7 @@
 Trains `AnchoredPainter` on pairs of frames of an episode, any distance apart, and scores rollouts
 from the first frames of held-out episodes. Rollouts are given actions alone: the joints are a
 `JointResponse`'s. The loss is the mean square first, and then its logarithm for each frame, which
-makes rest exact (docs/lab/video_worlds.md).
+makes rest exact; a discriminator of patches may sharpen at the end (docs/lab/video_worlds.md).
 
 Dimensions: F frames of all episodes, B pairs, J joints, H W pixels.
 """
@@ -55,6 +55,10 @@ class AnchoredConfig:
     """Share of the run after which the loss is the logarithm."""
     floor: float = 2.0
     """Grey levels below which an error hardly counts in it."""
+    sharpen_from: float = 1.0
+    """Share of the run after which a discriminator of patches sharpens; 1: never."""
+    sharpen_weight: float = 0.5
+    """Its weight, of the other loss's gradient."""
     anchored_at_start: float = 0.5
     """Share of pairs whose anchor is the episode's first frame; else any before the frame."""
     ema: float = 0.995
@@ -127,6 +131,8 @@ def train_painter(
     import torch
     from torch.optim.swa_utils import AveragedModel
 
+    from benchmarks.experiments.adversary import Adversary
+
     draw = torch.Generator().manual_seed(config.seed)
     optimizer = torch.optim.AdamW(
         painter.parameters(), lr=config.rate, betas=(0.9, 0.98), weight_decay=0.01
@@ -137,6 +143,7 @@ def train_painter(
         return mean.lerp(new, 1 - decay)
 
     averaged = AveragedModel(painter, avg_fn=average)
+    adversary = Adversary(config.sharpen_weight)
     begin, steps, shown, recent = time.process_time(), 0, 0.1, []
 
     def done() -> float:
@@ -149,12 +156,16 @@ def train_painter(
         for group in optimizer.param_groups:
             group["lr"] = rate
         anchors, shows = pairs(recording, config, draw)
-        error = paint(painter, recording, anchors, shows) - recording.pictures(shows)
-        square = error.square().flatten(1).mean(1)
+        painted, true = paint(painter, recording, anchors, shows), recording.pictures(shows)
+        square = (painted - true).square().flatten(1).mean(1)
         if share < config.log_from:
             loss = 20 * square.mean()
         else:
             loss = 0.3 * (square + (config.floor / 127.5) ** 2).log().mean()
+        if share >= config.sharpen_from:
+            anchor = recording.pictures(anchors)
+            adversary.learn(painted, true, anchor)
+            loss = loss + adversary.loss(painted, anchor, loss, painter.last.weight)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(painter.parameters(), 1.0)

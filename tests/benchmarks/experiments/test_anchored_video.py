@@ -1,11 +1,13 @@
 """The anchored painter's study, on toy recordings made here."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from benchmarks.experiments.adversary import Adversary
 from benchmarks.experiments.anchored_painter import AnchoredPainter
 from benchmarks.experiments.anchored_video import AnchoredConfig, main
 from benchmarks.experiments.joint_response import JointResponse
@@ -95,6 +97,31 @@ def test_a_run_learns_to_follow_the_actions(recordings: Path, tmp_path: Path):
     assert last["psnr"] > last["psnr_still"] + 1
     assert last["psnr"] > last["psnr_other_actions"] + 1
     assert sorted(p.name for p in config.out.iterdir()) == ["painter.pt", "scores.json"]
+
+
+def test_adversary_learns_what_blur_is_and_pulls_away_from_it():
+    torch.manual_seed(0)
+    adversary = Adversary(weight=0.5, channels=8, rate=3e-3)
+    true = torch.rand(8, 3, 16, 16).round() * 2 - 1
+    blurred = torch.nn.functional.avg_pool2d(true, 3, 1, 1).requires_grad_()
+    anchor = torch.zeros_like(true)
+    first = adversary.learn(blurred, true, anchor)
+    for _ in range(60):
+        last = adversary.learn(blurred, true, anchor)
+    assert last < 0.5 * first
+    other = (blurred - true).square().mean()
+    pull = torch.autograd.grad(adversary.loss(blurred, anchor, other, blurred), blurred)[0]
+    size = torch.autograd.grad((blurred - true).square().mean(), blurred)[0].norm()
+    assert float(pull.norm()) == pytest.approx(0.5 * float(size), rel=0.05)
+    assert all(p.requires_grad for p in adversary.network.parameters())
+
+
+def test_a_run_sharpens_at_its_end(recordings: Path, tmp_path: Path):
+    config = AnchoredConfig(
+        data=recordings, out=tmp_path / "run", max_steps=120, channels=8, rate=3e-3, log_from=0.3
+    )
+    plain, sharp = main(config), main(replace(config, sharpen_from=0.5))
+    assert sharp["train"]["16"]["sharpness"] > plain["train"]["16"]["sharpness"]
 
 
 def test_an_unknown_state_is_named(recordings: Path, tmp_path: Path):
