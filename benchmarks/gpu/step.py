@@ -202,7 +202,7 @@ def time_decisions(
 ) -> None:
     """A planner's decision, by frames and by states."""
     for imagine in ("frames", "states"):
-        if imagine == "states" and not world.foresees:
+        if imagine == "states" and not world.rolls_out_states:
             continue
         config = planning.PlanningConfig(
             world=settings.world,
