@@ -110,7 +110,7 @@ class TrainConfig:
     """How many of its own predictions deep they go, at most."""
     own_past_from: float = 1.0
     """Share of the run after which its own rollouts go on from step to step, to their episode's
-    end; 1: never. For worlds told of all that moves: else the record soon is no answer."""
+    end; 1: never. For worlds whose states hold all that moves: else the record soon is no answer."""
     decay_from: float = 0.5
     """Share of the run after which the rates fall linearly to nothing."""
     heads_from: float = 0.93
@@ -239,7 +239,7 @@ def task_preset(task: Task, name: str, chosen: Mapping[str, Any], kind: type[Con
 
 
 PRESETS: dict[str, Callable[[], TrainConfig]] = {"default": default}
-# What a task says is what a run of it is told.
+# Fields of a run that its task sets.
 FROM_TASK = ("hidden", "poses", "points", "plane", "reach", "action_names")
 FROM_TASK += ("success_on_termination", "max_episode_steps")
 PATHS = {"data", "out"}

@@ -4,7 +4,7 @@ A few predictions deep (objective.py) a world does not see what hundreds of step
 pictures: fringes, grain, a haze. These rows begin somewhere in an episode and go on from one
 optimizer step to the next, with the weights of the moment, to its end; each step trains on the
 window that they have just walked (as persistent chains do: Tieleman, ICML 2008; and Self-Forcing's
-rollouts, arXiv 2506.08009, but of any length at the cost of one window). States are told from the
+rollouts, arXiv 2506.08009, but of any length at the cost of one window). States come from the
 record after each frame, so that the recorded frame stays the right answer however deep a row is.
 
 Dimensions: R rows, T frames, C channels, h w latent cells, S components of all states.

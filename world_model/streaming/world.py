@@ -188,7 +188,7 @@ class StreamingWorld(WorldModel):
             actions: (B, K, H, A), in the environment's own units, K and H at least 1.
 
         Raises:
-            ValueError: The world does not predict states and judge by them, or actions do not fit.
+            ValueError: The world predicts no states or no reward of them, or actions do not fit.
         """
         conditioner = self.conditioner
         if not self.rolls_out_states or not isinstance(conditioner, StateConditioner):

@@ -1,4 +1,4 @@
-"""What a world is told of states that lie in the picture's plane: part of its `config.json`."""
+"""Which states lie in the picture's plane: part of a world's `config.json`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
