@@ -110,7 +110,8 @@ class TrainConfig:
     """How many of its own predictions deep they go, at most."""
     own_past_from: float = 1.0
     """Share of the run after which its own rollouts go on from step to step, to their episode's
-    end; 1: never. For worlds whose states hold all that moves: else the record soon is no answer."""
+    end; 1: never. For worlds whose states hold all that moves: else the record soon is no
+    answer."""
     decay_from: float = 0.5
     """Share of the run after which the rates fall linearly to nothing."""
     heads_from: float = 0.93

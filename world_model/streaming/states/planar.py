@@ -1,7 +1,8 @@
 """What lies in the picture's plane: places, and bodies that have a place and a direction.
 
 What a push does to a body, and where the body is drawn, do not depend on where in the picture it
-happens, if seen from the body. So the networks get places in the body's own coordinates too, and a body's motion is a step and a turn there.
+happens, if seen from the body. So the networks get places in the body's own coordinates too, and a
+body's motion is a step and a turn there.
 
 Numbers are scaled as states are: the picture's edges are -1 and 1, x across and y down.
 
