@@ -2,58 +2,69 @@
 
 import warnings
 
-from benchmarks.subcommands import Part, dispatch
+from irasim_env.console import Command, dispatch
 from world_model.tasks import all_tasks
 
 PARTS = {
-    "quality": Part(
-        module="benchmarks.prediction.quality",
+    "quality": Command(
+        config="benchmarks.prediction.config:QualityConfig",
+        run="benchmarks.prediction.quality:main",
         summary="predictions on held-out episodes against the truth",
     ),
-    "speed": Part(
-        module="benchmarks.speed.command",
+    "speed": Command(
+        config="benchmarks.speed.config:SpeedConfig",
+        run="benchmarks.speed.command:main",
         summary="steps a second, latency and memory",
     ),
-    "endurance": Part(
-        module="benchmarks.prediction.endurance",
+    "endurance": Command(
+        config="benchmarks.prediction.config:EnduranceConfig",
+        run="benchmarks.prediction.endurance:main",
         summary="one very long episode: memory, speed, what holds",
     ),
-    "ranking": Part(
-        module="benchmarks.control.policy_ranking",
+    "ranking": Command(
+        config="benchmarks.control.config:RankingConfig",
+        run="benchmarks.control.policy_ranking:main",
         summary="a family of policies in the world and in its ground truth: is their order kept",
     ),
-    "passes": Part(
-        module="benchmarks.prediction.passes",
+    "passes": Command(
+        config="benchmarks.prediction.config:PassesConfig",
+        run="benchmarks.prediction.passes:main",
         summary="what fewer denoising passes a step cost in quality",
     ),
-    "chunk": Part(
-        module="benchmarks.speed.chunk",
+    "chunk": Command(
+        config="benchmarks.speed.config:ChunkSpeedConfig",
+        run="benchmarks.speed.chunk:main",
         summary="a chunk model's sampler: precision, graph, steps",
     ),
-    "gpu": Part(
-        module="benchmarks.gpu.command",
+    "gpu": Command(
+        config="benchmarks.gpu.command:GpuConfig",
+        run="benchmarks.gpu.command:run",
         summary="on a GPU: prove the captured step, measure it, time training; all in minutes",
     ),
-    "planning": Part(
-        module="benchmarks.control.planning",
+    "planning": Command(
+        config="benchmarks.control.config:PlanningConfig",
+        run="benchmarks.control.planning:main",
         summary="what a planner's decision takes",
     ),
-    "reinforcement": Part(
-        module="benchmarks.control.reinforcement",
+    "reinforcement": Command(
+        config="benchmarks.control.config:ReinforcementConfig",
+        run="benchmarks.control.reinforcement:main",
         summary="policies that learned in the world against those that learned in the simulator",
     ),
-    "uncertainty": Part(
-        module="benchmarks.prediction.uncertainty",
+    "uncertainty": Command(
+        config="benchmarks.prediction.config:UncertaintyConfig",
+        run="benchmarks.prediction.uncertainty:main",
         summary="does the world's uncertainty predict its errors",
     ),
-    "card": Part(
-        module="benchmarks.prediction.card",
+    "card": Command(
+        config="benchmarks.prediction.config:CardConfig",
+        run="benchmarks.prediction.card:main",
         summary="write a world's README.md from what was measured",
     ),
 }
 
 
-def parts() -> dict[str, Part]:
+def parts() -> dict[str, Command]:
     """All parts: ours, and those that tasks bring; a warning tells of a name that is taken."""
     found = dict(PARTS)
     for task in all_tasks():
@@ -65,7 +76,7 @@ def parts() -> dict[str, Part]:
                     stacklevel=2,
                 )
             else:
-                found[name] = Part(module=module, summary=summary)
+                found[name] = Command(run=f"{module}:cli", summary=summary)
     return found
 
 

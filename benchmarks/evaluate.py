@@ -1,21 +1,26 @@
 """`irasim evaluate`: scores models and policies."""
 
-from benchmarks.subcommands import Part, dispatch
+from irasim_env.console import Command, dispatch
 
 PARTS = {
-    "short": Part(
-        module="benchmarks.irasim.command",
-        function="short_cli",
+    "short": Command(
+        config="benchmarks.irasim.config:ShortConfig",
+        run="benchmarks.irasim.command:main",
         summary="windows of one chunk, each from its true first frame",
     ),
-    "long": Part(
-        module="benchmarks.irasim.command",
-        function="long_cli",
+    "long": Command(
+        config="benchmarks.irasim.config:LongConfig",
+        run="benchmarks.irasim.command:main",
         summary="whole episodes, each chunk from the last frame predicted",
     ),
-    "table": Part(module="benchmarks.irasim.table", summary="compare what was measured before"),
-    "policy": Part(
-        module="benchmarks.policy_evaluation",
+    "table": Command(
+        config="benchmarks.irasim.config:TableConfig",
+        run="benchmarks.irasim.table:main",
+        summary="compare what was measured before",
+    ),
+    "policy": Command(
+        config="benchmarks.control.config:PolicyConfig",
+        run="benchmarks.policy_evaluation:main",
         summary="a policy in a learned world and in its ground truth, from the same starts",
     ),
 }

@@ -1,34 +1,14 @@
 """`irasim evaluate policy`: a policy in a learned world and in its ground truth."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
-import tyro
-
-from benchmarks.control.policy_runs import RunConfig
+from benchmarks import report
+from benchmarks.control.config import PolicyConfig, RunConfig
+from benchmarks.control.policy_runs import PolicyRuns, PolicyToRun, summary_table
 from world_model.io.whole_files import write_whole
 
 __all__ = ["PolicyConfig", "RunConfig", "evaluate_policies", "main"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class PolicyConfig(RunConfig):
-    """What to evaluate."""
-
-    policy: Annotated[tuple[str, ...], tyro.conf.arg(aliases=["-p"])]
-    """Policies: "module:name" of a factory (env, seed) -> policy or of a callable observation ->
-    action, or a Stable-Baselines3 model (.zip). What they act on is a dictionary of pixels and
-    the world's low-dimensional observations; a model may take the pixels alone."""
-    algorithm: str | None = None
-    """Algorithm of the models, as PPO (default: found in each file)."""
-    trust_pickle: bool = False
-    """Unpickle the models as Stable-Baselines3 does, which runs code that they may contain."""
-
-    def __post_init__(self):
-        super().__post_init__()
-        if not self.policy or len(set(self.policy)) != len(self.policy):
-            raise ValueError(f"policy is {self.policy}, expected different policies, at least one")
 
 
 def main(config: PolicyConfig) -> dict[str, Any]:
@@ -60,9 +40,6 @@ def evaluate_policies(
     Returns:
         The report; `["policies"][name][place]`, place "world" or "truth", has what was measured.
     """
-    from benchmarks import report
-    from benchmarks.control.policy_runs import PolicyRuns, PolicyToRun, summary_table
-
     runs = PolicyRuns(config)
     for name, source in policies.items():
         policy = PolicyToRun(
@@ -70,15 +47,12 @@ def evaluate_policies(
         )
         runs.play(policy)
     results = {
-        "command": "irasim evaluate policy",
-        **runs.about(),
+        **runs.about("irasim evaluate policy"),
         "policies": runs.summaries(list(policies)),
     }
-    report.write_report(config.out / "policies.json", results)
     text = "\n\n".join([title(results), summary_table(results["policies"])])
     write_whole(config.out / "policies.md", text + "\n")
-    print(f"{text}\nwritten to {config.out}")
-    return results
+    return report.publish(results, text, config.out, "policies")
 
 
 def title(results: dict[str, Any]) -> str:
@@ -89,17 +63,4 @@ def title(results: dict[str, Any]) -> str:
         f"{results['max_steps']} steps an episode, ended in the world by its {config['ends']}, "
         f"{world['evaluations_per_step']} network evaluations a step, seed {config['seed']}; "
         f"intervals: Wilson for rates, bootstrap over episodes for returns; {results['hardware']}."
-    )
-
-
-def cli(arguments: list[str]) -> None:
-    """Run `irasim evaluate policy` with command-line arguments."""
-    main(
-        tyro.cli(
-            PolicyConfig,
-            args=arguments,
-            prog="irasim evaluate policy",
-            description="Play policies in a learned world and in its ground truth, from the same "
-            "starts: success and return with intervals.",
-        )
     )

@@ -5,16 +5,20 @@ import os
 import platform
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
 
+from training.data.episodes import write_json
+from training.run.directory import without_directory
+from world_model import WorldModel
+from world_model.directories import check_directory
+from world_model.runtime.check_inputs import find_device
 from world_model.tasks import task_packages
 from world_model.versions import versions as installed
-
-if TYPE_CHECKING:
-    from world_model import WorldModel
 
 # What figures may depend on, where it is installed, besides the packages of tasks.
 PACKAGES = ("irasim-env", "torch", "numpy", "gymnasium", "opencv-python")
@@ -26,9 +30,6 @@ def choose_device(device: str | None) -> str:
     Raises:
         ValueError: there is no such device here.
     """
-    import torch
-
-    from world_model.runtime.check_inputs import find_device
 
     if device is not None:
         return str(find_device(device))
@@ -37,8 +38,6 @@ def choose_device(device: str | None) -> str:
 
 def hardware(device: str) -> str:
     """One line: what a measurement on this device runs on."""
-    import torch
-
     processor = f"{_processor_name()}, {os.cpu_count()} cores"
     if device.startswith("cuda"):
         properties = torch.cuda.get_device_properties(torch.device(device))
@@ -51,7 +50,53 @@ def versions() -> dict[str, str]:
     return installed(*PACKAGES, *task_packages())
 
 
-def describe_world(world: "WorldModel", name_or_path: str) -> dict[str, Any]:
+def open_world(config: Any) -> WorldModel:
+    """The world that a command's config names, on the device that it asks for.
+
+    Raises:
+        ValueError: there is no such world or device, or the report cannot be written to its `out`.
+    """
+    device = choose_device(config.device)
+    if config.out is not None:
+        check_directory(config.out)
+    return WorldModel.from_pretrained(config.world, device=device)
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """As many threads of the processor for torch, within."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def heading(
+    command: str, config: Any, device: str, world: WorldModel | None = None
+) -> dict[str, Any]:
+    """How a report begins: what was asked for, on which world, on what."""
+    return {
+        "command": command,
+        "config": asdict(config),
+        **({} if world is None else {"world": describe_world(world, config.world)}),
+        "hardware": hardware(device),
+        "versions": versions(),
+    }
+
+
+def publish(results: dict[str, Any], text: str, out: Path | None, name: str) -> dict[str, Any]:
+    """Write a report, NAME.json in `out`, print it as text, and return it."""
+    if out is not None:
+        write_report(out / f"{name}.json", results)
+    print(text)
+    if out is not None:
+        print(f"written to {out}")
+    return results
+
+
+def describe_world(world: WorldModel, name_or_path: str) -> dict[str, Any]:
     """What a report says about the world it is of."""
     config = world.config
     return {
@@ -59,15 +104,10 @@ def describe_world(world: "WorldModel", name_or_path: str) -> dict[str, Any]:
         "loaded_from": name_or_path,
         "frame": [config.height, config.width],
         "context": config.context,
-        "evaluations_per_step": evaluations_per_step(world),
+        # Passes of a frame through the denoiser; the cache write shares a call with the first.
+        "evaluations_per_step": config.evaluations_per_step,
         "parameters": sum(parameter.numel() for parameter in world.parameters()),
     }
-
-
-def evaluations_per_step(world: "WorldModel") -> int:
-    """Passes of a frame through the denoiser that one environment step takes, the cache write among
-    them, which shares a call with the first."""
-    return world.config.evaluations_per_step
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -110,9 +150,6 @@ def write_report(path: Path, content: dict[str, Any]) -> None:
 
     Paths in the working directory become relative to it: reports go along with worlds.
     """
-    from training.data.episodes import write_json
-    from training.run.directory import without_directory
-
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, without_directory(_plain(content)))
 

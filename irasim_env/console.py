@@ -1,66 +1,153 @@
-"""The `irasim` command: finds each subcommand by import string; nothing heavy loads early."""
+"""The `irasim` command: finds each command by import string; nothing heavy loads early."""
 
 import importlib
 import os
 import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-# name: (module with `cli(arguments)`, one line for --help)
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """A command, or one part of a command of several parts."""
+
+    summary: str
+    """One line for the --help that lists it."""
+    run: str
+    """What does it, as "module:function"; nothing of it loads before it runs."""
+    config: str | None = None
+    """Dataclass that `run` takes, as "module:Class": its fields are the options, its docstring
+    opens the --help. None: `run` takes the arguments themselves, a list of strings."""
+
+
 COMMANDS = {
-    "play": ("irasim_env.play", "drive a learned world from the keyboard or the mouse"),
-    "collect": ("training.data.collect", "record episodes of any Gymnasium environment"),
-    "encode": (
-        "training.data.irasim.encode",
-        "write latents of a dataset's videos with an autoencoder",
+    "play": Command(
+        config="irasim_env.play:PlayConfig",
+        run="irasim_env.play:main",
+        summary="drive a learned world from the keyboard or the mouse",
     ),
-    "convert": ("training.data.lerobot.convert", "bring in a LeRobot dataset, or write one"),
-    "import": (
-        "training.chunk.import_world",
-        "make a world of a checkpoint of the IRASim reference",
+    "collect": Command(
+        config="training.data.collect:CollectConfig",
+        run="training.data.collect:main",
+        summary="record episodes of any Gymnasium environment",
     ),
-    "export": (
-        "training.chunk.export_world",
-        "write an imported world's model as such a checkpoint",
+    "encode": Command(
+        config="training.data.irasim.encode:EncodeConfig",
+        run="training.data.irasim.encode:main",
+        summary="write latents of a dataset's videos with an autoencoder",
     ),
-    "train": ("training.train", "train a world from recorded episodes"),
-    "bench": ("benchmarks.bench", "measure a world: quality, speed, and what policies make of it"),
-    "distill": ("training.distill.command", "make a world of one or two denoising passes a step"),
-    "evaluate": ("benchmarks.evaluate", "score a chunk model, or a policy inside of a world"),
-    "plan": ("policies.planning.command", "plan actions by looking ahead in a world"),
-    "rl": ("policies.rl.command", "train a policy by reinforcement learning inside of a world"),
+    "convert": Command(
+        config="training.data.lerobot.config:ConvertConfig",
+        run="training.data.lerobot.convert:main",
+        summary="bring in a LeRobot dataset, or write one",
+    ),
+    "import": Command(
+        config="training.chunk.import_world:ImportConfig",
+        run="training.chunk.import_world:main",
+        summary="make a world of a checkpoint of the IRASim reference",
+    ),
+    "export": Command(
+        config="training.chunk.export_world:ExportConfig",
+        run="training.chunk.export_world:main",
+        summary="write an imported world's model as such a checkpoint",
+    ),
+    "train": Command(run="training.command:cli", summary="train a world from recorded episodes"),
+    "bench": Command(
+        run="benchmarks.bench:cli",
+        summary="measure a world: quality, speed, and what policies make of it",
+    ),
+    "distill": Command(
+        config="training.distill.config:DistillConfig",
+        run="training.distill.command:main",
+        summary="make a world of one or two denoising passes a step",
+    ),
+    "evaluate": Command(
+        run="benchmarks.evaluate:cli",
+        summary="score a chunk model, or a policy inside of a world",
+    ),
+    "plan": Command(
+        config="policies.planning.config:PlanConfig",
+        run="policies.planning.command:main",
+        summary="plan actions by looking ahead in a world",
+    ),
+    "rl": Command(
+        config="policies.rl.config:RLConfig",
+        run="policies.rl.command:main",
+        summary="train a policy by reinforcement learning inside of a world",
+    ),
 }
 
 
-def usage() -> str:
-    """Text of `irasim --help`."""
-    width = max(map(len, COMMANDS))
-    lines = [f"  {name:<{width}}  {line}" for name, (_, line) in COMMANDS.items()]
-    return "\n".join(
-        [
-            "usage: irasim COMMAND [options]      (irasim COMMAND --help tells the options)",
-            "",
-            "Learned robot simulators as Gymnasium environments.",
-            "",
-            *lines,
-        ]
-    )
+def find(path: str) -> Any:
+    """What "module:name" is."""
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
-def main() -> None:
-    """Run `irasim COMMAND ...`."""
-    arguments = sys.argv[1:]
+def dispatch(
+    prog: str,
+    description: str,
+    commands: Mapping[str, Command],
+    arguments: Sequence[str],
+    *,
+    kind: str = "part",
+) -> None:
+    """Run one of several commands, or tell which there are.
+
+    Args:
+        prog: What was typed before the arguments.
+        description: Of all, for --help.
+        commands: By name.
+        arguments: The name, then what it is given.
+        kind: What a command is called here.
+
+    Raises:
+        ValueError: The user's mistake, by our convention, and any other that a command raises.
+    """
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(usage())
+        width = max(map(len, commands))
+        usage = f"{prog} {kind.upper()}"
+        print(f"usage: {usage} [options]      ({usage} --help tells the options)")
+        print(f"\n{description}\n")
+        for name, command in commands.items():
+            print(f"  {name:<{width}}  {command.summary}")
         return
     name, *rest = arguments
-    if name not in COMMANDS:
-        sys.exit(f"irasim: unknown command {name!r}; choose one of {', '.join(COMMANDS)}")
+    if name not in commands:
+        sys.exit(f"{prog}: unknown {kind} {name!r}; choose one of {', '.join(commands)}")
+    command = commands[name]
+    if command.config is None:
+        find(command.run)(rest)
+        return
+    import tyro
+
+    config = tyro.cli(find(command.config), args=rest, prog=f"{prog} {name}")
+    find(command.run)(config)
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Run `irasim ARGUMENTS`; mistakes are raised as they are."""
+    description = "Learned robot simulators as Gymnasium environments."
+    dispatch("irasim", description, COMMANDS, arguments, kind="command")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run `irasim ARGUMENTS`, by default the shell's; a mistake is told in a line."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        importlib.import_module(COMMANDS[name][0]).cli(rest)
+        run(arguments)
         end_processes()
-    except ValueError as error:  # the user's mistake, by our convention
+    except _mistakes() as error:
         if os.environ.get("IRASIM_TRACEBACK"):
             raise
-        sys.exit(f"irasim {name}: {error}\n(IRASIM_TRACEBACK=1 shows where)")
+        sys.exit(f"irasim {arguments[0]}: {error}\n(IRASIM_TRACEBACK=1 shows where)")
+
+
+def _mistakes() -> tuple[type[Exception], ...]:
+    """The user's: ValueError by our convention, and Gymnasium's, if anything has loaded it."""
+    gymnasium = sys.modules.get("gymnasium")
+    return (ValueError,) if gymnasium is None else (ValueError, gymnasium.error.Error)
 
 
 def end_processes() -> None:

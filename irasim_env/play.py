@@ -7,8 +7,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import tyro
-
 from world_model.config import DEFAULT_WORLD
 from world_model.tasks import task_packages
 from world_model.versions import versions
@@ -27,7 +25,8 @@ VERSIONS_NOTED = ("irasim-env", "torch", "numpy", "gymnasium", "pygame")
 
 @dataclass(frozen=True, kw_only=True)
 class PlayConfig:
-    """What to play, and how."""
+    """Drive a learned world with arrow keys or mouse; H shows all keys. Worlds with the chunk
+    engine wait for typed actions. With --keys, --steps or --typed it plays without a window."""
 
     world: str = DEFAULT_WORLD
     """Name of a shipped world, directory, or Hub id."""
@@ -278,21 +277,3 @@ def summary(player: "Player") -> str:
     if player.videos:
         words.append(f"video: {', '.join(map(str, player.videos))}")
     return "; ".join(words)
-
-
-def cli(arguments: list[str]) -> None:
-    """Run `irasim play` with command-line arguments."""
-    config = tyro.cli(
-        PlayConfig,
-        args=arguments,
-        prog="irasim play",
-        description="Drive a learned world with arrow keys or mouse; H shows all keys. Worlds with "
-        "the chunk engine wait for typed actions. With --keys, --steps or --typed it plays without "
-        "a window.",
-    )
-    import gymnasium as gym
-
-    try:
-        main(config)
-    except (ValueError, gym.error.Error) as error:
-        sys.exit(f"irasim play: {error}")

@@ -7,9 +7,9 @@ is checked for its options. A block that cannot be tried has a comment before it
 """
 
 import functools
-import importlib
 import inspect
 import re
+import runpy
 import shlex
 import sys
 from pathlib import Path
@@ -81,10 +81,11 @@ def parse(monkeypatch: pytest.MonkeyPatch, words: list[str]) -> None:
         raise _Parsed(real(*args, **kwargs))
 
     monkeypatch.setattr(tyro, "cli", stop)
-    monkeypatch.setattr(sys, "argv", words)
-    run = console.main
+    run = functools.partial(console.main, words[1:])
     if words[0] != "irasim":
-        run = functools.partial(importlib.import_module(words[2]).cli, words[3:])
+        monkeypatch.setattr(sys, "argv", words[2:])
+        monkeypatch.delitem(sys.modules, words[2], raising=False)
+        run = functools.partial(runpy.run_module, words[2], run_name="__main__")
     with pytest.raises(_Parsed):
         run()
 

@@ -7,85 +7,35 @@ The world that is kept has the averaged weights.
 
 import dataclasses
 import json
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import tyro
+import torch
+from accelerate import Accelerator
 
-from training.captured.config import GpuTrainConfig, gpu_preset, gpu_preset_names
-from training.chunk.config import CHUNK_PRESETS, ChunkTrainConfig
+from training.data.absent_data import collect_absent
+from training.data.clips import ClipStore
 from training.data.episodes import read_json
 from training.data.irasim.layout import refuse_published
 from training.run.directory import HEAD_STATE, as_written, environment, run_training
-from training.streaming.config import TrainConfig, preset_names
-from training.streaming.config import preset as streaming_preset
+from training.run.loop import resume, train_until
+from training.streaming.codec import prepare_codec
+from training.streaming.config import TrainConfig
+from training.streaming.describe import describe_world, take_starts
+from training.streaming.heads import train_head
+from training.streaming.states import prepare_states
+from training.streaming.trainer import Trainer
+from training.streaming.validate import predict_episodes
+from world_model import StreamingConfig, StreamingWorld, WorldModel
+from world_model.io.checkpoint import find_world, read_config
 from world_model.io.whole_files import write_whole
-
-if TYPE_CHECKING:
-    from accelerate import Accelerator
-
-    from training.data.clips import ClipStore
-    from training.streaming.trainer import Trainer
-    from world_model import StreamingWorld
 
 # A run that goes on may be given more time, or report otherwise; all else must be as it was.
 FREE = {"budget", "max_steps", "save_every", "validate_every", "validation_episodes"}
 
 
-def cli(arguments: list[str]) -> None:
-    """Run `irasim train ...`: the preset tells which kind of model, and so which trainer."""
-    config = parse(arguments)
-    if isinstance(config, ChunkTrainConfig):
-        from training.chunk.command import main as train_chunk_model
-
-        train_chunk_model(config)
-    elif isinstance(config, GpuTrainConfig):
-        from training.captured.command import main as train_by_the_clock
-
-        train_by_the_clock(config, time.monotonic() - age_of_process())
-    else:
-        main(config)
-
-
-def parse(arguments: list[str]) -> TrainConfig | ChunkTrainConfig:
-    """The config that command-line arguments ask for: a preset, then what overrides it."""
-    name = "default"
-    for i, argument in enumerate(arguments):
-        if argument == "--preset" and i + 1 < len(arguments):
-            name = arguments[i + 1]
-        elif argument.startswith("--preset="):
-            name = argument.removeprefix("--preset=")
-    by_the_clock = gpu_preset_names()
-    known = [*preset_names(), *CHUNK_PRESETS, *by_the_clock]
-    if name not in known:
-        raise SystemExit(f"irasim train: no preset {name!r}; choose one of {', '.join(known)}")
-    if name in CHUNK_PRESETS:
-        preset = CHUNK_PRESETS[name]()
-    else:
-        preset = gpu_preset(name) if name in by_the_clock else streaming_preset(name)
-    return tyro.cli(
-        type(preset),
-        default=preset,
-        args=arguments,
-        prog="irasim train",
-        description="Train a world: from recorded episodes (or none) to a world directory. "
-        f"Presets: {', '.join(preset_names())}. Models that denoise chunks of frames (IRASim, "
-        "LVDM, VDM) have options of their own: irasim train --preset rt1_frame_ada --help. So have "
-        f"runs of minutes on a GPU: {', '.join(by_the_clock)}.",
-    )
-
-
-def age_of_process() -> float:
-    """Seconds since this process began: what was loaded until now has taken of a run's time."""
-    import psutil
-
-    return max(0.0, time.time() - psutil.Process().create_time())
-
-
 def main(config: TrainConfig) -> Path:
     """Train; returns the world's directory. A run that was stopped goes on where it was."""
-    from training.data.absent_data import collect_absent
 
     def prepare_data(config: TrainConfig) -> None:
         collect_absent(config, tracked_kinds(config)["hidden"])
@@ -95,10 +45,8 @@ def main(config: TrainConfig) -> Path:
     return run_training(train, config, FREE, prepare=prepare_data)
 
 
-def train(config: TrainConfig, accelerator: "Accelerator") -> Path:
+def train(config: TrainConfig, accelerator: Accelerator) -> Path:
     """All phases of a run."""
-    from training.run.loop import train_until
-
     trainer, world, validation = prepare(config, accelerator)
     if trainer.fraction() < config.heads_from and accelerator.is_main_process:
         # Of an earlier end of the run, which is given more time: its head read another denoiser.
@@ -121,19 +69,9 @@ def train(config: TrainConfig, accelerator: "Accelerator") -> Path:
 
 
 def prepare(
-    config: TrainConfig, accelerator: "Accelerator"
-) -> tuple["Trainer", "StreamingWorld", "ClipStore"]:
+    config: TrainConfig, accelerator: Accelerator
+) -> tuple[Trainer, StreamingWorld, ClipStore]:
     """Data in device memory, a fresh or resumed world, and its trainer."""
-    import torch
-
-    from training.data.clips import ClipStore
-    from training.run.loop import resume
-    from training.streaming.codec import prepare_codec
-    from training.streaming.describe import describe_world, take_starts
-    from training.streaming.states import prepare_states
-    from training.streaming.trainer import Trainer
-    from world_model import StreamingWorld
-
     first = load_world(config.init, config.name) if config.init is not None else None
     kinds = tracked_kinds(config)
     store = ClipStore(config.data, "train", accelerator.device, config.more_data, **kinds)
@@ -163,9 +101,6 @@ def prepare(
 
 def tracked_kinds(config: TrainConfig) -> dict[str, tuple[str, ...]]:
     """Hidden states, and which of them are poses: of the world that is trained on from, if any."""
-    from world_model import StreamingConfig
-    from world_model.io.checkpoint import find_world, read_config
-
     hidden, poses = config.hidden, config.poses
     if config.init is not None:
         first, _ = read_config(find_world(config.init))
@@ -174,14 +109,12 @@ def tracked_kinds(config: TrainConfig) -> dict[str, tuple[str, ...]]:
     return {"hidden": hidden, "poses": poses}
 
 
-def load_world(directory: Path, name: str) -> "StreamingWorld":
+def load_world(directory: Path, name: str) -> StreamingWorld:
     """The world that a run goes on from, by the name of the one that it makes.
 
     Raises:
         ValueError: It is of another engine.
     """
-    from world_model import StreamingWorld, WorldModel
-
     world = WorldModel.from_pretrained(directory)
     if not isinstance(world, StreamingWorld):
         raise ValueError(
@@ -191,7 +124,7 @@ def load_world(directory: Path, name: str) -> "StreamingWorld":
     return world
 
 
-def check_fits(world: "StreamingWorld", store: "ClipStore", directory: Path | None) -> None:
+def check_fits(world: StreamingWorld, store: ClipStore, directory: Path | None) -> None:
     """Raise ValueError unless a world's frames, actions and states are those of the episodes."""
     config = world.config
     mine = (config.height, config.width, config.action_dim, sorted(config.tracked))
@@ -204,10 +137,8 @@ def check_fits(world: "StreamingWorld", store: "ClipStore", directory: Path | No
         )
 
 
-def run_head(trainer: "Trainer", world: "StreamingWorld", config: TrainConfig) -> float:
+def run_head(trainer: Trainer, world: StreamingWorld, config: TrainConfig) -> float:
     """The head's phase: its share of the dynamics' steps. Nothing to do for a world without."""
-    from training.streaming.heads import train_head
-
     if not world.config.reward_head and not world.config.observations:
         return 0.0
     share = (1 - config.heads_from) / max(config.heads_from, 1e-9)
@@ -222,14 +153,12 @@ def run_head(trainer: "Trainer", world: "StreamingWorld", config: TrainConfig) -
 
 
 def validate(
-    trainer: "Trainer", world: "StreamingWorld", validation: "ClipStore", config: TrainConfig
+    trainer: Trainer, world: StreamingWorld, validation: ClipStore, config: TrainConfig
 ) -> dict[str, float]:
     """Predict validation episodes with the averaged weights; log, print and film them.
 
     The world as it is then is kept, to be looked at, or played in, while training goes on.
     """
-    from training.streaming.validate import predict_episodes
-
     trainer.swap_average()
     result = predict_episodes(world, validation, config.validation_episodes)
     world.save_pretrained(config.out / "world")
@@ -246,8 +175,6 @@ def validate(
 def earlier_training(config: TrainConfig) -> list[dict[str, Any]]:
     """How the world was trained that this run went on from, and the one before that, and so on: the
     oldest first, without their configs."""
-    from world_model.io.checkpoint import find_world
-
     if config.init is None:
         return []
     path = find_world(config.init) / "train.json"
@@ -259,16 +186,14 @@ def earlier_training(config: TrainConfig) -> list[dict[str, Any]]:
 
 
 def finish(
-    trainer: "Trainer",
-    world: "StreamingWorld",
-    validation: "ClipStore",
+    trainer: Trainer,
+    world: StreamingWorld,
+    validation: ClipStore,
     head_loss: float,
     config: TrainConfig,
     directory: Path,
 ) -> None:
     """Write the world and `train.json`, which says how it was made."""
-    from training.streaming.validate import predict_episodes
-
     result = predict_episodes(world, validation, config.validation_episodes)
     result.write_video(config.out / "samples" / "final.mp4", world.config.fps)
     world.save_pretrained(directory)

@@ -17,6 +17,14 @@ def check_counts(config: Any, *names: str) -> None:
         check_count(name, getattr(config, name))
 
 
+def check_least(config: Any, **least: float) -> None:
+    """Raise ValueError where a field, named with the least that it may be, is less; None may be."""
+    for name, lowest in least.items():
+        value = getattr(config, name)
+        if value is not None and not value >= lowest:
+            raise ValueError(f"{name} is {value}, expected at least {lowest}")
+
+
 def check_positive(what: str, value: float) -> None:
     """Raise ValueError unless a value is a finite number over 0."""
     if not 0 < value < math.inf:

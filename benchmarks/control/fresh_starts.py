@@ -1,18 +1,20 @@
 """New starts for a world, recorded from its ground truth with seeds that no training uses."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from world_model import Starts, WorldConfig
+from policies.actors.actors import import_policy
+from training.data.record import make_env, record_episode
+from training.data.view import choose_view
+from world_model import Start, Starts, WorldConfig
+from world_model.tasks import task_of
 
 # What warms up a simulator whose task does not say.
 OTHERWISE = "training.data.record:RandomActions"
 
 
-def record_starts(config: "WorldConfig", seeds: Sequence[int], steps: int) -> "Starts":
+def record_starts(config: WorldConfig, seeds: Sequence[int], steps: int) -> Starts:
     """Clips of `steps` + 1 frames from the simulator's own resets.
 
     Args:
@@ -23,12 +25,6 @@ def record_starts(config: "WorldConfig", seeds: Sequence[int], steps: int) -> "S
     Raises:
         ValueError: the world names no ground truth, or an episode ends within these steps.
     """
-    from policies.actors.actors import import_policy
-    from training.data.record import make_env, record_episode
-    from training.data.view import choose_view
-    from world_model import Start, Starts
-    from world_model.tasks import task_of
-
     if config.ground_truth is None:
         raise ValueError(
             f"world {config.name!r} names no ground truth, so no fresh starts can be recorded; "

@@ -8,99 +8,37 @@ them are run alone, in the same process, for the most that the machine could giv
 import functools
 import itertools
 import time
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
-from world_model.config import DEFAULT_WORLD
+import numpy as np
+import torch
 
-if TYPE_CHECKING:
-    from world_model import WorldModel
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlanningConfig:
-    """What to measure."""
-
-    world: str = DEFAULT_WORLD
-    """World to plan in: a shipped name, a directory, or a Hub id."""
-    out: Path | None = None
-    """Directory for planning.json; nothing is written without it."""
-    candidates: int = 64
-    """K, action sequences tried."""
-    horizon: int = 16
-    """H, actions looked ahead."""
-    iterations: int = 1
-    """Rounds of trying K sequences in a decision."""
-    envs: int = 1
-    """B, environments decided for at once."""
-    max_rows: tuple[int, ...] = (16, 64)
-    """Candidates rolled out at once; each is measured, the fastest is told."""
-    imagine: Literal["frames", "states"] = "frames"
-    """What is imagined of each candidate: frames, in latents, or states alone."""
-    precisions: tuple[Literal["float32", "bf16"], ...] = ("float32", "bf16")
-    """Of the world; each is measured. What is predicted alone is in float32."""
-    repeats: int = 3
-    """Decisions timed of each; the median is told."""
-    threads: int = 2
-    """Threads of the processor."""
-    seed: int = 0
-    """Of starts, noise and candidates."""
-    device: str | None = None
-    """cpu or cuda; the GPU where there is one."""
-
-    def __post_init__(self):
-        for name in ("candidates", "horizon", "iterations", "envs", "repeats", "threads"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
-        if not self.max_rows or min(self.max_rows) < 1:
-            raise ValueError(f"max_rows is {self.max_rows}, expected numbers of at least 1")
+from benchmarks import report
+from benchmarks.control.config import PlanningConfig
+from benchmarks.report import interval, number, table
+from benchmarks.speed.ceilings import large_matmul_ceiling, synchroniser
+from benchmarks.speed.stepping import eagerly
+from benchmarks.speed.work import count_work
+from policies.planning import CEM, CEMConfig, LearnedRollout
+from policies.planning.learned import set_precision
+from world_model import WorldModel
+from world_model.progress import progress_bar
 
 
 def main(config: PlanningConfig) -> dict[str, Any]:
     """Measure, print a table, write the report if asked, and return it."""
-    import torch
-
-    from benchmarks import report
-    from world_model import WorldModel
-    from world_model.directories import check_directory
-
-    device = report.choose_device(config.device)
-    if config.out is not None:
-        check_directory(config.out)
-    world = WorldModel.from_pretrained(config.world, device=device)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(config.threads)
-    try:
-        measured = measure(config, world, device)
+    world = report.open_world(config)
+    with report.threads(config.threads):
+        measured = measure(config, world, str(world.device))
         results = {
-            "command": "irasim bench planning",
-            "config": asdict(config),
-            "world": report.describe_world(world, config.world),
-            "hardware": report.hardware(device),
-            "versions": report.versions(),
+            **report.heading("irasim bench planning", config, str(world.device), world),
             "settings": measured,
         }
-    finally:
-        torch.set_num_threads(threads)
-    if config.out is not None:
-        report.write_report(config.out / "planning.json", results)
-    print(tables(results))
-    return results
+    return report.publish(results, tables(results), config.out, "planning")
 
 
-def measure(config: PlanningConfig, world: "WorldModel", device: str) -> list[dict[str, Any]]:
+def measure(config: PlanningConfig, world: WorldModel, device: str) -> list[dict[str, Any]]:
     """Time decisions with each size of parts, and hold the work against the ceiling."""
-    import numpy as np
-    import torch
-
-    from benchmarks.speed.ceilings import large_matmul_ceiling, synchroniser
-    from benchmarks.speed.stepping import eagerly
-    from benchmarks.speed.work import count_work
-    from policies.planning import CEM, CEMConfig, LearnedRollout
-    from policies.planning.learned import set_precision
-    from world_model.progress import progress_bar
-
     if not len(world.starts):
         raise ValueError(f"world {world.config.name!r} has no starts to plan from")
     planner = CEM(
@@ -167,8 +105,6 @@ def measure(config: PlanningConfig, world: "WorldModel", device: str) -> list[di
 
 def tables(results: dict[str, Any]) -> str:
     """The report as printed, in Markdown."""
-    from benchmarks.report import interval, number, table
-
     config = results["config"]
     header = ("precision", "at once", "decision s", "range", "processor s", "candidate steps/s")
     header += ("GFLOP/s", "products alone", "share", "one large product", "share of it")
@@ -203,17 +139,3 @@ def tables(results: dict[str, Any]) -> str:
         "the other in the same process, GFLOP/s."
     )
     return f"{title}\n\n{table(header, rows)}"
-
-
-def cli(arguments: list[str]) -> None:
-    """Run `irasim bench planning` with command-line arguments."""
-    import tyro
-
-    main(
-        tyro.cli(
-            PlanningConfig,
-            args=arguments,
-            prog="irasim bench planning",
-            description="Measure what a planner's decision costs in a learned world.",
-        )
-    )

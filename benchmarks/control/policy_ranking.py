@@ -6,19 +6,24 @@ them (`benchmarks.metrics.rank_agreement`); success in the world by its head, an
 sees frames alone.
 """
 
+import importlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict
+from typing import Any
 
-import tyro
+import numpy as np
 
-from benchmarks.control.policy_runs import RunConfig
+from benchmarks import report
+from benchmarks.control.config import RankingConfig
+from benchmarks.control.policy_log import EpisodeRecord
+from benchmarks.control.policy_runs import PolicyRuns, PolicyToRun, judged_outcomes, summary_table
+from benchmarks.control.scatter import Point, write_scatter
+from benchmarks.metrics.rank_agreement import estimate_agreement
+from benchmarks.policy_evaluation import title
+from benchmarks.report import interval, number, table
+from world_model.io.checkpoint import find_world, read_config
 from world_model.io.whole_files import write_whole
 from world_model.tasks import all_tasks, load_task, need_task, task_names
-
-if TYPE_CHECKING:
-    from benchmarks.control.policy_log import EpisodeRecord
-    from benchmarks.control.policy_runs import PolicyRuns
 
 SCORES = {
     "success": "success, in the world by what ends its episodes",
@@ -34,23 +39,8 @@ INTERVALS = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class RankingConfig(RunConfig):
-    """What to compare."""
-
-    family: str | None = None
-    """Family of policies: the name of a task, or a module with FAMILY, a tuple of names of
-    factories in it (default: that of the world's task)."""
-    policies: tuple[str, ...] = ()
-    """Only these of the family (default: all)."""
-
-
 def main(config: RankingConfig) -> dict[str, Any]:
     """Play, print tables, write report, Markdown and scatter plot, and return the report."""
-    from benchmarks import report
-    from benchmarks.control.policy_runs import PolicyRuns, PolicyToRun, summary_table
-    from benchmarks.policy_evaluation import title
-
     names = family_members(config)
     runs = PolicyRuns(config)
     if "truth" not in runs.logs:
@@ -61,8 +51,7 @@ def main(config: RankingConfig) -> dict[str, Any]:
     for name, source in names.items():
         runs.play(PolicyToRun(name=name, source=source))
     results = {
-        "command": "irasim bench ranking",
-        **runs.about(),
+        **runs.about("irasim bench ranking"),
         "family": family_module(config),
         "policies": runs.summaries(list(names)),
     }
@@ -71,17 +60,13 @@ def main(config: RankingConfig) -> dict[str, Any]:
         results["agreement"] = measure_agreement(runs, list(names))
         parts.append(agreement_table(results["agreement"]))
         draw(config, results)
-    report.write_report(config.out / "ranking.json", results)
     text = "\n\n".join(parts)
     write_whole(config.out / "ranking.md", text + "\n")
-    print(f"{text}\nwritten to {config.out}")
-    return results
+    return report.publish(results, text, config.out, "ranking")
 
 
 def family_members(config: RankingConfig) -> dict[str, str]:
     """Import path of each policy of the family, by name."""
-    import importlib
-
     module = family_module(config)
     try:
         family = tuple(importlib.import_module(module).FAMILY)
@@ -104,8 +89,6 @@ def family_members(config: RankingConfig) -> dict[str, str]:
 
 def family_module(config: RankingConfig) -> str:
     """Import path of the module of the family."""
-    from world_model.io.checkpoint import find_world, read_config
-
     if config.family is None:
         task = need_task(read_config(find_world(config.world))[0], "a ranking without --family")
     elif config.family in task_names():
@@ -119,13 +102,8 @@ def family_module(config: RankingConfig) -> str:
     return task.family
 
 
-def measure_agreement(runs: "PolicyRuns", names: list[str]) -> dict[str, dict[str, Any] | None]:
+def measure_agreement(runs: PolicyRuns, names: list[str]) -> dict[str, dict[str, Any] | None]:
     """Each statistic for each score; None where a policy has no decided episode."""
-    import numpy as np
-
-    from benchmarks.control.policy_runs import judged_outcomes
-    from benchmarks.metrics.rank_agreement import estimate_agreement
-
     real = [runs.episodes("truth", name) for name in names]
     sim = [runs.episodes("world", name) for name in names]
     measures: dict[str, Callable[[Sequence[EpisodeRecord]], Any]] = {
@@ -151,8 +129,6 @@ def measure_agreement(runs: "PolicyRuns", names: list[str]) -> dict[str, dict[st
 
 def agreement_table(agreement: dict[str, dict[str, Any] | None]) -> str:
     """Agreement as printed."""
-    from benchmarks.report import interval, number, table
-
     header = ("score", "Pearson", "95 %", "Spearman", "95 %", "MMRV", "95 %")
     rows = []
     for score, estimates in agreement.items():
@@ -167,9 +143,6 @@ def agreement_table(agreement: dict[str, dict[str, Any] | None]) -> str:
 
 def draw(config: RankingConfig, results: dict[str, Any]) -> None:
     """scatter.png: success in the simulator against success in the world."""
-    from benchmarks.control.scatter import Point, write_scatter
-    from benchmarks.report import number
-
     points = []
     for name, places in results["policies"].items():
         real, sim = places["truth"]["success"], places["world"]["success"]
@@ -189,17 +162,4 @@ def draw(config: RankingConfig, results: dict[str, Any]) -> None:
         x_label="success in the simulator (95 % Wilson)",
         y_label="success in the learned world (95 % Wilson)",
         title=f"Pearson {number(at['pearson']['value'], 3)}, MMRV {number(at['mmrv']['value'], 3)}",
-    )
-
-
-def cli(arguments: list[str]) -> None:
-    """Run `irasim bench ranking` with command-line arguments."""
-    main(
-        tyro.cli(
-            RankingConfig,
-            args=arguments,
-            prog="irasim bench ranking",
-            description="Play a family of policies in a learned world and in its ground truth, "
-            "and tell whether the world keeps their order.",
-        )
     )

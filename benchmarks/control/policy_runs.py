@@ -2,71 +2,28 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
-from world_model.config import DEFAULT_WORLD
+import gymnasium as gym
+import numpy as np
 
-if TYPE_CHECKING:
-    import numpy as np
+from benchmarks import report
+from benchmarks.control.config import RunConfig
+from benchmarks.control.fresh_starts import record_starts
+from benchmarks.control.policy_log import EpisodeRecord, PolicyLog
+from benchmarks.metrics.frames import bootstrap_interval, wilson_interval
+from benchmarks.report import interval, number, table
+from irasim_env.env import WorldEnv
+from irasim_env.ground_truth import GroundTruth
+from irasim_env.snapshot import fingerprint
+from policies.actors import episodes
+from policies.actors.actors import import_policy, load_actor
+from policies.actors.episodes import PlayedEpisode
+from world_model.progress import progress_bar
+from world_model.tasks import task_of
 
-    from benchmarks.control.policy_log import EpisodeRecord
-    from policies.actors.episodes import PlayedEpisode
-
-FIRST_TEST_SEED = 2_000_000  # training.data.collect's range of seeds for the split "test"
 PLACES = ("truth", "world")
 REWARD_DIGITS = 5  # kept of each reward
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunConfig:
-    """Where policies are played, from where, and how long."""
-
-    world: str = DEFAULT_WORLD
-    """World to play in: a shipped name, a directory, or a Hub id."""
-    out: Path = Path("runs/policies")
-    """Directory for the report and for each played episode (truth.jsonl, world.jsonl); the same
-    command again goes on where it stopped."""
-    episodes: int = 100
-    """Episodes of each policy in the world; 0 for none."""
-    truth_episodes: int | None = None
-    """Episodes of each policy in the ground truth (default: as many); 0 for none."""
-    truth: Path | None = None
-    """truth.jsonl of an earlier run to take episodes from and to add to (default: OUT's own): the
-    ground truth is the same for each world."""
-    max_steps: int | None = None
-    """Longest episode (default: the world's time limit)."""
-    batch: int = 16
-    """Episodes played at once in the world."""
-    starts: Literal["fresh", "world"] | None = None
-    """Start from fresh resets of the ground truth, or from the world's own clips (default: fresh
-    where there is a ground truth)."""
-    first_seed: int = 2_500_000
-    """Seed of the first fresh start, the others follow; training uses none from 2,000,000 on."""
-    warm_up: int = 10
-    """Steps before a fresh start, in which nothing is done."""
-    ends: Literal["head", "judge"] = "head"
-    """What ends an episode in the world and rewards it: its head, or the judge of frames (for
-    worlds without a head, or with one that is wrong)."""
-    judge: str | None = None
-    """Import path of the judge of frames (default: that of the world's task, if it has one)."""
-    seed: int = 0
-    """Of the policies, of the world's noise, and of the intervals."""
-    device: str | None = None
-    """cpu or cuda; the GPU where there is one."""
-
-    def __post_init__(self):
-        for name, least in (("episodes", 0), ("truth_episodes", 0), ("batch", 1), ("warm_up", 1)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ValueError(f"{name} is {value}, expected at least {least}")
-        if self.max_steps is not None and self.max_steps < 1:
-            raise ValueError(f"max_steps is {self.max_steps}, expected at least 1")
-        if self.first_seed < FIRST_TEST_SEED:
-            raise ValueError(
-                f"first_seed is {self.first_seed}, expected at least {FIRST_TEST_SEED}: lower "
-                "ones belong to the splits for training and validation"
-            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,17 +48,9 @@ class PolicyRuns:
     """
 
     def __init__(self, config: RunConfig):
-        from benchmarks import report
-        from benchmarks.control.policy_log import PolicyLog
-        from irasim_env.snapshot import fingerprint
-        from world_model import WorldModel
-        from world_model.directories import check_directory
-        from world_model.tasks import task_of
-
-        check_directory(config.out)
         self.config = config
-        self.device = report.choose_device(config.device)
-        self.world: WorldModel = WorldModel.from_pretrained(config.world, device=self.device)
+        self.world = report.open_world(config)
+        self.device = str(self.world.device)
         truth = self.world.config.ground_truth
         max_steps = config.max_steps or self.world.config.max_episode_steps
         if max_steps is None:
@@ -137,8 +86,6 @@ class PolicyRuns:
 
     def _set_starts(self, kind: str) -> None:
         """Give the world the starts of the episodes."""
-        from benchmarks.control.fresh_starts import record_starts
-
         count = max(map(len, self.starts.values()))
         if not count:
             raise ValueError(
@@ -168,8 +115,6 @@ class PolicyRuns:
 
     def play(self, policy: PolicyToRun) -> None:
         """Play what is missing of a policy's episodes, the ground truth first."""
-        from world_model.progress import progress_bar
-
         for place, log in sorted(self.logs.items()):
             missing = log.missing(policy.name, self.starts[place], self.max_steps)
             if not missing:
@@ -182,15 +127,8 @@ class PolicyRuns:
 
     def _play(
         self, place: str, policy: PolicyToRun, starts: Sequence[int]
-    ) -> "Iterator[PlayedEpisode]":
+    ) -> Iterator[PlayedEpisode]:
         """Play some starts in a place, each as it finishes."""
-        import gymnasium as gym
-
-        from irasim_env.env import WorldEnv
-        from irasim_env.ground_truth import GroundTruth
-        from policies.actors import episodes
-        from policies.actors.actors import load_actor
-
         if place == "world":
             env: gym.Env = WorldEnv(self.world, obs_type=episodes.observation_type(self.world))
             truth = None
@@ -228,9 +166,7 @@ class PolicyRuns:
         finally:
             env.close()
 
-    def _record(self, place: str, policy: str, episode: "PlayedEpisode") -> "EpisodeRecord":
-        from benchmarks.control.policy_log import EpisodeRecord
-
+    def _record(self, place: str, policy: str, episode: PlayedEpisode) -> EpisodeRecord:
         seen = {}
         if place == "world" and self.judge is not None:
             judged = self.judge(episode.frames)
@@ -244,7 +180,7 @@ class PolicyRuns:
             **seen,
         )
 
-    def episodes(self, place: str, name: str) -> "list[EpisodeRecord]":
+    def episodes(self, place: str, name: str) -> list[EpisodeRecord]:
         """A policy's episodes in a place."""
         return self.logs[place].episodes(name, self.starts[place], self.max_steps)
 
@@ -258,27 +194,18 @@ class PolicyRuns:
             for name in names
         }
 
-    def about(self) -> dict[str, Any]:
+    def about(self, command: str) -> dict[str, Any]:
         """What a report says of where and how this was measured."""
-        from dataclasses import asdict
-
-        from benchmarks import report
 
         return {
-            "config": asdict(self.config),
+            **report.heading(command, self.config, self.device, self.world),
             "max_steps": self.max_steps,
             "judge": repr(self.judge),
-            "world": report.describe_world(self.world, self.config.world),
-            "hardware": report.hardware(self.device),
-            "versions": report.versions(),
         }
 
 
-def summarize(episodes: "Sequence[EpisodeRecord]", seed: int) -> dict[str, Any]:
+def summarize(episodes: Sequence[EpisodeRecord], seed: int) -> dict[str, Any]:
     """Success, return and the judge's view of some episodes, with 95 % intervals."""
-    import numpy as np
-
-    from benchmarks.metrics.frames import bootstrap_interval, wilson_interval
 
     count = len(episodes)
     successes = sum(one.ended for one in episodes)
@@ -308,18 +235,14 @@ def summarize(episodes: "Sequence[EpisodeRecord]", seed: int) -> dict[str, Any]:
     return summary
 
 
-def judged_outcomes(episodes: "Sequence[EpisodeRecord]") -> "np.ndarray":
+def judged_outcomes(episodes: Sequence[EpisodeRecord]) -> np.ndarray:
     """1 for success and 0 for failure by the judge, NaN where undecidable, (n,)."""
-    import numpy as np
-
     values = {"success": 1.0, "failure": 0.0, "undecidable": np.nan}
     return np.array([values[one.verdict or "undecidable"] for one in episodes])
 
 
 def summary_table(summaries: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
     """Policies as printed, in Markdown; the world's columns after the simulator's."""
-    from benchmarks.report import interval, number, table
-
     header = ["policy", "in", "episodes", "success", "95 %", "return", "95 %", "highest reward"]
     header += ["success by frames", "95 %", "undecidable", "head and frames agree"]
     rows = []
@@ -346,8 +269,6 @@ def _load_judge(path: str | None) -> Any:
     """The judge that an import path's factory makes."""
     if path is None:
         return None
-    from policies.actors.actors import import_policy
-
     return import_policy(path, "judge")()
 
 

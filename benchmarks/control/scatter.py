@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 SIDE, MARGIN, LEGEND = 640, 80, 320  # pixels: the plot, around it, beside it
@@ -25,8 +26,6 @@ def write_scatter(
     path: Path, points: Sequence[Point], *, x_label: str, y_label: str, title: str
 ) -> None:
     """Draw points in the unit square with their intervals, the diagonal, and their names beside."""
-    import cv2
-
     height, width = SIDE + 2 * MARGIN, SIDE + 2 * MARGIN + LEGEND
     picture = np.full((height, width, 3), 255, np.uint8)
 
@@ -69,8 +68,6 @@ def write_scatter(
 
 def _colours(count: int) -> list[tuple[int, int, int]]:
     """Colours (BGR) that differ, dark enough for white paper."""
-    import cv2
-
     hues = (np.arange(count) * 180 / max(count, 1)).astype(np.uint8)
     hsv = np.stack([hues, np.full(count, 255), np.full(count, 176)], axis=-1).astype(np.uint8)
     bgr = cv2.cvtColor(hsv[None], cv2.COLOR_HSV2BGR)[0]

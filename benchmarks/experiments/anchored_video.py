@@ -16,15 +16,19 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from benchmarks.experiments.anchored_painter import AnchoredPainter
-    from training.data.clips import ClipStore
+from benchmarks.experiments.adversary import Adversary
+from benchmarks.experiments.anchored_painter import AnchoredPainter
+from benchmarks.experiments.joint_response import JointResponse
+from benchmarks.metrics import gradient_energy, psnr
+from training.data.clips import ClipStore
 
 HORIZONS = (1, 2, 4, 8, 16, 32, 63)
 
@@ -69,10 +73,7 @@ class AnchoredConfig:
 class Recording:
     """Pictures and predicted joints of a split."""
 
-    def __init__(self, store: "ClipStore", state: str, shrink: int):
-        import torch
-        import torch.nn.functional as F
-
+    def __init__(self, store: ClipStore, state: str, shrink: int):
         if state not in store.states:
             raise ValueError(f"no state {state!r}; there are {', '.join(store.states) or 'none'}")
         pictures = store.frames.permute(0, 3, 1, 2)
@@ -84,19 +85,13 @@ class Recording:
         self.targets = [store.actions[a:b].numpy().astype(np.float64) for a, b in spans]
         self.joints = torch.empty(0)
 
-    def pictures(self, index: "Tensor") -> "Tensor":
+    def pictures(self, index: Tensor) -> Tensor:
         """(B, 3, H, W) in [-1, 1]."""
         return self.frames[index].float() / 127.5 - 1
 
 
 def main(config: AnchoredConfig) -> dict[str, Any]:
     """Train, score, write; returns the scores."""
-    import torch
-
-    from benchmarks.experiments.anchored_painter import AnchoredPainter
-    from benchmarks.experiments.joint_response import JointResponse
-    from training.data.clips import ClipStore
-
     train, val = (
         Recording(ClipStore(config.data, split), config.state, config.shrink)
         for split in ("train", "val")
@@ -125,20 +120,15 @@ def main(config: AnchoredConfig) -> dict[str, Any]:
 
 
 def train_painter(
-    painter: "AnchoredPainter", recording: Recording, config: AnchoredConfig
+    painter: AnchoredPainter, recording: Recording, config: AnchoredConfig
 ) -> dict[str, Any]:
     """Train for the configured time; leaves the averaged weights in `painter`."""
-    import torch
-    from torch.optim.swa_utils import AveragedModel
-
-    from benchmarks.experiments.adversary import Adversary
-
     draw = torch.Generator().manual_seed(config.seed)
     optimizer = torch.optim.AdamW(
         painter.parameters(), lr=config.rate, betas=(0.9, 0.98), weight_decay=0.01
     )
 
-    def average(mean: "Tensor", new: "Tensor", count: "Tensor | int") -> "Tensor":
+    def average(mean: Tensor, new: Tensor, count: Tensor | int) -> Tensor:
         decay = min(config.ema, float(count) / (float(count) + 10))  # short at first
         return mean.lerp(new, 1 - decay)
 
@@ -182,10 +172,8 @@ def train_painter(
     return {"steps": steps, "frames_per_cpu_second": steps * config.batch / seconds}
 
 
-def pairs(recording: Recording, config: AnchoredConfig, draw: Any) -> "tuple[Tensor, Tensor]":
+def pairs(recording: Recording, config: AnchoredConfig, draw: Any) -> tuple[Tensor, Tensor]:
     """Anchors and the later frames to paint, flat numbers (B,) each."""
-    import torch
-
     offsets = torch.tensor(recording.offsets)
     lengths = offsets.diff()
     episodes = torch.multinomial(lengths.float(), config.batch, True, generator=draw)
@@ -196,30 +184,25 @@ def pairs(recording: Recording, config: AnchoredConfig, draw: Any) -> "tuple[Ten
 
 
 def paint(
-    painter: "AnchoredPainter",
+    painter: AnchoredPainter,
     recording: Recording,
-    anchors: "Tensor",
-    shows: "Tensor",
-    joints: "Tensor | None" = None,
-) -> "Tensor":
+    anchors: Tensor,
+    shows: Tensor,
+    joints: Tensor | None = None,
+) -> Tensor:
     """Frames (B, 3, H, W) for the joints at `shows`, or for others (B, J)."""
-    import torch
-
     wanted = recording.joints[shows] if joints is None else joints
     with torch.autocast("cpu", torch.bfloat16):
         return painter(recording.pictures(anchors), recording.joints[anchors], wanted)
 
 
-def score(painter: "AnchoredPainter", recording: Recording) -> dict[str, Any]:
+def score(painter: AnchoredPainter, recording: Recording) -> dict[str, Any]:
     """PSNR of rollouts from first frames beside "nothing moves", sharpness, and PSNR under the
     actions of the episode that is five further on."""
-    import torch
-
-    from benchmarks.metrics import gradient_energy, psnr
 
     begins, ends = recording.offsets[:-1], recording.offsets[1:]
 
-    def levels(index: "Tensor", make: "Callable[[Tensor], Tensor]") -> np.ndarray:
+    def levels(index: Tensor, make: Callable[[Tensor], Tensor]) -> np.ndarray:
         with torch.no_grad():
             made = torch.cat([make(part) for part in index.split(16)])
         return ((made.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
@@ -234,10 +217,10 @@ def score(painter: "AnchoredPainter", recording: Recording) -> dict[str, Any]:
         others = torch.tensor([min(begins[i] + horizon, ends[i] - 1) for i in other])
         number = torch.arange(len(episodes))
 
-        def own(part: "Tensor", a: "Tensor" = anchors, h: int = horizon) -> "Tensor":
+        def own(part: Tensor, a: Tensor = anchors, h: int = horizon) -> Tensor:
             return paint(painter, recording, a[part], a[part] + h)
 
-        def swapped(part: "Tensor", a: "Tensor" = anchors, o: "Tensor" = others) -> "Tensor":
+        def swapped(part: Tensor, a: Tensor = anchors, o: Tensor = others) -> Tensor:
             return paint(painter, recording, a[part], a[part], recording.joints[o[part]])
 
         true = recording.frames[anchors + horizon].permute(0, 2, 3, 1).numpy()

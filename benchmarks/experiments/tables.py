@@ -8,9 +8,25 @@
 
 import json
 import tarfile
+import tempfile
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import tyro
+
+from benchmarks import report
+from benchmarks.control.policy_log import PolicyLog
+from benchmarks.control.policy_ranking import (
+    RankingConfig,
+    agreement_table,
+    draw,
+    measure_agreement,
+)
+from benchmarks.control.policy_runs import summarize, summary_table
+from benchmarks.policy_evaluation import title
+from benchmarks.pusht.planning import SUCCESS_RULE, PushTPlanningConfig, summarise, tables
 
 DOCS = Path(__file__).parents[2] / "docs"
 RECORDS = "records.tar.xz"
@@ -19,7 +35,7 @@ PLANNING = ("planning", "planning/states", "planning/fresh")
 
 @dataclass(frozen=True, kw_only=True)
 class TablesConfig:
-    """Where the tables go."""
+    """Make the published tables again from the records in docs/records.tar.xz."""
 
     out: Path = DOCS
     """Directory for the tables and the reports beside them, laid out as docs/ is. Elsewhere than
@@ -28,8 +44,6 @@ class TablesConfig:
 
 def main(config: TablesConfig) -> list[Path]:
     """Write all tables; their paths."""
-    import tempfile
-
     with tempfile.TemporaryDirectory() as name:
         records = Path(name) if config.out == DOCS else config.out
         unpack(records)
@@ -62,17 +76,6 @@ class RecordedRuns:
 
 def write_ranking(records: Path, out: Path) -> Path:
     """policies/ranking.md, ranking.json and scatter.png; the path of the first."""
-    from benchmarks import report
-    from benchmarks.control.policy_log import PolicyLog
-    from benchmarks.control.policy_ranking import (
-        RankingConfig,
-        agreement_table,
-        draw,
-        measure_agreement,
-    )
-    from benchmarks.control.policy_runs import summarize, summary_table
-    from benchmarks.policy_evaluation import title
-
     results = json.loads((DOCS / "policies/ranking.json").read_text())
     asked = {**results["config"], "out": out / "policies"}
     config = RankingConfig(**{one.name: asked[one.name] for one in fields(RankingConfig)})
@@ -102,9 +105,6 @@ def write_ranking(records: Path, out: Path) -> Path:
 
 def write_planning(records: Path, out: Path, part: str) -> Path:
     """table.md and pusht_planning.json of one run of the experiment; the path of the first."""
-    from benchmarks import report
-    from benchmarks.pusht.planning import SUCCESS_RULE, PushTPlanningConfig, summarise, tables
-
     results = json.loads((DOCS / part / "pusht_planning.json").read_text())
     # The run in `planning` is older than the option.
     asked = {"imagine": "frames", **results["config"]}
@@ -131,9 +131,6 @@ def write_planning(records: Path, out: Path, part: str) -> Path:
 
 def write_reinforcement(out: Path) -> Path:
     """reinforcement.json from the returns that are in it, and its table; the path of the latter."""
-    import numpy as np
-
-    from benchmarks import report
     from benchmarks.control.reinforcement import ABOUT, summarise, table
 
     results = json.loads((DOCS / "reinforcement.json").read_text())
@@ -146,21 +143,5 @@ def write_reinforcement(out: Path) -> Path:
     return path
 
 
-def cli(arguments: list[str]) -> None:
-    """Run with command-line arguments."""
-    import tyro
-
-    main(
-        tyro.cli(
-            TablesConfig,
-            args=arguments,
-            prog="python -m benchmarks.experiments.tables",
-            description="Make the published tables again from the records in docs/records.tar.xz.",
-        )
-    )
-
-
 if __name__ == "__main__":
-    import sys
-
-    cli(sys.argv[1:])
+    main(tyro.cli(TablesConfig, prog="python -m benchmarks.experiments.tables"))

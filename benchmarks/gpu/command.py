@@ -30,7 +30,7 @@ ENVIRONMENT = {"PYTHONUNBUFFERED": "1", "SDL_VIDEODRIVER": "dummy"}
 
 @dataclass(frozen=True, kw_only=True)
 class GpuConfig:
-    """What to run, and for how long."""
+    """On a GPU: prove the captured step, measure it, and time training."""
 
     out: Path
     """Directory for gpu.json, gpu.md and gpu.log, which are brought up to date after each stage."""
@@ -159,21 +159,10 @@ def _settings(config: GpuConfig, name: str, part: float, result: Path) -> dict[s
     return asdict(settings)
 
 
-def cli(arguments: list[str]) -> None:
-    """Run `irasim bench gpu` with command-line arguments."""
-    import tyro
-
-    content = main(
-        tyro.cli(
-            GpuConfig,
-            args=arguments,
-            prog="irasim bench gpu",
-            description="On a GPU: prove the captured step, measure it, and time training.",
-        )
-    )
-    bad = [name for name, stage in content["stages"].items() if stage["status"] not in GOOD]
+def run(config: GpuConfig) -> None:
+    """What the command does: `main`, and a status that tells whether all stages ended well."""
+    content = main(config)
+    good = ("ok", "skipped")
+    bad = [name for name, stage in content["stages"].items() if stage["status"] not in good]
     if bad:
         sys.exit(f"stages that did not end well: {', '.join(bad)}; see {content['config']['out']}")
-
-
-GOOD = ("ok", "skipped")

@@ -3,41 +3,42 @@
 import json
 from dataclasses import asdict
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from accelerate import PartialState
+from accelerate.utils import gather_object
 
 from benchmarks.irasim.config import (
     REFERENCE_FPS,
     RESULT_SETTINGS,
     EvaluationConfig,
-    LongConfig,
     ShortConfig,
 )
-
-if TYPE_CHECKING:
-    from benchmarks.irasim.data import EvaluationData
-    from benchmarks.irasim.layout import Layout
-    from benchmarks.irasim.model import ChunkModel
-    from benchmarks.irasim.scores import Gathered, Networks
+from benchmarks.irasim.data import EvaluationData
+from benchmarks.irasim.generate import generate
+from benchmarks.irasim.layout import REFERENCE_CRF, Layout
+from benchmarks.irasim.model import ChunkModel, load_model
+from benchmarks.irasim.scores import (
+    Gathered,
+    Networks,
+    fvd_protocols,
+    load_networks,
+    score,
+    summarise,
+)
+from benchmarks.irasim.table import comparison
+from benchmarks.metrics.frames import PSNR_CAP
+from benchmarks.report import hardware, versions, write_report
+from training.data.episodes import read_json, write_json
+from world_model.chunk.sampling import network_evaluations
+from world_model.directories import check_directory
+from world_model.io.whole_files import clear_leftovers
 
 # Processes wait for each other at the end: shares of long episodes can differ by hours.
 PATIENCE = timedelta(days=2)
 PACKAGES = ("accelerate", "diffusers", "av", "opencv-python")
-
-
-def short_cli(arguments: list[str]) -> None:
-    """Run `irasim evaluate short`."""
-    import tyro
-
-    text = "Predict windows of one chunk from their true first frames, and score them."
-    main(tyro.cli(ShortConfig, args=arguments, prog="irasim evaluate short", description=text))
-
-
-def long_cli(arguments: list[str]) -> None:
-    """Run `irasim evaluate long`."""
-    import tyro
-
-    text = "Predict whole episodes chunk by chunk from their first frames, and score them."
-    main(tyro.cli(LongConfig, args=arguments, prog="irasim evaluate long", description=text))
 
 
 def main(config: EvaluationConfig) -> dict[str, Any] | None:
@@ -46,19 +47,6 @@ def main(config: EvaluationConfig) -> dict[str, Any] | None:
     Returns:
         The report; None on processes other than the first.
     """
-    from accelerate import PartialState
-    from accelerate.utils import gather_object
-
-    from benchmarks.irasim.data import EvaluationData
-    from benchmarks.irasim.generate import generate
-    from benchmarks.irasim.layout import Layout
-    from benchmarks.irasim.model import load_model
-    from benchmarks.irasim.scores import load_networks, score
-    from benchmarks.irasim.table import comparison
-    from benchmarks.report import write_report
-    from world_model.directories import check_directory
-    from world_model.io.whole_files import clear_leftovers
-
     check_directory(config.out)
     check_directory(config.truth or config.out, "--truth")
     state = PartialState(cpu=config.cpu, timeout=PATIENCE)
@@ -97,14 +85,12 @@ def main(config: EvaluationConfig) -> dict[str, Any] | None:
     return content
 
 
-def claim(config: EvaluationConfig, layout: "Layout") -> None:
+def claim(config: EvaluationConfig, layout: Layout) -> None:
     """Say beside the results how they are made; refuse to mix two ways.
 
     Raises:
         ValueError: The directory holds results of other settings.
     """
-    from training.data.episodes import read_json, write_json
-
     content = json.loads(json.dumps(settings(config), default=str))
     if layout.settings.is_file():
         before = read_json(layout.settings)
@@ -124,8 +110,6 @@ def claim(config: EvaluationConfig, layout: "Layout") -> None:
 
 def settings(config: EvaluationConfig) -> dict[str, Any]:
     """What decides the generated files, the model's file among it."""
-    from pathlib import Path
-
     resolved = asdict(config)
     found = {name: resolved[name] for name in RESULT_SETTINGS if name in resolved}
     path = Path(config.model)
@@ -139,19 +123,13 @@ def settings(config: EvaluationConfig) -> dict[str, Any]:
 
 def report(
     config: EvaluationConfig,
-    model: "ChunkModel",
-    data: "EvaluationData",
-    networks: "Networks",
-    found: "Gathered",
+    model: ChunkModel,
+    data: EvaluationData,
+    networks: Networks,
+    found: Gathered,
     num_processes: int,
 ) -> dict[str, Any]:
     """The report as it is written."""
-    from importlib.metadata import version
-
-    from benchmarks.irasim.scores import summarise
-    from benchmarks.report import hardware, versions
-    from world_model.chunk.sampling import network_evaluations
-
     scores, missing = summarise(found, data, networks)
     passes = network_evaluations(config.sampler, config.num_steps)
     return {
@@ -177,12 +155,8 @@ def report(
     }
 
 
-def protocols(data: "EvaluationData", networks: "Networks", num_frames: int) -> dict[str, str]:
+def protocols(data: EvaluationData, networks: Networks, num_frames: int) -> dict[str, str]:
     """How each figure is taken, in words."""
-    from benchmarks.irasim.layout import REFERENCE_CRF
-    from benchmarks.irasim.scores import fvd_protocols
-    from benchmarks.metrics.frames import PSNR_CAP
-
     fvd = fvd_protocols(num_frames)
     found = {
         "latent_l2": "mean squared difference of predicted latents, mean over items",

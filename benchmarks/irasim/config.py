@@ -4,7 +4,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import tyro
+
 from training.data.irasim.datasets import PRESETS, DataConfig, Split
+from world_model.config_fields import check_least
 
 # What frames a video is shown at in the reference's files, whatever its own rate.
 REFERENCE_FPS = 4
@@ -115,10 +118,7 @@ class EvaluationConfig:
     """Download weights that are not there; without them a metric is reported as not available."""
 
     def __post_init__(self):
-        for name in ("limit", "vae_batch"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name} is {value}, expected at least 1")
+        check_least(self, limit=1, vae_batch=1)
 
     @property
     def label(self) -> str:
@@ -156,7 +156,7 @@ class EvaluationConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ShortConfig(EvaluationConfig):
-    """Windows of one chunk (16 frames for the published models), by default not overlapping."""
+    """Predict windows of one chunk from their true first frames, and score them."""
 
     interval: int = 16
     """Frames from one window's beginning to the next one's."""
@@ -165,14 +165,12 @@ class ShortConfig(EvaluationConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        for name in ("interval", "batch"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
+        check_least(self, interval=1, batch=1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LongConfig(EvaluationConfig):
-    """Whole episodes, chunk by chunk, each from the last predicted frame of the one before."""
+    """Predict whole episodes chunk by chunk from their first frames, and score them."""
 
 
 def with_world_defaults(config: Any, frame_size: tuple[int, int], action_scale: Any) -> Any:
@@ -188,7 +186,7 @@ def with_world_defaults(config: Any, frame_size: tuple[int, int], action_scale: 
 
 @dataclass(frozen=True, kw_only=True)
 class TableConfig:
-    """What to compare."""
+    """Compare what `irasim evaluate short` and `long` measured."""
 
-    results: tuple[Path, ...] = field(default_factory=tuple)
+    results: tyro.conf.Positional[tuple[Path, ...]] = field(default_factory=tuple)
     """Reports (short.json, long.json), or directories that hold some (default: this one)."""

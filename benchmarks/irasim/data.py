@@ -11,6 +11,7 @@ from torch import Tensor
 from benchmarks.irasim.config import EvaluationConfig, ShortConfig
 from benchmarks.irasim.layout import Protocol
 from benchmarks.irasim.model import ChunkModel
+from training.data.irasim.content import resize_frames
 from training.data.irasim.windows import WindowDataset
 
 
@@ -118,6 +119,4 @@ def _open(
 
 def resized(frames: Tensor | np.ndarray, size: tuple[int, int]) -> Tensor:
     """uint8 (T, H, W, 3) at another size, as the reference resizes."""
-    from training.data.irasim.content import resize_frames
-
     return resize_frames(torch.as_tensor(frames), size)

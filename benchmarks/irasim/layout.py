@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 import av
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -96,8 +97,6 @@ def read_latents(path: Path) -> Tensor:
 
 def write_frames(folder: Path, frames: np.ndarray, first: int = 1) -> None:
     """PNG files 000001.png, ... of uint8 (T, H, W, 3), numbered from `first`."""
-    import cv2
-
     folder.parent.mkdir(parents=True, exist_ok=True)
     with whole_folder(folder) as temporary:
         for number, frame in enumerate(frames, first):

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from benchmarks.irasim.config import EvaluationConfig, with_world_defaults
+from training.data.irasim.autoencoder import load_autoencoder
 from world_model import IRASim, UNet3D, UNet3DConfig, WorldModel, load_reference_checkpoint
+from world_model.chunk.world import ChunkWorld
 from world_model.codec import PixelCodec
 from world_model.frames import frames_to_pixels, pixels_to_frames
 
@@ -100,8 +102,6 @@ def load_model(
         except FileNotFoundError as error:
             raise ValueError(f"--model: {error}") from error
     else:
-        from world_model.chunk.world import ChunkWorld
-
         world = WorldModel.from_pretrained(config.model)
         if not isinstance(world, ChunkWorld):
             raise ValueError(
@@ -113,8 +113,6 @@ def load_model(
         size = (world.config.height, world.config.width)
         config = with_world_defaults(config, size, world.config.action_scale)
     if config.vae is not None:
-        from training.data.irasim.autoencoder import load_autoencoder
-
         codec = _Autoencoder(load_autoencoder(config.vae), device)
     denoiser = denoiser.to(device).eval().requires_grad_(False)
     return ChunkModel(denoiser, codec, device, config.vae_batch), config

@@ -20,6 +20,7 @@ from benchmarks.metrics.network_weights import WeightsSource, WeightsUnavailable
 from benchmarks.metrics.perceptual import FeatureStatistics, FVDProtocol
 from benchmarks.metrics.video_scores import frame_means
 from benchmarks.metrics.videos import open_videos, read_file
+from world_model.progress import progress_bar
 
 REFERENCE_FVD_SIDE = 256
 NO_FRAMES = "no autoencoder to decode latents with: give --vae"
@@ -105,8 +106,6 @@ def score(
     items: list[Item], data: EvaluationData, layout: Layout, networks: Networks, num_frames: int
 ) -> Gathered:
     """Scores of items whose files are all there."""
-    from world_model.progress import progress_bar
-
     found = Gathered()
     for item in progress_bar(items, "scoring", unit="item", leave=False):
         scores = found.items.setdefault(item.name, {})

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.irasim.config import TableConfig
+from benchmarks.report import reading, table
+from training.data.episodes import read_json
 
 # Column, key of the score, digits.
 COLUMNS = (
@@ -20,25 +22,8 @@ HEADER = ["dataset", "protocol", "model", "items", "scores on", "latent L2"]
 ABSENT = "not available"
 
 
-def cli(arguments: list[str]) -> None:
-    """Run `irasim evaluate table`."""
-    import tyro
-
-    main(
-        tyro.cli(
-            tyro.conf.Positional[TableConfig],
-            args=arguments,
-            prog="irasim evaluate table",
-            description="Compare what `irasim evaluate short` and `long` measured.",
-        )
-    )
-
-
 def main(config: TableConfig) -> str:
     """Print the comparison of all reports found, and return it."""
-    from benchmarks.report import reading
-    from training.data.episodes import read_json
-
     reports = {path: read_json(path) for path in find_reports(config.results)}
     for path, report in reports.items():
         with reading(f"{path} is not as irasim evaluate writes it"):
@@ -66,8 +51,6 @@ def find_reports(places: Sequence[Path]) -> list[Path]:
 
 def comparison(reports: Sequence[dict[str, Any]]) -> str:
     """A table of reports, by dataset, protocol and model, and what it leaves open below it."""
-    from benchmarks.report import table
-
     for report in reports:
         if not str(report.get("command", "")).startswith("irasim evaluate"):
             raise ValueError("one of the files is no report of `irasim evaluate short` or `long`")

@@ -7,7 +7,7 @@ which a world that ignores its actions, or takes them a step off, falls short.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -15,9 +15,9 @@ from benchmarks.metrics.frames import PSNR_CAP, bootstrap_interval, psnr, wilson
 from benchmarks.prediction.predict import Prediction, predict
 from benchmarks.prediction.windows import Window
 from benchmarks.report import interval, number, table
-
-if TYPE_CHECKING:
-    from world_model import WorldModel
+from irasim_env.ground_truth import GroundTruth
+from world_model import Start, WorldModel
+from world_model.progress import progress_bar
 
 
 def altered_actions(
@@ -44,7 +44,7 @@ def altered_actions(
 
 
 def replay_ground_truth(
-    world: "WorldModel", windows: Sequence[Window], actions: Sequence[np.ndarray], title: str
+    world: WorldModel, windows: Sequence[Window], actions: Sequence[np.ndarray], title: str
 ) -> list[np.ndarray]:
     """What the ground truth shows under the given actions after each context, uint8 (L, H, W, 3).
 
@@ -54,10 +54,6 @@ def replay_ground_truth(
         gymnasium.error.DependencyNotInstalled: The simulator's package is missing; the message
             names what to install.
     """
-    from irasim_env.ground_truth import GroundTruth
-    from world_model import Start
-    from world_model.progress import progress_bar
-
     truth = GroundTruth(world.config)
     replays = []
     try:
@@ -90,7 +86,7 @@ def replay_ground_truth(
 
 
 def score_controls(
-    world: "WorldModel",
+    world: WorldModel,
     windows: Sequence[Window],
     predictions: Sequence[Prediction],
     *,

@@ -1,34 +1,22 @@
 """`irasim bench card`: a world's README.md, written from what was measured."""
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from benchmarks.prediction import quality as quality_report
+from benchmarks.prediction.config import CardConfig
+from benchmarks.prediction.readings import readings_of
+from benchmarks.report import reading
+from benchmarks.speed import report as speed_report
+from world_model import WorldConfig, WorldModel
+from world_model.io.checkpoint import CARD, find_world
 from world_model.io.json_files import parse_json
 from world_model.io.whole_files import write_whole
-
-if TYPE_CHECKING:
-    from world_model import WorldConfig
-
-
-@dataclass(frozen=True, kw_only=True)
-class CardConfig:
-    """What to write a card of."""
-
-    world: str
-    """World: a shipped name or a directory; its README.md is written anew."""
-    quality: Path | None = None
-    """Report of irasim bench quality; the world's own quality.json if not given."""
-    speed: tuple[Path, ...] = ()
-    """Reports of irasim bench speed, one for each machine; the world's own speed.json if none."""
+from world_model.streaming.config import StreamingConfig
 
 
 def main(config: CardConfig) -> Path:
     """Write the card; its path."""
-    from benchmarks.report import reading
-    from world_model import WorldModel
-    from world_model.io.checkpoint import CARD, find_world
-
     directory = find_world(config.world)
     quality = _read_report(config.quality, directory / "quality.json")
     speeds = [_read_report(path, path) for path in config.speed] or [
@@ -70,16 +58,13 @@ def _check_world(directory: Path, world: tuple[str, int], measured: list[tuple[A
 
 
 def write_card(
-    config: "WorldConfig",
+    config: WorldConfig,
     parameters: int,
     quality: dict[str, Any] | None,
     speeds: list[dict[str, Any]],
     train: dict[str, Any] | None,
 ) -> str:
     """The card's text, in Markdown."""
-    from benchmarks.prediction import quality as quality_report
-    from benchmarks.speed import report as speed_report
-
     quality_text = "Not measured yet: `irasim bench quality`."
     if quality is not None:
         quality_text = quality_report.tables(quality, config)
@@ -100,10 +85,8 @@ def write_card(
     return f"{front}\n# {config.name}\n\n{note}\n\n{body}\n"
 
 
-def limits(config: "WorldConfig", quality: dict[str, Any] | None) -> list[str]:
+def limits(config: WorldConfig, quality: dict[str, Any] | None) -> list[str]:
     """What the world cannot do, from its figures."""
-    from world_model.streaming.config import StreamingConfig
-
     found = []
     if quality is not None:
         found += _measured_limits(config, quality)
@@ -126,8 +109,7 @@ def limits(config: "WorldConfig", quality: dict[str, Any] | None) -> list[str]:
     return found
 
 
-def _measured_limits(config: "WorldConfig", quality: dict[str, Any]) -> list[str]:
-    from benchmarks.prediction.readings import readings_of
+def _measured_limits(config: WorldConfig, quality: dict[str, Any]) -> list[str]:
 
     found = []
     horizon = quality["frames"]["horizon"]
@@ -164,7 +146,7 @@ def _measured_limits(config: "WorldConfig", quality: dict[str, Any]) -> list[str
     return found
 
 
-def _about(config: "WorldConfig", parameters: int) -> str:
+def _about(config: WorldConfig, parameters: int) -> str:
     truth = config.ground_truth
     learned = f"learned from `{truth.env_id}`" if truth else "learned from recorded episodes"
     reward = "reward and end of the episode" if config.reward_head else "no reward"
@@ -178,7 +160,7 @@ def _about(config: "WorldConfig", parameters: int) -> str:
     )
 
 
-def _use(config: "WorldConfig") -> str:
+def _use(config: WorldConfig) -> str:
     # The shipped one has an id of its own.
     make = f'gym.make("IRASim/World-v0", world="{config.name}")  # or the path of this directory'
     lines = ["import gymnasium as gym", "import irasim_env", "", f"env = {make}"]
@@ -221,17 +203,3 @@ def _read_report(path: Path | None, default: Path) -> dict[str, Any] | None:
     if not isinstance(report, dict):
         raise ValueError(f"{source}: holds a JSON {type(report).__name__}; measure again")
     return report
-
-
-def cli(arguments: list[str]) -> None:
-    """Run `irasim bench card` with command-line arguments."""
-    import tyro
-
-    main(
-        tyro.cli(
-            CardConfig,
-            args=arguments,
-            prog="irasim bench card",
-            description="Write a world's README.md from its measured quality and speed.",
-        )
-    )

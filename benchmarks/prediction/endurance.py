@@ -6,94 +6,49 @@ there; and where the action is a place, the robot must be where it was sent. The
 does the same beside it, as it may fail too.
 """
 
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+import cv2
+import gymnasium as gym
+import numpy as np
+import psutil
 
-    import numpy as np
-
-    from irasim_env.ground_truth import GroundTruth
-    from world_model import WorldModel
-    from world_model.tasks import Task
+import irasim_env  # noqa: F401  registers the ids
+from benchmarks import report
+from benchmarks.prediction.config import WARM_UP, EnduranceConfig
+from benchmarks.report import number
+from benchmarks.report import table as aligned
+from irasim_env.ground_truth import GroundTruth
+from world_model import WorldModel
+from world_model.progress import progress_bar
+from world_model.tasks import Task, task_of
 
 REPORTED = (100, 500, 1000, 2000, 5000, 10000)
-WARM_UP = 100  # steps after which memory must not grow
-
-
-@dataclass(frozen=True, kw_only=True)
-class EnduranceConfig:
-    """What to measure."""
-
-    world: str
-    """World to measure: a shipped name, a directory, or a Hub id."""
-    out: Path = Path("runs/endurance")
-    """Directory for endurance.json and frames.png."""
-    steps: int = 2000
-    """Steps of the one episode, its end ignored."""
-    hold: int = 10
-    """Steps that each random target is held for."""
-    start: int = 0
-    """Start of the episode."""
-    seed: int = 0
-    """Of the targets and of the world's noise."""
-    real: bool = True
-    """Take the same actions in the ground truth too, where there is one."""
-    device: str | None = None
-    """cpu or cuda; the GPU where there is one."""
-
-    def __post_init__(self):
-        if self.steps <= WARM_UP:
-            raise ValueError(f"steps is {self.steps}, expected more than {WARM_UP}")
-        if self.hold < 1:
-            raise ValueError(f"hold is {self.hold}, expected at least 1")
 
 
 def main(config: EnduranceConfig) -> dict[str, Any]:
     """Measure, print a table, write the report, and return it."""
-    from benchmarks import report
-    from world_model import WorldModel
-    from world_model.directories import check_directory
-    from world_model.tasks import task_of
-
-    device = report.choose_device(config.device)
-    check_directory(config.out)
-    world = WorldModel.from_pretrained(config.world, device=device)
+    world = report.open_world(config)
     task = task_of(world.config)
     truth = put_real(world, config)  # what is missing is told before the long run
     episode = run(world, config)
     real = None if truth is None else run_real(truth, episode["targets"])
     results = {
-        "command": "irasim bench endurance",
-        "config": asdict(config),
-        "world": report.describe_world(world, config.world),
-        "hardware": report.hardware(device),
-        "versions": report.versions(),
+        **report.heading("irasim bench endurance", config, str(world.device), world),
         **summarise(episode),
         "readings": read(episode, config, task),
         "real_readings": read(real, config, task) if real else [],
     }
-    report.write_report(config.out / "endurance.json", results)
     shown = [episode["frames"]] if real is None else [episode["frames"], real["frames"]]
     _write_picture(config.out / "frames.png", shown, config)
-    print(table(results, task))
-    print(f"written to {config.out}")
-    return results
+    return report.publish(results, table(results, task), config.out, "endurance")
 
 
-def run(world: "WorldModel", config: EnduranceConfig) -> dict[str, Any]:
+def run(world: WorldModel, config: EnduranceConfig) -> dict[str, Any]:
     """One episode of `steps` steps: its frames, targets, memory and seconds at each step."""
-    import time
-
-    import gymnasium as gym
-    import numpy as np
-    import psutil
-
-    import irasim_env  # noqa: F401  registers the ids
-    from world_model.progress import progress_bar
-
     env = gym.make(
         "IRASim/World-v0",
         world=world,
@@ -124,11 +79,8 @@ def run(world: "WorldModel", config: EnduranceConfig) -> dict[str, Any]:
     return {"frames": frames, "targets": targets, "memory": memory, "seconds": seconds}
 
 
-def put_real(world: "WorldModel", config: EnduranceConfig) -> "GroundTruth | None":
+def put_real(world: WorldModel, config: EnduranceConfig) -> GroundTruth | None:
     """The ground truth at the same start; None, and why, where there is none to be had."""
-    import gymnasium as gym
-
-    from irasim_env.ground_truth import GroundTruth
 
     if not config.real or world.config.ground_truth is None:
         return None
@@ -141,10 +93,8 @@ def put_real(world: "WorldModel", config: EnduranceConfig) -> "GroundTruth | Non
     return truth
 
 
-def run_real(truth: "GroundTruth", targets: "list[np.ndarray]") -> dict[str, Any]:
+def run_real(truth: GroundTruth, targets: list[np.ndarray]) -> dict[str, Any]:
     """The ground truth's frames under the same actions."""
-    from world_model.progress import progress_bar
-
     frames = [truth.frame]
     for target in progress_bar(targets, desc="real steps"):
         truth.step(target.astype("float32"))
@@ -155,8 +105,6 @@ def run_real(truth: "GroundTruth", targets: "list[np.ndarray]") -> dict[str, Any
 
 def summarise(episode: dict[str, Any]) -> dict[str, Any]:
     """Growth of memory and change of speed."""
-    import numpy as np
-
     memory = np.array(episode["memory"])
     seconds = np.array(episode["seconds"])
     settled, last = memory[WARM_UP : 2 * WARM_UP].mean(), memory[-WARM_UP:].mean()
@@ -169,13 +117,11 @@ def summarise(episode: dict[str, Any]) -> dict[str, Any]:
 
 
 def read(
-    episode: dict[str, Any], config: EnduranceConfig, task: "Task | None"
+    episode: dict[str, Any], config: EnduranceConfig, task: Task | None
 ) -> list[dict[str, float]]:
     """For each reported step, over the ten targets before it: the robot's distance from its target
     at the end of the hold, and how often each reading can be had at all. Nothing where there is no
     task that reads frames."""
-    import numpy as np
-
     if task is None or task.measure is None:
         return []
     measure, rows = task.load("measure"), []
@@ -198,15 +144,13 @@ def read(
     return rows
 
 
-def follows_targets(task: "Task") -> bool:
+def follows_targets(task: Task) -> bool:
     """Whether an action is a place in the picture at which the robot can be seen to be."""
     return task.place_reading is not None and task.plane is not None and "action" in task.points
 
 
-def in_pixels(places: "np.ndarray", shape: tuple[int, ...], task: "Task") -> "np.ndarray":
+def in_pixels(places: np.ndarray, shape: tuple[int, ...], task: Task) -> np.ndarray:
     """Places (n, 2) in the units of the task's plane as pixels of frames (n, H, W, 3)."""
-    import numpy as np
-
     assert task.plane is not None
     low, high = np.array(task.plane[:2]), np.array(task.plane[2:])
     return (places - low) * (shape[2], shape[1]) / (high - low)
@@ -217,11 +161,8 @@ def key(name: str) -> str:
     return name.lower().replace(" ", "_")
 
 
-def table(results: dict[str, Any], task: "Task | None") -> str:
+def table(results: dict[str, Any], task: Task | None) -> str:
     """The report as printed, in Markdown."""
-    from benchmarks.report import number
-    from benchmarks.report import table as aligned
-
     steps = results["config"]["steps"]
     lines = [
         f"World {results['world']['name']}: one episode of {steps} steps, start "
@@ -258,27 +199,10 @@ def _reported(config: EnduranceConfig) -> list[int]:
 
 
 def _write_picture(
-    path: Path, episodes: "list[Sequence[np.ndarray]]", config: EnduranceConfig
+    path: Path, episodes: list[Sequence[np.ndarray]], config: EnduranceConfig
 ) -> None:
-    import cv2
-    import numpy as np
-
     steps = (0, *_reported(config))
     rows = [np.concatenate([frames[step] for step in steps], axis=1) for frames in episodes]
     picture = np.concatenate(rows)
     path.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(path), picture.repeat(3, 0).repeat(3, 1)[..., ::-1])
-
-
-def cli(arguments: list[str]) -> None:
-    """Run `irasim bench endurance` with command-line arguments."""
-    import tyro
-
-    main(
-        tyro.cli(
-            EnduranceConfig,
-            args=arguments,
-            prog="irasim bench endurance",
-            description="Run one very long episode: memory, speed, and what holds.",
-        )
-    )

@@ -4,16 +4,18 @@ Held-out episodes, predicted with several numbers of passes and by worlds distil
 beside the teacher, which takes many: the same windows, actions and noise.
 """
 
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import replace
+from typing import Any
 
-import tyro
-
-if TYPE_CHECKING:
-    from benchmarks.prediction.predict import Prediction
-    from benchmarks.prediction.windows import Window
-    from world_model import StreamingWorld
+from benchmarks import report
+from benchmarks.prediction.config import PassesConfig
+from benchmarks.prediction.pass_scores import compare, passes_table, score_line, verdicts
+from benchmarks.prediction.predict import Prediction, predict
+from benchmarks.prediction.readings import readings_of
+from benchmarks.prediction.windows import Window, choose_episodes, count_by_policy, opening
+from training.data.episodes import read_episode
+from world_model import StreamingWorld, WorldModel
+from world_model.directories import check_directory
 
 ABOUT = (
     "Each line beside the teacher, the first world at its most passes, paired by episode. PSNR is "
@@ -26,58 +28,8 @@ ABOUT = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class PassesConfig:
-    """What to measure."""
-
-    world: tyro.conf.UseAppendAction[tuple[str, ...]]
-    """Streaming worlds: shipped names, directories, or Hub ids; say --world again for each. The
-    first is measured with each of `passes` and teaches, others as they are configured."""
-    data: Path
-    """Recorded episodes, as irasim collect writes them."""
-    out: Path = Path("runs/passes")
-    """Directory for passes.json."""
-    passes: tuple[int, ...] = (1, 2, 4)
-    """Numbers of passes to measure the first world with, beside the teacher's."""
-    teacher_passes: int = 8
-    """Passes of the teacher."""
-    split: Literal["train", "val", "test"] = "test"
-    """Which episodes; those of test were never trained on."""
-    episodes: int = 60
-    """How many episodes; half of them of the expert, if there is one."""
-    context: int = 4
-    """Frames given."""
-    horizons: tuple[int, ...] = (1, 16, 63)
-    """Predicted frames that are scored."""
-    batch: int = 20
-    """Episodes predicted at a time."""
-    seed: int = 0
-    """Of the world's noise, and of the intervals."""
-    device: str | None = None
-    """cpu or cuda; the GPU where there is one."""
-
-    def __post_init__(self) -> None:
-        if not self.world:
-            raise ValueError("no world is given; say --world NAME, more than once for several")
-        for name in ("passes", "horizons"):
-            values = getattr(self, name)
-            if any(value < 1 for value in values) or len(set(values)) != len(values):
-                raise ValueError(f"{name} are {values}, expected different numbers of at least 1")
-        if not self.horizons:
-            raise ValueError("no horizons are given; expected frames to score, such as 1 16 63")
-        for name in ("teacher_passes", "episodes", "context", "batch"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
-
-
 def main(config: PassesConfig) -> dict[str, Any]:
     """Measure, print a table, write the report, and return it."""
-    from benchmarks import report
-    from benchmarks.prediction.pass_scores import compare, score_line
-    from benchmarks.prediction.readings import readings_of
-    from benchmarks.prediction.windows import count_by_policy
-    from world_model.directories import check_directory
-
     device = report.choose_device(config.device)
     check_directory(config.out)
     worlds = load_worlds(config, device)
@@ -96,10 +48,7 @@ def main(config: PassesConfig) -> dict[str, Any]:
         for (name, world), source, line in zip(worlds, sources(config), scores, strict=True)
     ]
     results = {
-        "command": "irasim bench passes",
-        "config": asdict(config),
-        "hardware": report.hardware(device),
-        "versions": report.versions(),
+        **report.heading("irasim bench passes", config, device),
         "episodes": {
             "count": len(windows),
             "by_policy": count_by_policy(windows),
@@ -108,10 +57,7 @@ def main(config: PassesConfig) -> dict[str, Any]:
         },
         "lines": lines,
     }
-    report.write_report(config.out / "passes.json", results)
-    print(tables(results))
-    print(f"written to {config.out}")
-    return results
+    return report.publish(results, tables(results), config.out, "passes")
 
 
 def sources(config: PassesConfig) -> list[str]:
@@ -120,14 +66,12 @@ def sources(config: PassesConfig) -> list[str]:
     return [config.world[0]] * (1 + len(own)) + list(config.world[1:])
 
 
-def load_worlds(config: PassesConfig, device: str) -> list[tuple[str, "StreamingWorld"]]:
+def load_worlds(config: PassesConfig, device: str) -> list[tuple[str, StreamingWorld]]:
     """Each line's name and world, with its number of passes; the teacher first.
 
     Raises:
         ValueError: A world is of chunks of frames, or of other frames or actions than the first.
     """
-    from world_model import StreamingWorld, WorldModel
-
     own = [passes for passes in config.passes if passes != config.teacher_passes]
     numbers = [config.teacher_passes, *own, *[None] * (len(config.world) - 1)]
     lines, first = [], None
@@ -154,11 +98,8 @@ def load_worlds(config: PassesConfig, device: str) -> list[tuple[str, "Streaming
     return lines
 
 
-def load_windows(config: PassesConfig) -> "list[Window]":
+def load_windows(config: PassesConfig) -> list[Window]:
     """Windows at the openings of held-out episodes."""
-    from benchmarks.prediction.windows import choose_episodes, opening
-    from training.data.episodes import read_episode
-
     chosen = choose_episodes(config.data, config.split, config.episodes, config.context)
     return [
         opening(
@@ -171,11 +112,9 @@ def load_windows(config: PassesConfig) -> "list[Window]":
 
 
 def predict_line(
-    line: tuple[str, "StreamingWorld"], windows: "list[Window]", config: PassesConfig
-) -> "list[Prediction]":
+    line: tuple[str, StreamingWorld], windows: list[Window], config: PassesConfig
+) -> list[Prediction]:
     """Predictions of all windows."""
-    from benchmarks.prediction.predict import predict
-
     name, world = line
     return predict(
         world,
@@ -189,8 +128,6 @@ def predict_line(
 
 def tables(results: dict[str, Any]) -> str:
     """The report as printed, in Markdown."""
-    from benchmarks.prediction.pass_scores import passes_table, verdicts
-
     episodes, config = results["episodes"], results["config"]
     kinds = ", ".join(f"{count} {kind}" for kind, count in episodes["by_policy"].items())
     evaluations = ", ".join(
@@ -205,16 +142,4 @@ def tables(results: dict[str, Any]) -> str:
             passes_table(results["lines"]),
             verdicts(results["lines"][1:]),
         ]
-    )
-
-
-def cli(arguments: list[str]) -> None:
-    """Run `irasim bench passes` with command-line arguments."""
-    main(
-        tyro.cli(
-            PassesConfig,
-            args=arguments,
-            prog="irasim bench passes",
-            description="Measure what fewer denoising passes a step cost in quality.",
-        )
     )

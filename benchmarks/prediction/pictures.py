@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from benchmarks.prediction.predict import Prediction
 from benchmarks.prediction.windows import Window
+from world_model.video import write_video
 
 GAP = 4  # pixels between pictures
 WHITE = 255
@@ -34,8 +36,6 @@ def write_videos(
     directory: Path, windows: Sequence[Window], predictions: Sequence[Prediction], fps: float
 ) -> list[Path]:
     """One mp4 a window, enlarged, that browsers play (and that is not exact)."""
-    from world_model.video import write_video
-
     directory.mkdir(parents=True, exist_ok=True)
     paths = []
     for window, prediction in zip(windows, predictions, strict=True):
@@ -58,8 +58,6 @@ def write_strip(
 
     The first column is the last context frame; a frame past an episode's end is white.
     """
-    import cv2
-
     rows = []
     for window, prediction in zip(windows, predictions, strict=True):
         for frames in (window.future, prediction.frames[: window.num_predicted]):

@@ -5,15 +5,13 @@ B batch, L predicted frames, A action.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from benchmarks.prediction.windows import Window
+from world_model import WorldModel
 from world_model.given_states import known_states
-
-if TYPE_CHECKING:
-    from world_model import WorldModel
+from world_model.progress import progress_bar
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -36,7 +34,7 @@ class Prediction:
 
 
 def predict(
-    world: "WorldModel",
+    world: WorldModel,
     windows: Sequence[Window],
     actions: Sequence[np.ndarray],
     *,
@@ -57,8 +55,6 @@ def predict(
     Returns:
         W predictions of L frames.
     """
-    from world_model.progress import progress_bar
-
     assert len(windows) == len(actions) == len(seeds), "one action sequence and seed a window"
     # Windows of like length go together, so that few steps are wasted on those that are done.
     order = sorted(range(len(windows)), key=lambda index: len(actions[index]))
@@ -78,7 +74,7 @@ def predict(
 
 
 def _predict_batch(
-    world: "WorldModel",
+    world: WorldModel,
     windows: Sequence[Window],
     actions: Sequence[np.ndarray],
     seeds: Sequence[int],

@@ -4,13 +4,28 @@ Held-out episodes, half of them the expert's: some context frames, then predicti
 recorded actions. One window opens each episode; another closes each that ended, to score its end.
 """
 
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import replace
+from typing import Any
 
-if TYPE_CHECKING:
-    from benchmarks.prediction.windows import Window
-    from world_model import WorldConfig, WorldModel
+import numpy as np
+
+from benchmarks import report
+from benchmarks.prediction import action_controls, frame_scores, outcome_scores, pictures
+from benchmarks.prediction.config import QualityConfig
+from benchmarks.prediction.predict import predict
+from benchmarks.prediction.readings import readings_of
+from benchmarks.prediction.windows import (
+    Window,
+    choose_episodes,
+    count_by_policy,
+    ending,
+    episode_lengths,
+    opening,
+)
+from training.data.episodes import list_episodes, read_episode
+from world_model import WorldConfig, WorldModel
+from world_model.given_states import known_states
+from world_model.progress import progress_bar
 
 # How many episodes are measured on if nobody says how many.
 MOST_EPISODES = 100
@@ -30,72 +45,12 @@ ABOUT_CONTROLS = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class QualityConfig:
-    """What to measure."""
-
-    world: str
-    """World to measure: a shipped name, a directory, or a Hub id."""
-    data: Path
-    """Recorded episodes, as irasim collect writes them."""
-    out: Path = Path("runs/quality")
-    """Directory for quality.json, strip.png and videos/."""
-    split: Literal["train", "val", "test"] | None = None
-    """Which episodes. Default: test, which were never trained on; val where the data have no
-    test."""
-    episodes: int | None = None
-    """How many episodes; half of them of the expert, if there is one. Default: all, up to 100."""
-    context: int | None = None
-    """Frames given. Default: 4, or fewer where every episode is shorter."""
-    observed_start: bool = True
-    """Hand in what was observed beside them (the robot's own state), as environments do; without,
-    the world estimates it from them."""
-    horizon: int = 63
-    """Frames predicted, fewer where an episode is over."""
-    controls: int = 20
-    """Episodes to predict under altered actions as well; 0 for none. Needs the simulator that the
-    world was learned from."""
-    shifts: tuple[int, ...] = (1, 4)
-    """By how many steps the altered actions are shifted."""
-    videos: int = 6
-    """Episodes to make videos of."""
-    batch: int = 16
-    """Episodes predicted at a time."""
-    seed: int = 0
-    """Of the world's noise, and of the intervals."""
-    device: str | None = None
-    """cpu or cuda; the GPU where there is one."""
-
-    def __post_init__(self):
-        for name, least in (("episodes", 1), ("context", 1), ("horizon", 1), ("batch", 1)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected at least {least}")
-        if self.controls == 1 or self.controls < 0:
-            raise ValueError(
-                f"controls is {self.controls}, expected 0 (none) or at least 2: actions are "
-                "exchanged between episodes"
-            )
-        if any(shift < 1 for shift in self.shifts):
-            raise ValueError(f"shifts are {self.shifts}, expected steps of at least 1")
-
-
 def main(config: QualityConfig) -> dict[str, Any]:
     """Measure, print tables, write the report, and return it."""
-    from benchmarks import report
-    from world_model import WorldModel
-    from world_model.directories import check_directory
-
-    device = report.choose_device(config.device)
-    check_directory(config.out)
     config = settle(config)
-    world = WorldModel.from_pretrained(config.world, device=device)
+    world = report.open_world(config)
     results = {
-        "command": "irasim bench quality",
-        "config": asdict(config),
-        "world": report.describe_world(world, config.world),
-        "hardware": report.hardware(device),
-        "versions": report.versions(),
+        **report.heading("irasim bench quality", config, str(world.device), world),
         "conventions": {
             "psnr": "all channels, uint8 arrays, at most 60 dB, mean over episodes of dB",
             "ssim": "7 x 7 uniform windows, mean over channels",
@@ -104,18 +59,12 @@ def main(config: QualityConfig) -> dict[str, Any]:
         },
         **measure(world, config),
     }
-    report.write_report(config.out / "quality.json", results)
-    print(tables(results, world.config))
-    print(f"written to {config.out}")
-    return results
+    return report.publish(results, tables(results, world.config), config.out, "quality")
 
 
 def settle(config: QualityConfig) -> QualityConfig:
     """The config with the split and the numbers of episodes and of frames given that these data
     have."""
-    from benchmarks.prediction.windows import episode_lengths
-    from training.data.episodes import list_episodes
-
     split = config.split
     if split is None:
         split = "test" if list_episodes(config.data, "test") else "val"
@@ -128,16 +77,8 @@ def settle(config: QualityConfig) -> QualityConfig:
     return replace(config, split=split, context=context, episodes=count)
 
 
-def measure(world: "WorldModel", config: QualityConfig) -> dict[str, Any]:
+def measure(world: WorldModel, config: QualityConfig) -> dict[str, Any]:
     """All scores of a world, and the pictures; a config without gaps (`settle`)."""
-    from benchmarks.prediction import action_controls, frame_scores, outcome_scores, pictures
-    from benchmarks.prediction.predict import predict
-    from benchmarks.prediction.readings import readings_of
-    from benchmarks.prediction.windows import choose_episodes, count_by_policy, ending, opening
-    from training.data.episodes import read_episode
-    from world_model.given_states import known_states
-    from world_model.progress import progress_bar
-
     assert config.split is not None and config.episodes is not None, "settled before"
     assert config.context is not None, "settled before"
     openings, endings = [], []
@@ -221,11 +162,8 @@ def measure(world: "WorldModel", config: QualityConfig) -> dict[str, Any]:
     return results
 
 
-def tables(results: dict[str, Any], config: "WorldConfig") -> str:
+def tables(results: dict[str, Any], config: WorldConfig) -> str:
     """The report as printed, in Markdown; `config` is that of its world."""
-    from benchmarks.prediction import action_controls, frame_scores, outcome_scores
-    from benchmarks.prediction.readings import readings_of
-
     world, episodes, asked = results["world"], results["episodes"], results["config"]
     kinds = ", ".join(f"{count} {kind}" for kind, count in episodes["by_policy"].items())
     parts = [
@@ -250,7 +188,7 @@ def tables(results: dict[str, Any], config: "WorldConfig") -> str:
     return "\n\n".join(parts)
 
 
-def _replayable(world: "WorldModel", windows: "list[Window]") -> bool:
+def _replayable(world: WorldModel, windows: list[Window]) -> bool:
     """Whether the simulator can be put where the windows begin; says why not."""
     if world.config.ground_truth is None:
         print("the world names no simulator: altered actions are compared with the recorded alone")
@@ -270,7 +208,7 @@ def _handed_in(episodes: dict[str, Any]) -> str:
     return f" with {', '.join(known)} as observed there" if known else ""
 
 
-def _check_fit(world: "WorldModel", window: "Window", config: QualityConfig) -> None:
+def _check_fit(world: WorldModel, window: Window, config: QualityConfig) -> None:
     expected = (world.config.height, world.config.width, world.config.action_dim)
     got = (*window.frames.shape[1:3], window.actions.shape[1])
     if got != expected:
@@ -281,23 +219,6 @@ def _check_fit(world: "WorldModel", window: "Window", config: QualityConfig) -> 
         )
 
 
-def _held(window: "Window", steps: int) -> Any:
+def _held(window: Window, steps: int) -> Any:
     """The window's actions to predict, the last one held for some steps more."""
-    import numpy as np
-
     return np.pad(window.future_actions, ((0, steps), (0, 0)), mode="edge")
-
-
-def cli(arguments: list[str]) -> None:
-    """Run `irasim bench quality` with command-line arguments."""
-    import tyro
-
-    main(
-        tyro.cli(
-            QualityConfig,
-            args=arguments,
-            prog="irasim bench quality",
-            description="Measure a world's predictions on held-out episodes. A world begins from "
-            "their first frames and, as in its environment, from what was observed beside them.",
-        )
-    )

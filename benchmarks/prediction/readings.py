@@ -7,7 +7,7 @@ E windows, k numbers of a reading.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -15,10 +15,8 @@ from benchmarks.metrics.frames import bootstrap_interval
 from benchmarks.prediction.predict import Prediction
 from benchmarks.prediction.windows import Window
 from benchmarks.report import interval, number, table
+from world_model import WorldConfig
 from world_model.tasks import Task, task_of
-
-if TYPE_CHECKING:
-    from world_model import WorldConfig
 
 
 class Readings:
@@ -114,7 +112,7 @@ class Readings:
         ]
 
 
-def readings_of(config: "WorldConfig") -> Readings | None:
+def readings_of(config: WorldConfig) -> Readings | None:
     """How the frames of a world are read; None where it has no task that can."""
     task = task_of(config)
     if task is None or task.measure is None:

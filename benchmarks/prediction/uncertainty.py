@@ -8,15 +8,23 @@ W windows, L predicted steps, S samples.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
-if TYPE_CHECKING:
-    import numpy as np
+import numpy as np
 
-    from training.data.episodes import Episode
-    from world_model import WorldModel
+from benchmarks import report
+from benchmarks.metrics.bca import bca_interval
+from benchmarks.metrics.rank_agreement import spearman
+from benchmarks.prediction.config import UncertaintyConfig
+from benchmarks.prediction.windows import choose_episodes
+from benchmarks.report import interval, number
+from benchmarks.report import table as aligned
+from irasim_env.uncertainty import disagreement, draw_others
+from training.data.episodes import Episode, read_episode
+from world_model import WorldModel
+from world_model.given_states import known_states
+from world_model.progress import progress_bar
 
 ABOUT = (
     "Spearman's rank correlation over windows, at a step, of the predicted frame's error (root "
@@ -28,53 +36,17 @@ ABOUT = (
 NUM_RESAMPLES = 500
 
 
-@dataclass(frozen=True, kw_only=True)
-class UncertaintyConfig:
-    """What to measure."""
-
-    world: str
-    """World to measure: a shipped name, a directory, or a Hub id."""
-    data: Path
-    """Recorded episodes, as irasim collect writes them."""
-    out: Path = Path("runs/uncertainty")
-    """Directory for uncertainty.json."""
-    split: Literal["train", "val", "test"] = "test"
-    """Which episodes; those of test were never trained on."""
-    episodes: int = 60
-    """How many episodes; half of them of the expert, if there is one."""
-    windows: int = 3
-    """Moments of each to predict from."""
-    context: int = 4
-    """Frames given."""
-    horizon: int = 16
-    """Steps predicted."""
-    samples: int = 4
-    """Samples of each prediction."""
-    batch: int = 32
-    """Windows predicted at a time."""
-    seed: int = 0
-    """Of the world's noise, and of the intervals."""
-    device: str | None = None
-    """cpu or cuda; the GPU where there is one."""
-
-    def __post_init__(self):
-        least = {"episodes": 2, "windows": 1, "context": 1, "horizon": 1, "samples": 2, "batch": 1}
-        for name, lowest in least.items():
-            if getattr(self, name) < lowest:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected at least {lowest}")
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Clip:
     """A moment of an episode: C context frames, and the L steps after them."""
 
     episode: int
     """Which episode, for intervals."""
-    frames: "np.ndarray"
+    frames: np.ndarray
     """uint8 (C + L, H, W, 3)"""
-    actions: "np.ndarray"
+    actions: np.ndarray
     """float32 (C + L - 1, A)"""
-    observations: "dict[str, np.ndarray]"
+    observations: dict[str, np.ndarray]
     """What was observed at the context frames, (C, n) each."""
 
 
@@ -82,33 +54,21 @@ class Clip:
 class Measured:
     """Of each window and step, float64 (W, L), in grey levels."""
 
-    uncertainty: "np.ndarray"
-    error: "np.ndarray"
+    uncertainty: np.ndarray
+    error: np.ndarray
     """Root mean square difference to the true frame."""
-    change: "np.ndarray"
+    change: np.ndarray
     """Root mean square difference to the predicted frame before."""
 
 
 def main(config: UncertaintyConfig) -> dict[str, Any]:
     """Measure, print a table, write the report, and return it."""
-    import numpy as np
-
-    from benchmarks import report
-    from world_model import WorldModel
-    from world_model.directories import check_directory
-
-    device = report.choose_device(config.device)
-    check_directory(config.out)
-    world = WorldModel.from_pretrained(config.world, device=device)
+    world = report.open_world(config)
     clips = cut(config)
     measured = predict(world, clips, config)
     episode = np.array([clip.episode for clip in clips])
     results = {
-        "command": "irasim bench uncertainty",
-        "config": asdict(config),
-        "world": report.describe_world(world, config.world),
-        "hardware": report.hardware(device),
-        "versions": report.versions(),
+        **report.heading("irasim bench uncertainty", config, str(world.device), world),
         "about": ABOUT,
         "windows": len(clips),
         "episodes": len(np.unique(episode)),
@@ -120,10 +80,7 @@ def main(config: UncertaintyConfig) -> dict[str, Any]:
         "mean_uncertainty": measured.uncertainty.mean(0),
         "mean_error": measured.error.mean(0),
     }
-    report.write_report(config.out / "uncertainty.json", results)
-    print(table(results))
-    print(f"written to {config.out}")
-    return results
+    return report.publish(results, table(results), config.out, "uncertainty")
 
 
 def cut(config: UncertaintyConfig) -> list[Clip]:
@@ -132,9 +89,6 @@ def cut(config: UncertaintyConfig) -> list[Clip]:
     Raises:
         ValueError: fewer episodes than asked for are as long as a window.
     """
-    from benchmarks.prediction.windows import choose_episodes
-    from training.data.episodes import read_episode
-
     # An episode of n actions has n + 1 frames; a window has context + horizon.
     ids = choose_episodes(
         config.data, config.split, config.episodes, config.context + config.horizon - 1
@@ -145,8 +99,7 @@ def cut(config: UncertaintyConfig) -> list[Clip]:
     ]
 
 
-def _clips(episode: "Episode", index: int, config: UncertaintyConfig) -> list[Clip]:
-    import numpy as np
+def _clips(episode: Episode, index: int, config: UncertaintyConfig) -> list[Clip]:
 
     length = config.context + config.horizon
     last = len(episode.frames) - length
@@ -165,14 +118,8 @@ def _clips(episode: "Episode", index: int, config: UncertaintyConfig) -> list[Cl
     ]
 
 
-def predict(world: "WorldModel", clips: Sequence[Clip], config: UncertaintyConfig) -> Measured:
+def predict(world: WorldModel, clips: Sequence[Clip], config: UncertaintyConfig) -> Measured:
     """Predict every window under its own actions, with S samples a step."""
-    import numpy as np
-
-    from irasim_env.uncertainty import disagreement, draw_others
-    from world_model.given_states import known_states
-    from world_model.progress import progress_bar
-
     known = config.context
     rows: list[list[np.ndarray]] = [[], [], []]
     with progress_bar(total=len(clips) * config.horizon, desc="predict", unit="frame") as progress:
@@ -204,22 +151,15 @@ def predict(world: "WorldModel", clips: Sequence[Clip], config: UncertaintyConfi
     return Measured(uncertainty=uncertainty, error=error, change=change)
 
 
-def _difference(one: "np.ndarray", other: "np.ndarray") -> "np.ndarray":
+def _difference(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Root mean square difference of uint8 frames (B, H, W, 3), float64 (B,)."""
-    import numpy as np
-
     return np.sqrt(((one.astype(np.float32) - other) ** 2).mean((1, 2, 3)).astype(np.float64))
 
 
 def correlations(
-    measured: Measured, episode: "np.ndarray", step: int, seed: int
+    measured: Measured, episode: np.ndarray, step: int, seed: int
 ) -> dict[str, dict[str, Any]]:
     """Of the error at a step (from 1) with what may predict it, over windows."""
-    import numpy as np
-
-    from benchmarks.metrics.bca import bca_interval
-    from benchmarks.metrics.rank_agreement import spearman
-
     error = measured.error[:, step - 1]
     so_far = measured.uncertainty[:, :step].mean(1)
     tellers = {
@@ -248,9 +188,6 @@ def correlations(
 
 def table(results: dict[str, Any]) -> str:
     """The report as printed, in Markdown."""
-    from benchmarks.report import interval, number
-    from benchmarks.report import table as aligned
-
     names = ("uncertainty", "uncertainty_so_far", "change")
     header = ("step", "uncertainty", "so far", "change", "error", "least", "most")
     rows = [
@@ -267,23 +204,3 @@ def table(results: dict[str, Any]) -> str:
         f"{results['hardware']}."
     )
     return "\n".join([head, ABOUT, "", aligned(header, rows)])
-
-
-def cli(arguments: list[str]) -> None:
-    """Run `irasim bench uncertainty` with command-line arguments."""
-    import tyro
-
-    main(
-        tyro.cli(
-            UncertaintyConfig,
-            args=arguments,
-            prog="irasim bench uncertainty",
-            description="Measure whether a world's uncertainty predicts its errors.",
-        )
-    )
-
-
-if __name__ == "__main__":
-    import sys
-
-    cli(sys.argv[1:])

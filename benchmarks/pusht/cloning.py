@@ -15,12 +15,13 @@ import tyro
 from benchmarks import report
 from policies.pusht.cloning import SIZE, CloneConfig, CloneNetwork, Demonstration, fit, save_clone
 from training.data.episodes import list_episodes, read_annotation, read_episode
+from world_model.config_fields import check_least
 from world_model.progress import progress_bar
 
 
 @dataclass(frozen=True, kw_only=True)
 class CloningConfig:
-    """What to train."""
+    """Train the behaviour-cloned policies of the Push-T family."""
 
     data: Path = Path("data/pusht")
     """Directory of recorded Push-T episodes, as `irasim collect --policy policies.pusht:mixture`
@@ -45,8 +46,7 @@ class CloningConfig:
     def __post_init__(self):
         if not self.stages or min(self.stages) < 1 or list(self.stages) != sorted(self.stages):
             raise ValueError(f"stages is {self.stages}, expected growing numbers of at least 1")
-        if self.batch < 1:
-            raise ValueError(f"batch is {self.batch}, expected at least 1")
+        check_least(self, batch=1)
 
 
 def main(config: CloningConfig) -> list[Path]:
@@ -115,17 +115,5 @@ def read_demonstrations(config: CloningConfig) -> list[Demonstration]:
     return found
 
 
-def cli(arguments: list[str] | None = None) -> None:
-    """Run with command-line arguments."""
-    main(
-        tyro.cli(
-            CloningConfig,
-            args=arguments,
-            prog="python -m benchmarks.pusht.cloning",
-            description="Train the behaviour-cloned policies of the Push-T family.",
-        )
-    )
-
-
 if __name__ == "__main__":
-    cli()
+    main(tyro.cli(CloningConfig, prog="python -m benchmarks.pusht.cloning"))

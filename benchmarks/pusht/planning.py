@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from benchmarks.line_log import append_line, whole_lines
+from world_model.config_fields import check_least
 from world_model.io.whole_files import write_whole
 
 if TYPE_CHECKING:
@@ -83,9 +84,7 @@ class PushTPlanningConfig:
     """Candidates tried at once in the real simulator, each in a process."""
 
     def __post_init__(self):
-        for name in ("trials", "max_steps", "max_rows", "workers"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
+        check_least(self, trials=1, max_steps=1, max_rows=1, workers=1)
         if not self.candidates or min(self.candidates) < 1:
             raise ValueError(f"candidates is {self.candidates}, expected numbers of at least 1")
         if len(self.worlds) != len(self.world):
@@ -126,12 +125,9 @@ def main(config: PushTPlanningConfig) -> dict[str, Any]:
     _run_missing(config, device, SKILL)
     trials = _read_trials(config, SKILL)
     results = {
-        "command": "irasim bench pusht-planning",
-        "config": asdict(config),
+        **report.heading("irasim bench pusht-planning", config, device),
         "skill": asdict(SKILL),
         "success_rule": SUCCESS_RULE.format(max_steps=config.max_steps),
-        "hardware": report.hardware(device),
-        "versions": report.versions(),
         "rows": [
             summarise(model, count, trials, config)
             for model, count in config.rows

@@ -7,10 +7,11 @@ it: clocks, neighbours and libraries differ from one run to the next.
 import functools
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import torch
+import numpy as np
+import torch
+
+from world_model.runtime.cuda_graph import CapturedFunction
 
 Shape = tuple[int, int, int]
 """(m, n, k): a product of (m, k) with (k, n), 2 m n k floating-point operations."""
@@ -22,19 +23,17 @@ BUDGET = 1.0  # seconds that a measurement takes
 MIN_ROUNDS = 5
 
 
-def products_ceiling(products: "Sequence[Product]", device: "torch.device | str") -> float:
+def products_ceiling(products: Sequence[Product], device: torch.device | str) -> float:
     """FLOP/s of matrix products and nothing else: see `products_alone`."""
     return product_flops(products) / seconds_of(products_alone(products, device), device)
 
 
-def product_flops(products: "Sequence[Product]") -> int:
+def product_flops(products: Sequence[Product]) -> int:
     """Floating-point operations of matrix products."""
     return sum(2 * m * n * k for (m, n, k), _ in products)
 
 
-def products_alone(
-    products: "Sequence[Product]", device: "torch.device | str"
-) -> Callable[[], object]:
+def products_alone(products: Sequence[Product], device: torch.device | str) -> Callable[[], object]:
     """Matrix products and nothing else, one after the other, all at each call.
 
     Each product has operands of its own, the second laid out as a linear layer keeps its weights
@@ -53,8 +52,6 @@ def products_alone(
     Raises:
         ValueError: No products, or one with a side under 1.
     """
-    import torch
-
     if not products or any(side < 1 for shape, _ in products for side in shape):
         raise ValueError(f"products are {list(products)}, expected (m, n, k) of at least 1 each")
     operands = [
@@ -73,35 +70,27 @@ def products_alone(
 
     if torch.device(device).type != "cuda":
         return multiply
-    from world_model.runtime.cuda_graph import CapturedFunction
-
     result = {"result": operands[-1][-1]}  # tells the device
     captured = CapturedFunction(multiply, {}, residents=result, name="matrix products")
     return functools.partial(captured, copy=False)
 
 
-def large_matmul_ceiling(dtype: "torch.dtype", device: "torch.device | str") -> float:
+def large_matmul_ceiling(dtype: torch.dtype, device: torch.device | str) -> float:
     """FLOP/s of one large square matrix product: about the most that the device can do."""
-    import torch
-
     side = LARGE_MATMUL[torch.device(device).type]
     return products_ceiling([((side, side, side), dtype)], device)
 
 
-def copy_ceiling(device: "torch.device | str") -> float:
+def copy_ceiling(device: torch.device | str) -> float:
     """Bytes a second, read and written ones together, of a copy too large for any cache."""
-    import torch
-
     size = LARGE_COPY[torch.device(device).type]
     source = torch.ones(size, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     return 2 * size / seconds_of(lambda: target.copy_(source), device)
 
 
-def seconds_of(work: Callable[[], object], device: "torch.device | str") -> float:
+def seconds_of(work: Callable[[], object], device: torch.device | str) -> float:
     """Median seconds of a call, its kernels finished, over about a second of calls."""
-    import numpy as np
-
     finish = synchroniser(device)
     rounds: list[float] = []
     work()  # first calls allocate, and choose kernels
@@ -115,10 +104,8 @@ def seconds_of(work: Callable[[], object], device: "torch.device | str") -> floa
     return float(np.median(rounds))
 
 
-def synchroniser(device: "torch.device | str") -> Callable[[], None]:
+def synchroniser(device: torch.device | str) -> Callable[[], None]:
     """A function that returns when all that was asked of the device is done."""
-    import torch
-
     chosen = torch.device(device)
     if chosen.type == "cuda":
         return lambda: torch.cuda.synchronize(chosen)

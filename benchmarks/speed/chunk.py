@@ -6,49 +6,43 @@ reference's way: float32, eager. Decoding is timed apart.
 B chunks at once, T frames a chunk, C channels, h w latent size.
 """
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
-from benchmarks.speed.chunk_config import BASE, VARIANTS, ChunkSpeedConfig, Precision, Variant
+import numpy as np
+import torch
+
+from benchmarks import report
+from benchmarks.speed.ceilings import large_matmul_ceiling, synchroniser
+from benchmarks.speed.chunk_random import draw_inputs, random_denoiser
 from benchmarks.speed.chunk_report import tables
-
-if TYPE_CHECKING:
-    import torch
-
-    from benchmarks.speed.work import Work
-    from world_model import ChunkSamplerConfig, IRASim
+from benchmarks.speed.config import BASE, VARIANTS, ChunkSpeedConfig, Precision, Variant
+from benchmarks.speed.interleave import ratio, time_in_turns
+from benchmarks.speed.work import Work, count_work
+from world_model import ChunkSamplerConfig, IRASim
+from world_model.chunk.sampler import ChunkSampler, half_precision
+from world_model.chunk.sampling import network_evaluations
+from world_model.codec import AutoencoderCodec
+from world_model.config import CodecConfig
+from world_model.directories import check_directory
 
 
 def main(config: ChunkSpeedConfig) -> dict[str, Any]:
     """Measure, print tables, write the report if asked, and return it."""
-    import torch
-
-    from benchmarks import report
-    from benchmarks.speed.ceilings import large_matmul_ceiling
-    from benchmarks.speed.chunk_random import random_denoiser
-    from world_model import ChunkSamplerConfig
-    from world_model.directories import check_directory
-
     device = report.choose_device(config.device)
     if config.out is not None:
         check_directory(config.out)
     if not device.startswith("cuda") and any("graph" in name for name in config.variants or ()):
         raise ValueError(f"variants {config.variants} on {device!r}: graphs need a CUDA device")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(config.threads)
-    try:
+    with report.threads(config.threads):
         denoiser = random_denoiser(config, device)
         samplers = [
             ChunkSamplerConfig(name="pndm", num_steps=config.pndm_steps),
             ChunkSamplerConfig(name="dpm-solver++", num_steps=config.few_steps),
         ]
         results = {
-            "command": "irasim bench chunk",
-            "config": asdict(config),
+            **report.heading("irasim bench chunk", config, device),
             "model": f"IRASim-{config.size}/{config.patch_size}, Frame-Ada, random weights",
             "parameters": sum(parameter.numel() for parameter in denoiser.parameters()),
-            "hardware": report.hardware(device),
-            "versions": report.versions(),
             "tf32": torch.get_float32_matmul_precision() != "highest",
             "matmul_tflops": {
                 name: large_matmul_ceiling(dtype, device) / 1e12
@@ -57,27 +51,13 @@ def main(config: ChunkSpeedConfig) -> dict[str, Any]:
             "samplers": [measure(config, denoiser, sampler) for sampler in samplers],
             "decode": time_decoding(config, device),
         }
-    finally:
-        torch.set_num_threads(threads)
-    if config.out is not None:
-        report.write_report(config.out / "chunk.json", results)
-    print(tables(results))
-    return results
+    return report.publish(results, tables(results), config.out, "chunk")
 
 
 def measure(
-    config: ChunkSpeedConfig, denoiser: "IRASim", sampler: "ChunkSamplerConfig"
+    config: ChunkSpeedConfig, denoiser: IRASim, sampler: ChunkSamplerConfig
 ) -> dict[str, Any]:
     """Time all variants of one sampler."""
-    import numpy as np
-
-    from benchmarks.speed.ceilings import synchroniser
-    from benchmarks.speed.chunk_random import draw_inputs
-    from benchmarks.speed.interleave import ratio, time_in_turns
-    from benchmarks.speed.work import count_work
-    from world_model.chunk.sampler import ChunkSampler
-    from world_model.chunk.sampling import network_evaluations
-
     device = denoiser.null_action.device
     names = chosen_variants(config.variants, device.type)
     inputs, finish = draw_inputs(config, str(device)), synchroniser(device)
@@ -144,13 +124,8 @@ def precision_of(variant: Variant) -> Precision:
     return VARIANTS[variant].get("precision", "float32")
 
 
-def count_evaluation(denoiser: "IRASim", inputs: Any, precision: Precision) -> "Work":
+def count_evaluation(denoiser: IRASim, inputs: Any, precision: Precision) -> Work:
     """The work of one pass through the network, adaLN parameters aside."""
-    import torch
-
-    from benchmarks.speed.work import count_work
-    from world_model.chunk.sampler import half_precision
-
     first, actions, noise = inputs
     network = half_precision(denoiser) if precision == "bf16" else denoiser
     latents = torch.cat([first, noise[:, 1:]], dim=1)
@@ -159,13 +134,11 @@ def count_evaluation(denoiser: "IRASim", inputs: Any, precision: Precision) -> "
     return count_work(lambda: network.denoise(latents, table))
 
 
-def latent_psnr(made: "torch.Tensor", expected: "torch.Tensor") -> float | None:
+def latent_psnr(made: torch.Tensor, expected: torch.Tensor) -> float | None:
     """dB of the new frames' latents against the range that the expected ones span.
 
     None where they are equal.
     """
-    import torch
-
     made, expected = made[:, 1:], expected[:, 1:]
     error = (made - expected).square().mean()
     if not error:
@@ -175,15 +148,6 @@ def latent_psnr(made: "torch.Tensor", expected: "torch.Tensor") -> float | None:
 
 def time_decoding(config: ChunkSpeedConfig, device: str) -> list[dict[str, Any]]:
     """Time an autoencoder of SDXL's shape on a chunk's new frames, so many frames at once."""
-    import numpy as np
-    import torch
-
-    from benchmarks.speed.ceilings import synchroniser
-    from benchmarks.speed.chunk_random import draw_inputs
-    from benchmarks.speed.interleave import time_in_turns
-    from world_model.codec import AutoencoderCodec
-    from world_model.config import CodecConfig
-
     if not config.decode_batches:
         return []
     settings = {
@@ -218,17 +182,3 @@ def time_decoding(config: ChunkSpeedConfig, device: str) -> list[dict[str, Any]]
             }
         )
     return rows
-
-
-def cli(arguments: list[str]) -> None:
-    """Run `irasim bench chunk` with command-line arguments."""
-    import tyro
-
-    main(
-        tyro.cli(
-            ChunkSpeedConfig,
-            args=arguments,
-            prog="irasim bench chunk",
-            description="Measure how fast a model of IRASim's published sizes samples a chunk.",
-        )
-    )

@@ -6,7 +6,7 @@ B chunks at once, T frames a chunk, A action, C channels, h w latent size.
 import torch
 from torch import Tensor
 
-from benchmarks.speed.chunk_config import ChunkSpeedConfig
+from benchmarks.speed.config import ChunkSpeedConfig
 from training.chunk.config import VAE_SCALE
 from world_model import IRASim, irasim_config
 

@@ -97,17 +97,5 @@ def load(checkout: Path, device: Any) -> Any:
     return diffusion.DiffusionSampler(denoiser.to(device).eval(), settings)
 
 
-def cli(arguments: list[str]) -> None:
-    """Run with command-line arguments."""
-    main(
-        tyro.cli(
-            DiamondConfig,
-            args=arguments,
-            prog="python -m benchmarks.speed.diamond",
-            description=__doc__,
-        )
-    )
-
-
 if __name__ == "__main__":
-    cli(sys.argv[1:])
+    main(tyro.cli(DiamondConfig, prog="python -m benchmarks.speed.diamond", description=__doc__))

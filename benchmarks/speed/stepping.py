@@ -1,6 +1,7 @@
 """Times a world's steps: through its environments, by age and by context, against a program's."""
 
 import functools
+import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -176,8 +177,6 @@ def eagerly(world: WorldModel) -> Iterator[None]:
 
 def peak_rss_mib() -> float:
     """The most memory that this process has held so far, in MiB."""
-    import resource
-
     # Linux counts in KiB, macOS in bytes.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10

@@ -10,13 +10,13 @@ import importlib
 import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import gymnasium as gym
 import numpy as np
+from stable_baselines3.common.policies import BasePolicy
 
-if TYPE_CHECKING:
-    from stable_baselines3.common.policies import BasePolicy
+from policies.actors.sb3_file import load_sb3_policy, observes_dict
 
 Observations = np.ndarray | dict[str, np.ndarray]
 
@@ -87,7 +87,7 @@ class StableBaselinesActor:
         key: Name of the observation that it looks at; None hands it all of them.
     """
 
-    def __init__(self, policy: "BasePolicy", key: str | None = None):
+    def __init__(self, policy: BasePolicy, key: str | None = None):
         self._policy, self._key = policy, key
 
     def begin(self, slot: int, seed: int) -> None:
@@ -135,8 +135,6 @@ def load_actor(
             "of at most one dimension"
         )
     if isinstance(policy, str | Path) and str(policy).endswith(".zip"):
-        from policies.actors.sb3_file import load_sb3_policy, observes_dict
-
         observed, key = env.observation_space, None
         if isinstance(observed, gym.spaces.Dict) and not observes_dict(policy):
             observed, key = observed["pixels"], "pixels"

@@ -12,12 +12,15 @@ import re
 import zipfile
 from base64 import b64decode
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gymnasium as gym
-
-if TYPE_CHECKING:
-    from stable_baselines3.common.policies import BasePolicy
+import stable_baselines3
+import torch
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.preprocessing import is_image_space, is_image_space_channels_first
+from stable_baselines3.common.vec_env import VecTransposeImage
+from torch import nn
 
 # Where each algorithm's policies live; those of "common" are shared by A2C and PPO.
 HOMES = {"dqn": "DQN", "sac": "SAC", "td3": "TD3"}
@@ -34,7 +37,7 @@ def load_sb3_policy(
     algorithm: str | None = None,
     device: str = "cpu",
     trust_pickle: bool = False,
-) -> "BasePolicy":
+) -> BasePolicy:
     """The policy of a model file, for an environment with these spaces.
 
     Args:
@@ -126,11 +129,8 @@ def _build(
     space: gym.Space,
     action_space: gym.Space,
     device: str,
-) -> "BasePolicy":
+) -> BasePolicy:
     """Build the policy from what the file says, and load its weights."""
-    import stable_baselines3
-    import torch
-
     known = {
         (kind.__module__, kind.__name__): kind
         for kind in getattr(stable_baselines3, algorithm).policy_aliases.values()
@@ -160,8 +160,6 @@ def _build(
 
 def _policy_kwargs(path: str | Path, recorded: dict[str, Any]) -> dict[str, Any]:
     """The policy's keyword arguments; classes of torch.nn by their recorded names."""
-    from torch import nn
-
     kwargs = {}
     for key, value in recorded.items():
         if key in NOT_FOR_ACTING or key in (":type:", ":serialized:"):
@@ -178,8 +176,7 @@ def _policy_kwargs(path: str | Path, recorded: dict[str, Any]) -> dict[str, Any]
     return kwargs
 
 
-def _load_trusting(path: str | Path, algorithm: str, device: str) -> "BasePolicy":
-    import stable_baselines3
+def _load_trusting(path: str | Path, algorithm: str, device: str) -> BasePolicy:
 
     kind = getattr(stable_baselines3, algorithm)
     # A replay buffer of the recorded size would be gigabytes of nothing.
@@ -189,9 +186,6 @@ def _load_trusting(path: str | Path, algorithm: str, device: str) -> "BasePolicy
 
 def channels_first(space: gym.Space) -> gym.Space:
     """A space as Stable-Baselines3 gives it to networks: pictures with their channels first."""
-    from stable_baselines3.common.preprocessing import is_image_space, is_image_space_channels_first
-    from stable_baselines3.common.vec_env import VecTransposeImage
-
     if isinstance(space, gym.spaces.Dict):
         return gym.spaces.Dict({key: channels_first(part) for key, part in space.spaces.items()})
     if is_image_space(space) and not is_image_space_channels_first(space):  # type: ignore[arg-type]
@@ -200,7 +194,7 @@ def channels_first(space: gym.Space) -> gym.Space:
 
 
 def _check_spaces(
-    path: str | Path, policy: "BasePolicy", space: gym.Space, action_space: gym.Space
+    path: str | Path, policy: BasePolicy, space: gym.Space, action_space: gym.Space
 ) -> None:
     for name, theirs, ours in (
         ("observes", policy.observation_space, channels_first(space)),

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from policies.planning.objective import Objective, Rollout, Value
 from policies.planning.plan import Memory, Plan, Planner, check_scores, ranked, take
+from world_model.config_fields import check_least
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,9 +54,7 @@ class BestOfConfig:
     objective: Objective = field(default_factory=lambda: Objective(kind="final"))
 
     def __post_init__(self):
-        for name in ("num_candidates", "horizon"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
+        check_least(self, num_candidates=1, horizon=1)
 
 
 class BestOf(Planner):

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, Pipe
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 
 # For the process: no window, and one thread, since a fork copies one only.
@@ -193,7 +194,6 @@ def serve(descriptor: int) -> None:
 
 
 def _make(env_id: str, kwargs: dict[str, Any]) -> Any:
-    import gymnasium as gym
 
     module, colon, _ = env_id.partition(":")
     if colon:

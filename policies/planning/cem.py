@@ -16,6 +16,7 @@ import torch
 
 from policies.planning.objective import Objective, Rollout, Value
 from policies.planning.plan import Memory, Plan, Planner, check_scores, ranked, take
+from world_model.config_fields import check_least
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +52,7 @@ class CEMConfig:
     objective: Objective = field(default_factory=Objective)
 
     def __post_init__(self):
-        for name in ("num_candidates", "horizon", "num_iterations", "num_elites"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
+        check_least(self, num_candidates=1, horizon=1, num_iterations=1, num_elites=1)
         if self.num_elites > self.num_candidates:
             raise ValueError(
                 f"num_elites is {self.num_elites} of {self.num_candidates} candidates; lower it, "

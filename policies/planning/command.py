@@ -3,108 +3,44 @@
 import json
 import os
 import platform
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from dataclasses import asdict
+from typing import Any
 
-import tyro
+import numpy as np
+import torch
 
-from world_model.config import DEFAULT_WORLD
+from benchmarks.metrics.frames import bootstrap_interval, wilson_interval
+from policies.planning import (
+    CEM,
+    MPPI,
+    BestOf,
+    BestOfConfig,
+    CEMConfig,
+    LearnedRollout,
+    MPPIConfig,
+    Objective,
+    Planner,
+    Rollout,
+    SimulatorRollout,
+    icem_config,
+)
+from policies.planning.branching import BranchingSimulator
+from policies.planning.config import PlanConfig
+from policies.planning.episode import EpisodeResult, run_episode
+from policies.planning.learned import set_precision
+from policies.planning.scene import LearnedScene, RealScene, simulator_settings
+from world_model import WorldConfig, WorldModel
+from world_model.directories import check_directory
 from world_model.io.whole_files import write_whole
+from world_model.progress import progress_bar
 from world_model.tasks import need_task, task_of, task_packages
 from world_model.versions import versions
-
-if TYPE_CHECKING:
-    from policies.planning import Planner, Rollout
-    from policies.planning.episode import EpisodeResult
-    from policies.planning.scene import LearnedScene, RealScene
-    from world_model import WorldConfig, WorldModel
 
 VERSIONS_NOTED = ("irasim-env", "torch", "numpy", "gymnasium")
 
 
-@dataclass(frozen=True, kw_only=True)
-class PlanConfig:
-    """What to plan, in what, and how."""
-
-    world: str = DEFAULT_WORLD
-    """World: a shipped name, a directory, or a Hub id. It also names the real simulator."""
-    env: Literal["learned", "real"] = "real"
-    """Where plans are carried out."""
-    model: Literal["learned", "real"] = "learned"
-    """What candidates are tried in; the real simulator only for plans carried out there."""
-    planner: Literal["cem", "icem", "mppi", "best"] = "icem"
-    """cem, icem, mppi, or best: the best of K plans that the task's base policy proposes (real
-    simulator only)."""
-    candidates: int = 64
-    """K, action sequences tried in an iteration."""
-    horizon: int = 16
-    """H, actions looked ahead; best has its own, that of the proposals."""
-    iterations: int = 3
-    """Rounds of trying and narrowing; best has one."""
-    std: float = 0.3
-    """Spread of the first candidates, a share of half the actions' range."""
-    objective: Literal["sum", "final", "max"] = "sum"
-    """What makes a candidate good: its rewards' sum, the last or the highest."""
-    executed: int | None = None
-    """Actions carried out before planning anew; by default half of the horizon, for best all of a
-    proposal."""
-    episodes: int = 10
-    """Number of episodes."""
-    max_steps: int | None = None
-    """Longest episode; by default the world's time limit."""
-    seed: int = 0
-    """Of the first episode; the others follow it."""
-    out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
-    """Directory for plan.json; nothing is written without it."""
-    device: str | None = None
-    """cpu or cuda; the GPU where there is one."""
-    imagine: Literal["frames", "states"] = "frames"
-    """What a learned model imagines of each candidate: frames, in latents, or the states that it
-    predicts alone, in a hundredth of the time."""
-    max_rows: int = 256
-    """Candidates tried at once in the learned world: less takes less memory."""
-    precision: Literal["float32", "bf16"] = "float32"
-    """Of the learned world; bf16 is faster, and candidates are only compared with each other."""
-    workers: int = 1
-    """Candidates tried at once in the real simulator, each in a process."""
-
-    def __post_init__(self):
-        for name in ("episodes", "max_steps", "executed"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name} is {value}, expected at least 1")
-        if self.seed < 0:
-            raise ValueError(f"seed is {self.seed}, expected 0 or more")
-        if self.env == "learned" and self.model == "real":
-            raise ValueError(
-                "a learned world has no place in the real simulator, so that cannot be the model "
-                "of plans carried out in it; use --env real, or --model learned"
-            )
-        if self.model == "real" and self.imagine == "states":
-            raise ValueError(
-                "--imagine says what a learned model imagines; leave it out with --model real"
-            )
-        if self.env == "learned" and self.planner == "best":
-            raise ValueError(
-                "the plans that best chooses from are made from the real simulator's state; use "
-                "--env real, or another planner"
-            )
-
-
 def main(config: PlanConfig) -> dict[str, Any]:
     """Run the episodes, print how they went, write it if asked, and return it."""
-    import torch
-
-    from policies.planning import LearnedRollout, SimulatorRollout
-    from policies.planning.branching import BranchingSimulator
-    from policies.planning.episode import run_episode
-    from policies.planning.learned import set_precision
-    from policies.planning.scene import simulator_settings
-    from world_model import WorldModel
-    from world_model.directories import check_directory
-    from world_model.progress import progress_bar
-
     if config.out is not None:
         check_directory(config.out)
     device = config.device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -167,37 +103,22 @@ def main(config: PlanConfig) -> dict[str, Any]:
     return results
 
 
-def success_rule(config: "WorldConfig") -> str:
+def success_rule(config: WorldConfig) -> str:
     """What counts as success."""
     rule = "as the place where plans are carried out ends an episode"
     task = task_of(config)
     return rule if task is None or task.success is None else f"{rule}; {task.name}: {task.success}"
 
 
-def make_scene(config: PlanConfig, world: "WorldModel") -> "LearnedScene | RealScene":
+def make_scene(config: PlanConfig, world: WorldModel) -> LearnedScene | RealScene:
     """Where plans are carried out."""
-    from policies.planning.scene import LearnedScene, RealScene
-
     if config.env == "learned":
         return LearnedScene(world)
     return RealScene(world.config, world if config.model == "learned" else None)
 
 
-def make_planner(
-    config: PlanConfig, world: "WorldModel", scene: "LearnedScene | RealScene"
-) -> "Planner":
+def make_planner(config: PlanConfig, world: WorldModel, scene: LearnedScene | RealScene) -> Planner:
     """The planner asked for, over the world's actions."""
-    from policies.planning import (
-        CEM,
-        MPPI,
-        BestOf,
-        BestOfConfig,
-        CEMConfig,
-        MPPIConfig,
-        Objective,
-        icem_config,
-    )
-
     low, high, device = world.config.action_low, world.config.action_high, world.device
     objective = Objective(
         kind=config.objective,
@@ -225,11 +146,8 @@ def make_planner(
     return CEM(low, high, CEMConfig(**settings), device=device)
 
 
-def summary(episodes: "list[EpisodeResult]", seed: int) -> dict[str, Any]:
+def summary(episodes: list[EpisodeResult], seed: int) -> dict[str, Any]:
     """Means over episodes with 95 % intervals: bootstrap, and Wilson's for the rate of success."""
-    import numpy as np
-
-    from benchmarks.metrics.frames import bootstrap_interval, wilson_interval
 
     found: dict[str, Any] = {}
     records = [episode.record() for episode in episodes]
@@ -272,16 +190,3 @@ def report(results: dict[str, Any]) -> str:
         f"{results['decision_seconds_p90']:.3f} s ({results['decisions']} of them)"
     )
     return "\n".join(lines)
-
-
-def cli(arguments: list[str]) -> None:
-    """Run `irasim plan` with command-line arguments."""
-    main(
-        tyro.cli(
-            PlanConfig,
-            args=arguments,
-            prog="irasim plan",
-            description="Plan in a learned world or in the real simulator, and say how well it "
-            "went: success, how far the goal is reached, decision time.",
-        )
-    )

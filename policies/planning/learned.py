@@ -18,6 +18,7 @@ from world_model import (
     WorldModel,
     WorldState,
 )
+from world_model.config_fields import check_least
 
 Imagine = Literal["frames", "states"]
 
@@ -41,8 +42,7 @@ class LearnedRollout:
     imagine: Imagine = "frames"
 
     def __post_init__(self):
-        if self.max_rows < 1:
-            raise ValueError(f"max_rows is {self.max_rows}, expected at least 1")
+        check_least(self, max_rows=1)
         if not self.world.config.reward_head:
             raise ValueError(
                 f"world {self.world.config.name!r} has no reward head, so nothing in it is better "

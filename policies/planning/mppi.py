@@ -12,6 +12,7 @@ import torch
 
 from policies.planning.objective import Objective, Rollout, Value
 from policies.planning.plan import Memory, Plan, Planner, check_scores
+from world_model.config_fields import check_least
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,9 +39,7 @@ class MPPIConfig:
     objective: Objective = field(default_factory=Objective)
 
     def __post_init__(self):
-        for name in ("num_candidates", "horizon", "num_iterations"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
+        check_least(self, num_candidates=1, horizon=1, num_iterations=1)
         if self.std <= 0 or self.temperature <= 0:
             raise ValueError(
                 f"std is {self.std} and temperature {self.temperature}, expected both above 0"

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import gymnasium as gym
 import numpy as np
 
+import irasim_env  # noqa: F401  registers the ids
 from irasim_env.ground_truth import GroundTruth
 from policies.planning.branching import Experience
 from policies.planning.learned import settled
@@ -158,8 +159,6 @@ class LearnedScene:
     """
 
     def __init__(self, world: WorldModel):
-        import irasim_env  # noqa: F401  registers the ids
-
         self.config = world.config
         self.env = gym.make("IRASim/World-v0", world=world, max_episode_steps=-1)
         self._seed = 0

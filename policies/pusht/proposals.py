@@ -17,6 +17,7 @@ import numpy as np
 from policies.pusht.geometry import HIGH, LOW, Pose
 from policies.pusht.push_planner import PlannerConfig, PushPlanner, true_state
 from policies.pusht.recorders import walk
+from world_model.config_fields import check_least
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,11 +39,7 @@ class SkillConfig:
     longest: int = 32
 
     def __post_init__(self):
-        if self.num_candidates < 1 or self.longest < 1:
-            raise ValueError(
-                f"num_candidates is {self.num_candidates} and longest {self.longest}, expected "
-                "both at least 1"
-            )
+        check_least(self, num_candidates=1, longest=1)
 
 
 SKILL = SkillConfig()

@@ -11,15 +11,13 @@ import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.figure import Figure
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.vec_env import VecEnv
 
 from benchmarks.metrics.frames import bootstrap_interval
-
-if TYPE_CHECKING:
-    from stable_baselines3.common.base_class import BaseAlgorithm
-    from stable_baselines3.common.vec_env import VecEnv
 
 Act = Callable[[np.ndarray], np.ndarray]
 """Features (B, n) -> actions (B, A) in [-1, 1]."""
@@ -44,7 +42,7 @@ class Check:
         return float(np.mean(self.world) - np.mean(self.real))
 
 
-def returns(envs: "VecEnv", act: Act, starts: Sequence[int], *, seed: int = 0) -> np.ndarray:
+def returns(envs: VecEnv, act: Act, starts: Sequence[int], *, seed: int = 0) -> np.ndarray:
     """Return of one episode from each start.
 
     Args:
@@ -75,7 +73,7 @@ def returns(envs: "VecEnv", act: Act, starts: Sequence[int], *, seed: int = 0) -
     return totals
 
 
-def greedy(model: "BaseAlgorithm") -> Act:
+def greedy(model: BaseAlgorithm) -> Act:
     """What a learned policy does without exploring."""
     return lambda observation: model.predict(observation, deterministic=True)[0]
 
@@ -119,8 +117,6 @@ def read_checks(directory: Path) -> list[Check]:
 
 def draw_checks(path: Path, checks: Sequence[Check]) -> None:
     """Plot mean returns in both places against steps, with bootstrap intervals."""
-    from matplotlib.figure import Figure
-
     steps = [check.steps for check in checks]
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.add_subplot()

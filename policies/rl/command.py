@@ -5,90 +5,24 @@ policy runs in both (checks.py). The same command again goes on where it stopped
 with the same policy, as every checkpoint seeds what follows and begins new episodes.
 """
 
+import copy
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
-from world_model.config import DEFAULT_WORLD
+from stable_baselines3 import PPO, SAC
+from stable_baselines3.common.vec_env import VecEnv
 
-if TYPE_CHECKING:
-    from stable_baselines3 import PPO, SAC
-    from stable_baselines3.common.vec_env import VecEnv
+from irasim_env.snapshot import fingerprint
+from policies.rl import run as rl_run
+from policies.rl.checks import Check, greedy, read_checks, returns, write_checks
+from policies.rl.config import Place, RLConfig
+from policies.rl.envs import load_or_record, make_envs
+from world_model import WorldModel
+from world_model.directories import check_directory
 
-    from policies.rl.checks import Check
-    from world_model import WorldConfig, WorldModel
-
-Place = Literal["learned", "real"]
 START_SEED = 900_000  # of the first episode that starts are cut from; no world is trained on these
 TEST_START_SEED = 950_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class RLConfig:
-    """What to learn, and where."""
-
-    world: str = DEFAULT_WORLD
-    """World to learn in, and to check in: a shipped name, a directory, or a Hub id."""
-    place: Place = "learned"
-    """Learn in the learned world, or in the real simulator that it was learned from."""
-    algorithm: Literal["sac", "ppo"] = "sac"
-    """Stable-Baselines3's SAC or PPO."""
-    steps: int = 10_000
-    """Environment steps to learn from, over all environments."""
-    seed: int = 0
-    """Of the network, the exploration and the environments."""
-    out: Path = Path("runs/rl")
-    """Directory for policy.zip, checks.csv, exploitation.png and config.json."""
-    num_envs: int = 8
-    """Environments stepped at once."""
-    updates_per_step: float = 1.0
-    """Gradient steps of SAC for each environment step; PPO makes ten passes over each batch."""
-    horizon: int = 50
-    """Steps of an episode."""
-    reach: float | None = None
-    """How far from the robot's place its target may be set, along each axis, in the action's units
-    (default: the task's)."""
-    starts: int = 100
-    """Starts to learn from, as the task records them, such as an expert's episodes cut near the
-    goal."""
-    test_starts: int = 50
-    """Other starts, to judge by."""
-    check_starts: int = 8
-    """How many of those the checks use."""
-    check_every: int = 2_500
-    """Steps between checks, which are checkpoints too."""
-    starts_dir: Path | None = None
-    """Where starts are kept; runs that share them compare. Default: out."""
-    uncertainty_samples: int | None = None
-    """Samples of each prediction whose disagreement is its uncertainty, at least 2."""
-    penalty: float = 0.0
-    """Reward that a grey level of uncertainty costs while learning in the world."""
-    device: str | None = None
-    """Of the world: cpu or cuda. The policy's small networks stay on the processor."""
-
-    def __post_init__(self):
-        for name in ("steps", "num_envs", "horizon", "starts", "check_starts", "check_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
-        if self.check_starts > self.test_starts:
-            raise ValueError(
-                f"check_starts is {self.check_starts}, expected at most the {self.test_starts} "
-                "that test_starts says there are"
-            )
-        if self.updates_per_step <= 0:
-            raise ValueError(
-                f"updates_per_step is {self.updates_per_step}, expected more than 0, such as 1"
-            )
-        if self.reach is not None and self.reach <= 0:
-            raise ValueError(f"reach is {self.reach}, expected more than 0")
-
-    def resolved_reach(self, config: "WorldConfig") -> float:
-        """`reach`, or that of a world's task."""
-        from world_model.tasks import need_task
-
-        if self.reach is not None:
-            return self.reach
-        return need_task(config, "reinforcement learning").rl_reach
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,17 +31,12 @@ class Result:
 
     policy: Path
     """The policy, as Stable-Baselines3 saves it."""
-    checks: "list[Check]" = field(default_factory=list)
+    checks: list[Check] = field(default_factory=list)
     """Returns in both places at checkpoints."""
 
 
 def main(config: RLConfig) -> Result:
     """Learn, or go on learning; print and write the checks."""
-    from policies.rl import run as rl_run
-    from policies.rl.checks import Check, greedy, read_checks, returns, write_checks
-    from policies.rl.envs import make_envs
-    from world_model.directories import check_directory
-
     check_directory(config.out)
     world, test_world = load_worlds(config)
     rl_run.claim(config.out, _settings(config, world))
@@ -152,13 +81,8 @@ def main(config: RLConfig) -> Result:
     return Result(policy=config.out / rl_run.POLICY, checks=checks)
 
 
-def load_worlds(config: RLConfig) -> "tuple[WorldModel, WorldModel]":
+def load_worlds(config: RLConfig) -> tuple[WorldModel, WorldModel]:
     """The world with the starts to learn from, and the same weights with those to judge by."""
-    import copy
-
-    from policies.rl.envs import load_or_record
-    from world_model import WorldModel
-
     world = WorldModel.from_pretrained(config.world, device=config.device or "cpu")
     test_world = copy.copy(world)
     directory = config.starts_dir or config.out
@@ -171,10 +95,8 @@ def load_worlds(config: RLConfig) -> "tuple[WorldModel, WorldModel]":
     return world, test_world
 
 
-def make_model(config: RLConfig, envs: "VecEnv") -> "SAC | PPO":
+def make_model(config: RLConfig, envs: VecEnv) -> SAC | PPO:
     """A fresh learner; settings chosen in the real simulator (docs/reinforcement.md)."""
-    from stable_baselines3 import PPO, SAC
-
     common: dict[str, Any] = {"seed": config.seed, "gamma": 0.97, "device": "cpu"}
     if config.algorithm == "sac":
         return SAC(
@@ -200,33 +122,11 @@ def make_model(config: RLConfig, envs: "VecEnv") -> "SAC | PPO":
     )
 
 
-def _settings(config: RLConfig, world: "WorldModel") -> dict[str, Any]:
+def _settings(config: RLConfig, world: WorldModel) -> dict[str, Any]:
     """What must not change when a run goes on; the weights, where it learns in the world."""
-    from irasim_env.snapshot import fingerprint
-
     settings = asdict(config) | {"reach": config.resolved_reach(world.config)}
     for name in ("out", "starts_dir"):
         del settings[name]
     if config.place == "learned":
         settings["fingerprint"] = fingerprint(world)
     return settings
-
-
-def cli(arguments: list[str]) -> None:
-    """Run `irasim rl` with command-line arguments."""
-    import tyro
-
-    main(
-        tyro.cli(
-            RLConfig,
-            args=arguments,
-            prog="irasim rl",
-            description="Learn a policy by reinforcement, in a world or in its simulator.",
-        )
-    )
-
-
-if __name__ == "__main__":
-    import sys
-
-    cli(sys.argv[1:])

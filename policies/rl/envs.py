@@ -5,7 +5,7 @@ makes of pictures and actions what a small network can learn from.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import gymnasium as gym
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
@@ -14,18 +14,15 @@ from policies.actors.episodes import observation_type
 from policies.rl.penalty import UncertaintyPenalty
 from policies.rl.real_env import RealEnv
 from policies.vec_env import WorldVecEnv
-from world_model import Starts, WorldConfig
+from world_model import Starts, WorldConfig, WorldModel
 from world_model.tasks import need_task
-
-if TYPE_CHECKING:
-    from world_model import WorldModel
 
 Place = Literal["learned", "real"]
 PURPOSE = "reinforcement learning"
 
 
 def make_envs(
-    world: "WorldModel",
+    world: WorldModel,
     place: Place,
     num_envs: int,
     *,
@@ -77,7 +74,7 @@ def make_envs(
     return wrapper(envs, task.rl_reach if reach is None else reach)
 
 
-def _real(world: "WorldModel", horizon: int) -> gym.Env:
+def _real(world: WorldModel, horizon: int) -> gym.Env:
     return gym.wrappers.TimeLimit(RealEnv(world, obs_type=observation_type(world)), horizon)
 
 

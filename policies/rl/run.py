@@ -9,15 +9,13 @@ is still the same. Stable-Baselines3 reads its files with pickle: load your own 
 import json
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from stable_baselines3 import PPO, SAC
+from stable_baselines3.common.vec_env import VecEnv
 
 from world_model.io.whole_files import write_whole
-
-if TYPE_CHECKING:
-    from stable_baselines3 import PPO, SAC
-    from stable_baselines3.common.vec_env import VecEnv
 
 POLICY, CONFIG = "policy.zip", "config.json"
 PACKAGES = ("irasim-env", "torch", "numpy", "gymnasium", "stable-baselines3")
@@ -57,7 +55,7 @@ def is_begun(directory: Path) -> bool:
     return (directory / POLICY).is_file()
 
 
-def begin_part(model: "SAC | PPO", envs: "VecEnv", seed: int) -> None:
+def begin_part(model: SAC | PPO, envs: VecEnv, seed: int) -> None:
     """Begin new episodes, all random numbers seeded by (seed, steps so far)."""
     part = np.random.SeedSequence([seed, model.num_timesteps]).generate_state(1)[0]
     model.set_env(envs, force_reset=True)
@@ -65,10 +63,8 @@ def begin_part(model: "SAC | PPO", envs: "VecEnv", seed: int) -> None:
     model.set_random_seed(int(part) % 2**31)
 
 
-def save(directory: Path, model: "SAC | PPO") -> None:
+def save(directory: Path, model: SAC | PPO) -> None:
     """Write a checkpoint; the policy last, which makes it one, and only then drop the older."""
-    from stable_baselines3 import SAC
-
     buffer = _buffer(directory, model.num_timesteps)
     if isinstance(model, SAC):
         model.save_replay_buffer(buffer)
@@ -80,10 +76,8 @@ def save(directory: Path, model: "SAC | PPO") -> None:
             other.unlink()
 
 
-def load(directory: Path, algorithm: str) -> "SAC | PPO":
+def load(directory: Path, algorithm: str) -> SAC | PPO:
     """Read a checkpoint."""
-    from stable_baselines3 import PPO, SAC
-
     if algorithm == "ppo":
         return PPO.load(directory / POLICY, device="cpu")
     model = SAC.load(directory / POLICY, device="cpu")

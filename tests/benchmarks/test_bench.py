@@ -210,7 +210,7 @@ def test_evaluations_per_step_are_those_that_are_made(tiny_world, monkeypatch):
     world.step(state, np.zeros((1, world.config.action_dim), np.float32))
     assert frames[0] == 2
     assert len(frames) == world.config.sampler.num_steps
-    assert sum(frames) == report.evaluations_per_step(world)
+    assert sum(frames) == world.config.evaluations_per_step
 
 
 def test_the_card_tells_what_was_measured(quality, tiny_world, tmp_path):

@@ -15,6 +15,7 @@ from benchmarks.gpu import command, report, truth
 from benchmarks.gpu.record import Record
 from benchmarks.gpu.stage import STAGES
 from benchmarks.gpu.stages import Stage, run_stages
+from irasim_env import console
 
 KILLED = "import os, signal; print('about to go'); os.kill(os.getpid(), signal.SIGKILL)"
 HANGS = """
@@ -163,7 +164,7 @@ def test_all_tests_that_run_on_a_gpu_are_found(tmp_path):
 
 
 def test_the_rehearsal_runs_every_stage(tmp_path, capsys):
-    command.cli(["--smoke", "--out", str(tmp_path / "out")])
+    console.run(["bench", "gpu", "--smoke", "--out", str(tmp_path / "out")])
     content = json.loads((tmp_path / "out" / "gpu.json").read_text())
     assert {name: stage["status"] for name, stage in content["stages"].items()} == dict.fromkeys(
         STAGES, "ok"

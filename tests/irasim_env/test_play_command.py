@@ -11,7 +11,8 @@ import pygame
 import pytest
 
 import irasim_env  # noqa: F401
-from irasim_env.play import PlayConfig, cli, main, make_player
+from irasim_env import console
+from irasim_env.play import PlayConfig, main, make_player
 from tests.irasim_env.players import run
 from world_model.video import read_video
 
@@ -70,12 +71,22 @@ def test_command_line(endless_world, tmp_path):
 )
 def test_mistakes_on_the_command_line_are_told(endless_world, arguments, message):
     with pytest.raises(SystemExit, match=f"irasim play: .*{message}"):
-        cli(["--world", endless_world, *arguments])
+        console.main(["play", "--world", endless_world, *arguments])
 
 
 def test_wrong_keys_leave_no_video(endless_world, tmp_path):
     with pytest.raises(SystemExit, match="unknown key 'jump'"):
-        cli(["--world", endless_world, "--keys", "jump", "--record", str(tmp_path / "out.mp4")])
+        console.main(
+            [
+                "play",
+                "--world",
+                endless_world,
+                "--keys",
+                "jump",
+                "--record",
+                str(tmp_path / "out.mp4"),
+            ]
+        )
     assert not list(tmp_path.iterdir())
 
 
@@ -119,7 +130,7 @@ def test_config_checks_itself(settings, message):
 def test_help_is_light():
     code = (
         "import sys\n"
-        "try: __import__('irasim_env.play').play.cli(['--help'])\n"
+        "try: __import__('irasim_env.console').console.main(['play', '--help'])\n"
         "except SystemExit: pass\n"
         "heavy = {'torch', 'pygame', 'diffusers', 'av', 'cv2'} & set(sys.modules)\n"
         "sys.exit(f'imports {heavy}' if heavy else 0)"

@@ -10,8 +10,9 @@ import pygame
 import pytest
 
 import irasim_env  # noqa: F401
+from irasim_env import console
 from irasim_env.overlay import Overlay
-from irasim_env.play import PlayConfig, cli, main
+from irasim_env.play import PlayConfig, main
 from irasim_env.typed import TypedSession, run_typed
 from irasim_env.typed_window import HELP, TypedWindow
 from irasim_env.world_controls import controls_of
@@ -241,7 +242,7 @@ def test_mistakes_are_told(chunk_world, tmp_path, arguments, message, monkeypatc
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "300")
     with pytest.raises(SystemExit) as stop:
-        cli(["--world", chunk_world, *arguments])
+        console.main(["play", "--world", chunk_world, *arguments])
     told = f"{stop.value} {capsys.readouterr().err}"
     assert message in told
     assert not list(tmp_path.iterdir())

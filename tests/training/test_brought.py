@@ -6,9 +6,10 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from irasim_env import console
 from tests import brought_environments
 from training.data import record
-from training.data.collect import CollectConfig, cli, main
+from training.data.collect import CollectConfig, main
 from training.data.episodes import Episode, read_episode
 from training.streaming.describe import describe_world
 
@@ -116,8 +117,9 @@ def test_states_are_chosen_by_name(tmp_path: Path, capsys):
     assert not collect(tmp_path / "none", "Nested", states=()).states
     with pytest.raises(ValueError, match=r"no numbers 'joints'; there are pair\.0, pair\.1, robot"):
         collect(tmp_path / "other", "Nested", states=("joints",))
-    cli(
+    console.run(
         [
+            "collect",
             "--env-id",
             "brought/Nested-v0",
             "-o",

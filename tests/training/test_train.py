@@ -15,12 +15,13 @@ from accelerate import Accelerator
 
 from tests.conftest import TINY_CONFIG, make_starts, without_states
 from tests.training.processes import AFTER, BEFORE
+from training.command import parse
 from training.data.clips import ClipStore
 from training.data.episodes import Episode, write_episode
 from training.streaming.config import TrainConfig, preset, seconds
 from training.streaming.objective import draw_levels
 from training.streaming.trainer import Trainer
-from training.train import earlier_training, main, parse, prepare
+from training.train import earlier_training, main, prepare
 from world_model import WorldModel
 
 SHAPE = (48, 48)

@@ -11,19 +11,22 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from accelerate import Accelerator
 
 from training.captured.clock import Clock
 from training.captured.config import GpuTrainConfig
+from training.captured.device_store import DeviceStore, StoreShape
+from training.captured.recorded_world import describe, first_clips, write_strip
+from training.captured.recorders import NewFiles, Recorders, Recording, read_arrays, wait_for
+from training.captured.trainer import CapturedTrainer
 from training.run.directory import STATE, as_written, environment, run_training
-
-if TYPE_CHECKING:
-    from accelerate import Accelerator
-
-    from training.captured.device_store import DeviceStore
-    from training.captured.recorders import NewFiles, Recorders
-    from training.captured.trainer import CapturedTrainer
-    from world_model import StreamingWorld
+from training.streaming.config import seconds
+from training.streaming.states import prepare_states
+from training.streaming.validate import predict_episodes
+from world_model import StreamingWorld
 
 # A run that goes on may be given more time, or report otherwise.
 FREE = {"budget", "save_every", "validate_every", "validation_episodes", "recorders"}
@@ -41,16 +44,14 @@ def main(config: GpuTrainConfig, begun: float | None = None) -> Path:
     """
     clock = Clock(config.seconds, time.monotonic() if begun is None else begun)
 
-    def train(config: GpuTrainConfig, accelerator: "Accelerator") -> Path:
+    def train(config: GpuTrainConfig, accelerator: Accelerator) -> Path:
         return train_by_the_clock(config, accelerator, clock)
 
     return run_training(train, config, FREE)
 
 
-def train_by_the_clock(config: GpuTrainConfig, accelerator: "Accelerator", clock: Clock) -> Path:
+def train_by_the_clock(config: GpuTrainConfig, accelerator: Accelerator, clock: Clock) -> Path:
     """All of a run."""
-    from training.captured.recorders import Recorders, Recording
-
     if accelerator.num_processes > 1:
         raise ValueError(
             f"{accelerator.num_processes} processes: this kind of run is of one device; take the "
@@ -74,18 +75,9 @@ def train_by_the_clock(config: GpuTrainConfig, accelerator: "Accelerator", clock
 
 
 def prepare(
-    config: GpuTrainConfig, accelerator: "Accelerator", recorders: "Recorders", clock: Clock
-) -> tuple["CapturedTrainer", "StreamingWorld", "DeviceStore", "NewFiles"]:
+    config: GpuTrainConfig, accelerator: Accelerator, recorders: Recorders, clock: Clock
+) -> tuple[CapturedTrainer, StreamingWorld, DeviceStore, NewFiles]:
     """The first episodes, a fresh or resumed world whose states are learned, and its trainer."""
-    import torch
-
-    from training.captured.device_store import DeviceStore, StoreShape
-    from training.captured.recorded_world import describe, first_clips
-    from training.captured.recorders import NewFiles, read_arrays, wait_for
-    from training.captured.trainer import CapturedTrainer
-    from training.streaming.states import prepare_states
-    from world_model import StreamingWorld
-
     device = accelerator.device
     patience = PATIENCE * config.seconds
     wait_for(config.data, "val", config.collect_episodes[1], recorders, patience)
@@ -123,8 +115,6 @@ def prepare(
 
 def check_room(config: GpuTrainConfig, shape: Any, device: Any) -> None:
     """Raise ValueError where frames would take more than most of the device's memory."""
-    import torch
-
     if device.type != "cuda":
         return
     free, _ = torch.cuda.mem_get_info(device)
@@ -135,7 +125,7 @@ def check_room(config: GpuTrainConfig, shape: Any, device: Any) -> None:
         )
 
 
-def take_over(store: "DeviceStore", files: "NewFiles", recorders: "Recorders") -> bool:
+def take_over(store: DeviceStore, files: NewFiles, recorders: Recorders) -> bool:
     """Add what was recorded since; whether there is room for more."""
     recorders.check()
     for arrays in files(AT_ONCE):
@@ -146,17 +136,15 @@ def take_over(store: "DeviceStore", files: "NewFiles", recorders: "Recorders") -
 
 
 def run_phases(
-    trainer: "CapturedTrainer",
-    world: "StreamingWorld",
-    validation: "DeviceStore",
-    files: "NewFiles",
-    recorders: "Recorders",
+    trainer: CapturedTrainer,
+    world: StreamingWorld,
+    validation: DeviceStore,
+    files: NewFiles,
+    recorders: Recorders,
     config: GpuTrainConfig,
     clock: Clock,
 ) -> None:
     """Dynamics on recorded clips and on own predictions, then the head; by the clock."""
-    from training.streaming.config import seconds
-
     recording = True
 
     def look_after() -> None:
@@ -193,14 +181,12 @@ class Every:
 
 
 def validate(
-    trainer: "CapturedTrainer",
-    world: "StreamingWorld",
-    validation: "DeviceStore",
+    trainer: CapturedTrainer,
+    world: StreamingWorld,
+    validation: DeviceStore,
     config: GpuTrainConfig,
 ) -> dict[str, float]:
     """Predict validation episodes with the averaged weights, and keep the world as it is."""
-    from training.streaming.validate import predict_episodes
-
     trainer.swap_average()
     result = predict_episodes(world, validation.filled(), config.validation_episodes)
     world.save_pretrained(config.out / "world")
@@ -213,17 +199,14 @@ def validate(
 
 
 def finish(
-    trainer: "CapturedTrainer",
-    world: "StreamingWorld",
-    validation: "DeviceStore",
+    trainer: CapturedTrainer,
+    world: StreamingWorld,
+    validation: DeviceStore,
     config: GpuTrainConfig,
     clock: Clock,
     directory: Path,
 ) -> None:
     """Write the world, a picture of it, and `train.json`, which says how it was made."""
-    from training.captured.recorded_world import write_strip
-    from training.streaming.validate import predict_episodes
-
     world.save_pretrained(directory)  # first of all: whatever happens after
     result = predict_episodes(world, validation.filled(), config.validation_episodes)
     write_strip(result, config.out / "samples" / "final.png")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from training.streaming.config import TrainConfig, seconds, task_preset
+from world_model.config_fields import check_least
 from world_model.tasks import all_tasks
 
 # What belongs to longer runs on recorded data; here it would do nothing, so it is refused.
@@ -76,9 +77,7 @@ class GpuTrainConfig(TrainConfig):
             )
         if not 0 < self.record_until <= 1:
             raise ValueError(f"record_until is {self.record_until}, expected a share in (0, 1]")
-        for name in ("room", "recorders", "first_frames"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
+        check_least(self, room=1, recorders=1, first_frames=1)
         if self.first_frames > self.room:
             raise ValueError(
                 f"first_frames is {self.first_frames}, but there is room for {self.room} frames"

@@ -3,12 +3,14 @@
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from training.captured.config import GpuTrainConfig
 from training.captured.recorders import Arrays, states_of
 from training.data.clips import ClipStore
 from training.data.environment import environment_bounds
+from training.data.record import make_env
 from training.streaming.describe import data_bounds, picture_edges
 from training.streaming.validate import Validation
 from world_model import Start, Starts, StreamingConfig
@@ -73,8 +75,6 @@ def describe(config: GpuTrainConfig, store: ClipStore) -> StreamingConfig:
 
 def frames_per_second(config: GpuTrainConfig) -> float:
     """Of the environment that is recorded, as it says itself."""
-    from training.data.record import make_env
-
     env = make_env(str(config.collect_env), json.loads(config.collect_env_kwargs))
     try:
         return float(env.metadata.get("render_fps", 10))
@@ -105,8 +105,6 @@ def first_clips(config: GpuTrainConfig, episodes: list[Arrays]) -> Starts:
 
 def write_strip(result: Validation, path: Path, count: int = 4) -> None:
     """Some episodes at a few moments, true above predicted, as a PNG."""
-    import cv2
-
     last = result.true.shape[1] - 1
     wanted = (0, 1, 4, 8, 16, 32)
     moments = [t for t in (result.num_given - 1 + step for step in wanted) if t <= last]

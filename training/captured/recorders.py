@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from training.data.collect import FIRST_SEED, SEEDS_PER_SPLIT, worker_environment
+from training.data.record import load_policy, make_env, record_episode
 
 # Of its numbers: frames uint8 (N + 1, H, W, 3), actions (N, A), rewards (N,), terminated (N,), and
 # each low-dimensional observation (N + 1, n) under this prefix.
@@ -92,8 +93,6 @@ class Recorders:
 
 def record_share(recording: Recording, number: int, stop: Event) -> None:
     """Record every so manieth episode; the work of one process."""
-    from training.data.record import load_policy, make_env, record_episode
-
     os.nice(5)  # whoever trains comes first
     parent = multiprocessing.parent_process()
     env = make_env(recording.env_id, recording.env_kwargs)

@@ -4,12 +4,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from training.captured.clock import Clock
 from training.captured.config import GpuTrainConfig
 from training.captured.device_store import DeviceStore
 from training.captured.objective import CapturedObjective, ClipLoss, Rollouts
@@ -18,9 +19,6 @@ from training.run.resumable import Progress, ResumableTrainer
 from world_model import StreamingWorld
 from world_model.progress import progress_bar
 from world_model.streaming.block import Block
-
-if TYPE_CHECKING:
-    from training.captured.clock import Clock
 
 REPORT = 2.0  # seconds from one look at the losses to the next: each waits for the device
 AHEAD = 2  # steps that the host may be ahead of the device
@@ -90,7 +88,7 @@ class CapturedTrainer(ResumableTrainer):
             ),
         )
 
-    def run_dynamics(self, clock: "Clock", tasks: Sequence[Callable[[], object]]) -> None:
+    def run_dynamics(self, clock: Clock, tasks: Sequence[Callable[[], object]]) -> None:
         """Steps until the head's turn; `tasks` are called between them."""
         config = self.config
         phase, launch = None, None
@@ -117,7 +115,7 @@ class CapturedTrainer(ResumableTrainer):
         finish_device(self.world.device)
         self.progress.elapsed = clock.elapsed
 
-    def run_head(self, clock: "Clock") -> None:
+    def run_head(self, clock: Clock) -> None:
         """Steps of the head alone, until validation; nothing in a world without one."""
         config, world = self.config, self.world
         trained = [p for p in world.head.parameters() if p.requires_grad]
@@ -153,7 +151,7 @@ class CapturedTrainer(ResumableTrainer):
     def _captured(self) -> bool | None:
         return None if self.config.captured else False
 
-    def _count(self, clock: "Clock") -> None:
+    def _count(self, clock: Clock) -> None:
         self.progress.step += 1
         self.progress.frames += self.config.batch_clips * self.config.clip_frames
         self.progress.elapsed = clock.elapsed
@@ -161,7 +159,7 @@ class CapturedTrainer(ResumableTrainer):
     def _bar(self, name: str) -> Any:
         return progress_bar(desc=name, percent=True)
 
-    def _report(self, bar: Any, name: str, shown: dict[str, Tensor], clock: "Clock") -> None:
+    def _report(self, bar: Any, name: str, shown: dict[str, Tensor], clock: Clock) -> None:
         figures = {key: float(value) for key, value in shown.items()}
         if figures["loss"] != figures["loss"]:
             raise ValueError(

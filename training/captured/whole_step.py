@@ -13,6 +13,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from world_model.runtime.cuda_graph import CapturedFunction, on_capture_stream
+
 OptimizerName = Literal["adamw", "muon"]
 BETAS, WEIGHT_DECAY = (0.9, 0.98), 0.0
 # Muon's own rate against AdamW's: its changes have the size that AdamW's have (see `MuonAndAdamW`).
@@ -196,8 +198,6 @@ class Launcher:
         """One step, perhaps still under way on the device; the next overwrites what this shows."""
         if not self._captures:
             return self._step()
-        from world_model.runtime.cuda_graph import CapturedFunction, on_capture_stream
-
         if self._left:
             self._left -= 1
             with on_capture_stream(self._step.rate.device):

@@ -3,17 +3,22 @@
 import dataclasses
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from accelerate import Accelerator
 
 from training.chunk.config import ChunkTrainConfig
+from training.chunk.denoisers import load_weights, make_denoiser
+from training.chunk.result import write_world
+from training.chunk.samples import write_samples
+from training.chunk.trainer import ChunkTrainer
+from training.data.irasim.autoencoder import load_autoencoder
+from training.data.irasim.windows import WindowDataset
 from training.run.directory import STATE, as_written, environment, run_training
 from training.streaming.config import seconds
+from world_model import save_reference_checkpoint
 from world_model.io.whole_files import write_whole
-
-if TYPE_CHECKING:
-    from accelerate import Accelerator
-
-    from training.chunk.trainer import ChunkTrainer
+from world_model.progress import progress_bar
 
 # A run that goes on may differ in these: its length, its reports, and how its work is spread.
 FREE = {"max_steps", "log_every", "validate_every", "checkpoint_every", "save_every", "samples"}
@@ -25,19 +30,15 @@ def main(config: ChunkTrainConfig) -> Path:
     return run_training(train, config, FREE)
 
 
-def train(config: ChunkTrainConfig, accelerator: "Accelerator") -> Path:
+def train(config: ChunkTrainConfig, accelerator: Accelerator) -> Path:
     """The whole run."""
     trainer = prepare(config, accelerator)
     run(trainer, config)
     return checkpoint_path(config, trainer.progress.step)
 
 
-def prepare(config: ChunkTrainConfig, accelerator: "Accelerator") -> "ChunkTrainer":
+def prepare(config: ChunkTrainConfig, accelerator: Accelerator) -> ChunkTrainer:
     """Data, a fresh or resumed model, and its trainer."""
-    from training.chunk.denoisers import load_weights, make_denoiser
-    from training.chunk.trainer import ChunkTrainer
-    from training.data.irasim.windows import WindowDataset
-
     with accelerator.main_process_first():  # which writes the index that the others find
         windows = WindowDataset(config.data_config("train"))
         validation = WindowDataset(config.data_config("val"))
@@ -64,15 +65,11 @@ def prepare(config: ChunkTrainConfig, accelerator: "Accelerator") -> "ChunkTrain
     return trainer
 
 
-def run(trainer: "ChunkTrainer", config: ChunkTrainConfig) -> None:
+def run(trainer: ChunkTrainer, config: ChunkTrainConfig) -> None:
     """All steps, with logs, validations, checkpoints and saves on the way."""
-    from world_model.progress import progress_bar
-
     accelerator, progress = trainer.accelerator, trainer.progress
     vae = None
     if config.vae is not None:
-        from training.data.irasim.autoencoder import load_autoencoder
-
         vae = load_autoencoder(config.vae).to(accelerator.device)
     saved, losses = progress.elapsed, []
     bar = progress_bar(
@@ -107,10 +104,8 @@ def run(trainer: "ChunkTrainer", config: ChunkTrainConfig) -> None:
     bar.close()
 
 
-def validate(trainer: "ChunkTrainer", config: ChunkTrainConfig, vae: Any) -> None:
+def validate(trainer: ChunkTrainer, config: ChunkTrainConfig, vae: Any) -> None:
     """Loss of the whole validation set under the averaged weights, and samples; kept and shown."""
-    from training.chunk.samples import write_samples
-
     accelerator, step = trainer.accelerator, trainer.progress.step
     trainer.swap_average()
     loss = trainer.validation_loss()
@@ -136,10 +131,8 @@ def checkpoint_path(config: ChunkTrainConfig, step: int) -> Path:
     return config.out / "checkpoints" / f"{step:07d}.pt"
 
 
-def write_checkpoint(trainer: "ChunkTrainer", config: ChunkTrainConfig) -> None:
+def write_checkpoint(trainer: ChunkTrainer, config: ChunkTrainConfig) -> None:
     """Keep the averaged weights in the reference's form; the file appears whole."""
-    from world_model import save_reference_checkpoint
-
     path = checkpoint_path(config, trainer.progress.step)
     path.parent.mkdir(exist_ok=True)
     trainer.swap_average()
@@ -148,10 +141,8 @@ def write_checkpoint(trainer: "ChunkTrainer", config: ChunkTrainConfig) -> None:
     print(f"{path} written", flush=True)
 
 
-def finish(trainer: "ChunkTrainer", config: ChunkTrainConfig, vae: Any) -> None:
+def finish(trainer: ChunkTrainer, config: ChunkTrainConfig, vae: Any) -> None:
     """Write the world, where all is there that it needs, and say what to do next."""
-    from training.chunk.result import write_world
-
     if config.source == "latents" and vae is None:
         checkpoint = checkpoint_path(config, trainer.progress.step)
         print(f"next: irasim import {checkpoint} --vae DIR --out {config.out / 'world'}")

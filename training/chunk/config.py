@@ -13,6 +13,7 @@ from typing import Literal, get_args
 from training.data.irasim.datasets import PRESETS as DATASETS
 from training.data.irasim.datasets import DataConfig, Split
 from training.streaming.config import seconds
+from world_model.config_fields import check_least
 
 PublishedDataset = Literal["rt1", "bridge", "languagetable"]
 ChunkModel = Literal["frame_ada", "video_ada", "lvdm", "vdm"]
@@ -127,11 +128,8 @@ class ChunkTrainConfig:
             raise ValueError(f"learn_sigma is for the transformers, model is {self.model}")
         if self.final_frame_ada and self.model != "frame_ada":
             raise ValueError(f"final_frame_ada is for model frame_ada, model is {self.model}")
-        least = {"batch": 1, "local_batch": 1, "log_every": 1, "validate_every": 1}
-        least |= {"checkpoint_every": 1, "max_steps": 0, "samples": 0, "workers": 0}
-        for name, minimum in least.items():
-            if getattr(self, name) < minimum:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected at least {minimum}")
+        check_least(self, batch=1, local_batch=1, log_every=1, validate_every=1, checkpoint_every=1)
+        check_least(self, max_steps=0, samples=0, workers=0)
         seconds(self.save_every)
 
     @property

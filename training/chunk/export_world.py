@@ -14,26 +14,13 @@ from world_model.versions import versions
 
 @dataclass(frozen=True, kw_only=True)
 class ExportConfig:
-    """What to export, and where to."""
+    """Write an imported or trained chunk world's model as a checkpoint of the IRASim reference."""
 
     world: Annotated[str, tyro.conf.Positional]
     """The world: a directory or a Hub id."""
     out: Path
     """The .pt file to write. The reference finds the averaged weights under "ema". Beside it,
     NAME.export.json says what it was made of."""
-
-
-def cli(arguments: list[str]) -> None:
-    """Run `irasim export ...`."""
-    main(
-        tyro.cli(
-            ExportConfig,
-            args=arguments,
-            prog="irasim export",
-            description="Write an imported or trained chunk world's model as a checkpoint of the "
-            "IRASim reference.",
-        )
-    )
 
 
 def main(config: ExportConfig) -> None:

@@ -11,6 +11,7 @@ from training.data.episodes import write_json
 from training.data.irasim.arm import ARM_ACTION_SCALE
 from training.data.irasim.datasets import PLANE_SCALE, Split
 from training.run.directory import as_written
+from world_model.config_fields import check_least
 from world_model.directories import check_directory
 
 if TYPE_CHECKING:
@@ -74,7 +75,8 @@ DATASETS = {
 
 @dataclass(frozen=True, kw_only=True)
 class ImportConfig:
-    """What to import, and what the checkpoint does not say of its world."""
+    """Make a world of a checkpoint of the IRASim reference, or of one in its form that
+    `irasim train` wrote."""
 
     checkpoint: Annotated[Path, tyro.conf.Positional]
     """The .pt file: the reference's, or one that `irasim train` wrote."""
@@ -123,26 +125,12 @@ class ImportConfig:
     def __post_init__(self):
         if (self.height is None) != (self.width is None):
             raise ValueError(f"height {self.height} and width {self.width}: give both or none")
-        if self.max_starts < 1:
-            raise ValueError(f"max_starts is {self.max_starts}, expected at least 1")
+        check_least(self, max_starts=1)
 
     @property
     def size(self) -> tuple[int, int] | None:
         """Height and width of frames, where they are given."""
         return None if self.height is None or self.width is None else (self.height, self.width)
-
-
-def cli(arguments: list[str]) -> None:
-    """Run `irasim import ...`."""
-    main(
-        tyro.cli(
-            ImportConfig,
-            args=arguments,
-            prog="irasim import",
-            description="Make a world of a checkpoint of the IRASim reference, or of one in its "
-            "form that `irasim train` wrote.",
-        )
-    )
 
 
 def main(config: ImportConfig) -> Path:

@@ -53,7 +53,9 @@ WORKER_ENVIRONMENT = {
 
 @dataclass(frozen=True, kw_only=True)
 class CollectConfig:
-    """What to record."""
+    """Record episodes of any Gymnasium environment: videos without loss, and annotations with
+    actions (discrete ones as one-hot), rewards, ends, low-dimensional states and hidden ones. Says
+    what of the observations was left out."""
 
     env_id: str
     """Environment as gymnasium.make takes it; "module:id" imports the module that registers it,
@@ -309,17 +311,3 @@ def summary(root: Path, split: str) -> str:
         count, share = len(ends), sum(ended for _, ended in ends) / len(ends)
         lines.append(f"{kind:<16}{count:>9}{steps + count:>9}{steps / count:>12.1f}{share:>12.1%}")
     return "\n".join(lines)
-
-
-def cli(arguments: list[str]) -> None:
-    """Run `irasim collect` with command-line arguments."""
-    main(
-        tyro.cli(
-            CollectConfig,
-            args=arguments,
-            prog="irasim collect",
-            description="Record episodes of any Gymnasium environment: videos without loss, and "
-            "annotations with actions (discrete ones as one-hot), rewards, ends, low-dimensional "
-            "states and hidden ones. Says what of the observations was left out.",
-        )
-    )

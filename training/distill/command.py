@@ -8,18 +8,19 @@ averaged weights.
 import dataclasses
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from accelerate import Accelerator
+
+from training.data.clips import ClipStore
 from training.distill.config import FREE, DistillConfig
+from training.distill.trainer import DistillationTrainer
 from training.run.directory import as_written, environment, run_training
+from training.run.loop import resume, train_until
+from training.streaming.validate import predict_episodes
+from training.train import check_fits, load_world
+from world_model import StreamingConfig, StreamingWorld
+from world_model.io.checkpoint import find_world, read_config
 from world_model.io.whole_files import write_whole
-
-if TYPE_CHECKING:
-    from accelerate import Accelerator
-
-    from training.data.clips import ClipStore
-    from training.distill.trainer import DistillationTrainer
-    from world_model import StreamingConfig, StreamingWorld
 
 
 def main(config: DistillConfig) -> Path:
@@ -27,10 +28,8 @@ def main(config: DistillConfig) -> Path:
     return run_training(distill, config, FREE)
 
 
-def distill(config: DistillConfig, accelerator: "Accelerator") -> Path:
+def distill(config: DistillConfig, accelerator: Accelerator) -> Path:
     """The whole run."""
-    from training.run.loop import train_until
-
     trainer, student, teacher = prepare(config, accelerator)
     directory = config.out / "world"
     validation = None
@@ -51,19 +50,13 @@ def distill(config: DistillConfig, accelerator: "Accelerator") -> Path:
 
 
 def prepare(
-    config: DistillConfig, accelerator: "Accelerator"
-) -> tuple["DistillationTrainer", "StreamingWorld", "StreamingWorld"]:
+    config: DistillConfig, accelerator: Accelerator
+) -> tuple[DistillationTrainer, StreamingWorld, StreamingWorld]:
     """A trainer with data in device memory, fresh or resumed; its student and its teacher.
 
     Raises:
         ValueError: The world is of another engine, or of frames or actions unlike the episodes'.
     """
-    from training.distill.trainer import DistillationTrainer
-    from training.run.loop import resume
-    from training.train import check_fits, load_world
-    from world_model import StreamingConfig
-    from world_model.io.checkpoint import find_world, read_config
-
     directory = find_world(config.world)
     world_config, _ = read_config(directory)
     if not isinstance(world_config, StreamingConfig):
@@ -91,11 +84,9 @@ def prepare(
 
 
 def open_store(
-    config: DistillConfig, split: str, world: "StreamingConfig", accelerator: "Accelerator"
-) -> "ClipStore":
+    config: DistillConfig, split: str, world: StreamingConfig, accelerator: Accelerator
+) -> ClipStore:
     """A split's episodes, with the hidden states that the world predicts."""
-    from training.data.clips import ClipStore
-
     return ClipStore(
         config.data,
         split,
@@ -106,14 +97,12 @@ def open_store(
 
 
 def validate(
-    trainer: "DistillationTrainer",
-    student: "StreamingWorld",
-    validation: "ClipStore | None",
+    trainer: DistillationTrainer,
+    student: StreamingWorld,
+    validation: ClipStore | None,
     config: DistillConfig,
 ) -> None:
     """Predict validation episodes with the averaged weights; log and print."""
-    from training.streaming.validate import predict_episodes
-
     assert validation is not None, "only the main process validates"
     trainer.swap_average()
     result = predict_episodes(student, validation, config.validation_episodes).figures()
@@ -125,16 +114,14 @@ def validate(
 
 
 def finish(
-    trainer: "DistillationTrainer",
-    student: "StreamingWorld",
-    teacher: "StreamingWorld",
-    validation: "ClipStore",
+    trainer: DistillationTrainer,
+    student: StreamingWorld,
+    teacher: StreamingWorld,
+    validation: ClipStore,
     config: DistillConfig,
     directory: Path,
 ) -> None:
     """Write the world and `train.json`, which says how it was made."""
-    from training.streaming.validate import predict_episodes
-
     figures = {
         name: predict_episodes(world, validation, config.validation_episodes).figures()
         for name, world in (("student", student), ("teacher", teacher))
@@ -157,18 +144,4 @@ def finish(
         print(f"{name}: " + "  ".join(f"{k} {v:.2f}" for k, v in values.items()))
     print(
         f"next: irasim bench passes --world {config.world} --world {directory} --data {config.data}"
-    )
-
-
-def cli(arguments: list[str]) -> None:
-    """Run `irasim distill` with command-line arguments."""
-    import tyro
-
-    main(
-        tyro.cli(
-            DistillConfig,
-            args=arguments,
-            prog="irasim distill",
-            description="Distil a streaming world to one or two denoising passes a step.",
-        )
     )

@@ -12,7 +12,7 @@ FREE = {"budget", "max_steps", "save_every", "validate_every", "validation_episo
 
 @dataclass(frozen=True, kw_only=True)
 class DistillConfig:
-    """One distillation, from a world to the directory of a quicker one."""
+    """Distil a streaming world to one or two denoising passes a step."""
 
     world: str
     """The streaming world to make quicker: a shipped name, a directory, or a Hub id."""

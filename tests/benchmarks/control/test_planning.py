@@ -13,6 +13,7 @@ from benchmarks.pusht import planning as pusht_planning
 from benchmarks.pusht.nearness import GOAL, LearnedNearness
 from benchmarks.pusht.planning import PushTPlanningConfig, summarise
 from benchmarks.speed.work import count_work
+from irasim_env import console
 from policies.pusht import proposals
 from policies.pusht.geometry import Pose
 from policies.pusht.nearness import nearness, simulator_nearness
@@ -22,9 +23,9 @@ from world_model import RolloutOutput, StreamingWorld, WorldModel
 
 
 def test_a_decision_is_timed_and_held_against_the_ceiling(tiny_world, tmp_path, capsys):
-    planning.cli(
-        f"--world {tiny_world} --out {tmp_path} --candidates 4 --horizon 2 --max-rows 2 8 "
-        "--precisions float32 --repeats 1 --threads 1 --device cpu".split()
+    console.run(
+        f"bench planning --world {tiny_world} --out {tmp_path} --candidates 4 --horizon 2 "
+        "--max-rows 2 8 --precisions float32 --repeats 1 --threads 1 --device cpu".split()
     )
     results = json.loads((tmp_path / "planning.json").read_text())
     assert [row["at_once"] for row in results["settings"]] == [2, 4]
@@ -56,7 +57,7 @@ def test_work_is_counted_where_it_shows(tiny_world, monkeypatch):
         counted.extend(captures[before:])
         return work
 
-    monkeypatch.setattr("benchmarks.speed.work.count_work", count)
+    monkeypatch.setattr("benchmarks.control.planning.count_work", count)
     config = planning.PlanningConfig(
         candidates=4, horizon=2, max_rows=(2, 4), precisions=("float32",), repeats=1
     )

@@ -9,6 +9,7 @@ from benchmarks.speed import ceilings, interleave
 from benchmarks.speed import chunk as chunk_speed
 from benchmarks.speed.chunk import ChunkSpeedConfig, chosen_variants, latent_psnr
 from benchmarks.speed.chunk_random import draw_inputs, random_denoiser
+from irasim_env import console
 
 TINY = {"size": "S", "patch_size": 8, "height": 64, "width": 64, "frames": 3, "device": "cpu"}
 
@@ -18,7 +19,7 @@ def test_a_small_model_on_the_processor(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(ceilings, "BUDGET", 0.01)
     arguments = "--size S --patch-size 8 --height 64 --width 64 --frames 3 --pndm-steps 4"
     arguments += " --few-steps 2 --turns 1 --decode-batches 1 2 --threads 1 --device cpu --out"
-    chunk_speed.cli([*arguments.split(), str(tmp_path)])
+    console.run(["bench", "chunk", *arguments.split(), str(tmp_path)])
     printed = capsys.readouterr().out
     report = json.loads((tmp_path / "chunk.json").read_text())
     assert [s["network_evaluations"] for s in report["samplers"]] == [13, 2]

@@ -7,8 +7,9 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from irasim_env import console
 from policies.planning import BestOf, BestOfConfig
-from policies.planning.command import PlanConfig, cli
+from policies.planning.command import PlanConfig
 from policies.planning.episode import run_episode
 from policies.planning.scene import RealScene
 from policies.pusht.proposals import SKILL, Pusher, SkillConfig, propose
@@ -24,7 +25,7 @@ SMALL = "--episodes 2 --max-steps 3 --candidates 3 --horizon 2 --iterations 2".s
 )
 def test_plans_in_a_learned_world(tiny_world: Path, tmp_path: Path, planner, env, capsys):
     where = ["--world", str(tiny_world), "--env", env, "--planner", planner, "--device", "cpu"]
-    cli([*where, *SMALL, "--out", str(tmp_path)])
+    console.run(["plan", *where, *SMALL, "--out", str(tmp_path)])
     results = json.loads((tmp_path / "plan.json").read_text())
     assert results["trials"] == 2
     assert results["resolved"] == {"horizon": 2, "executed": 1, "max_steps": 3}
@@ -40,7 +41,18 @@ def test_plans_in_a_learned_world(tiny_world: Path, tmp_path: Path, planner, env
 def test_the_same_command_gives_the_same_episodes(tiny_world: Path, tmp_path: Path):
     outcomes = []
     for name in ("first", "again"):
-        cli(["--world", str(tiny_world), "--device", "cpu", *SMALL, "--out", str(tmp_path / name)])
+        console.run(
+            [
+                "plan",
+                "--world",
+                str(tiny_world),
+                "--device",
+                "cpu",
+                *SMALL,
+                "--out",
+                str(tmp_path / name),
+            ]
+        )
         episodes = json.loads((tmp_path / name / "plan.json").read_text())["episodes"]
         for episode in episodes:
             del episode["decision_seconds"]
@@ -54,7 +66,7 @@ def test_planning_in_the_simulator_gets_nearer_than_the_policy_alone(tmp_path: P
         out = tmp_path / str(count)
         arguments = ["--candidates", str(count), "--out", str(out), "--seed", "20"]
         arguments += ["--episodes", "1", "--max-steps", "90", "--objective", "final"]
-        cli(["--env", "real", "--model", "real", "--planner", "best", *arguments])
+        console.run(["plan", "--env", "real", "--model", "real", "--planner", "best", *arguments])
         results = json.loads((out / "plan.json").read_text())
         coverage[count] = results["final_coverage"]
         assert results["resolved"]["executed"] is None

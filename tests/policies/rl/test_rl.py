@@ -282,7 +282,7 @@ def test_a_world_without_a_task_is_told_what_it_lacks(world):
 
 def test_help_is_quick_and_tells_the_options():
     run = (
-        "import sys\nfrom policies.rl.command import cli\ntry:\n    cli(['--help'])\n"
+        "import sys\nfrom irasim_env import console\ntry:\n    console.run(['rl', '--help'])\n"
         "except SystemExit:\n    pass\nprint('heavy', {'torch', 'gymnasium'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", run], capture_output=True, text=True, check=True)

@@ -17,8 +17,8 @@ from training.captured.config import GpuTrainConfig, gpu_preset
 from training.captured.device_store import DeviceStore, StoreShape
 from training.captured.recorders import file_name, write_arrays
 from training.captured.trainer import CapturedTrainer, decay
+from training.command import parse
 from training.streaming.validate import predict_episodes
-from training.train import parse
 from world_model import StreamingWorld, WorldModel
 
 SMALL = {

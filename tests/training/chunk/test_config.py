@@ -7,7 +7,7 @@ import pytest
 
 from tests.training.chunk_runs import config_for, fresh
 from training.chunk.config import CHUNK_PRESETS, chunk_tiny
-from training.train import parse
+from training.command import parse
 
 
 def test_presets_are_the_references_recipe():

@@ -8,10 +8,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from irasim_env import console
 from tests.chunk_worlds import tiny_vae
 from tests.training.published_data import make_frames, positions, write_arm, write_plane
 from tests.world_model.chunk_denoisers import chunk_inputs, tiny_irasim, tiny_unet
-from training.chunk import export_world, import_world
+from training.chunk import export_world
 from training.chunk.import_world import ImportConfig, main
 from world_model import ChunkWorld, WorldModel, load_reference_checkpoint, save_reference_checkpoint
 from world_model.frames import pixels_to_frames
@@ -72,7 +73,7 @@ def test_the_autoencoder_is_the_given_one(checkpoint, vae, tmp_path):
 
 def test_export_gives_the_checkpoint_back(checkpoint, vae, tmp_path):
     out = main(ImportConfig(checkpoint=checkpoint, vae=vae, out=tmp_path / "w", **FAST))
-    export_world.cli([str(out), "--out", str(tmp_path / "deep" / "again.pt")])
+    console.run(["export", str(out), "--out", str(tmp_path / "deep" / "again.pt")])
     again = load_reference_checkpoint(tmp_path / "deep" / "again.pt")
     for name, tensor in load_reference_checkpoint(checkpoint).state_dict().items():
         assert torch.equal(tensor, again.state_dict()[name]), name
@@ -156,7 +157,7 @@ def test_options_stand_above_the_dataset(vae, tmp_path):
     arguments = [str(checkpoint), "--vae", vae, "--out", str(tmp_path / "w"), "--fps", "7"]
     arguments += ["--action-low", *["-2"] * 7, "--action-high", *["2"] * 7]
     arguments += ["--action-scale", *["3"] * 7, "--dataset", "bridge", "--name", "mine"]
-    import_world.cli(arguments)
+    console.run(["import", *arguments])
     config = WorldModel.from_pretrained(tmp_path / "w").config
     assert (config.name, config.fps, config.action_low) == ("mine", 7.0, (-2.0,) * 7)
     assert config.action_names[-1] == "gripper"

@@ -8,7 +8,8 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from training.data.collect import FIRST_SEED, SEEDS_PER_SPLIT, CollectConfig, cli, main
+from irasim_env import console
+from training.data.collect import FIRST_SEED, SEEDS_PER_SPLIT, CollectConfig, main
 from training.data.episodes import annotation_path, list_episodes, read_episode, video_path
 from training.data.record import RandomActions, make_env, record_episode
 
@@ -163,7 +164,19 @@ def test_splits_never_share_a_seed(tmp_path: Path):
 
 
 def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    cli(["--env-id", "Counter-v0", "-o", str(tmp_path), "--episodes", "1", "--workers", "0"])
+    console.run(
+        [
+            "collect",
+            "--env-id",
+            "Counter-v0",
+            "-o",
+            str(tmp_path),
+            "--episodes",
+            "1",
+            "--workers",
+            "0",
+        ]
+    )
     assert list_episodes(tmp_path, "train") == ["000000"]
     assert "random" in capsys.readouterr().out
 

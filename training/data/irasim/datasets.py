@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from training.data.irasim.arm import ARM_ACTION_SCALE
+from world_model.config_fields import check_least
 
 Split = Literal["train", "val", "test"]
 PLANE_SCALE = (20.0, 20.0)
@@ -75,10 +76,7 @@ class DataConfig:
             )
         if self.accumulate and self.kind != "arm":
             raise ValueError("accumulate is for actions computed from states: kind 'arm'")
-        if self.num_frames < 2:
-            raise ValueError(f"num_frames is {self.num_frames}, expected at least 2")
-        if self.start_interval < 1:
-            raise ValueError(f"start_interval is {self.start_interval}, expected at least 1")
+        check_least(self, num_frames=2, start_interval=1)
         if (self.height is None) != (self.width is None):
             raise ValueError(f"height {self.height} and width {self.width}: give both or none")
         if self.height is not None and self.width is not None and min(self.height, self.width) < 1:

@@ -19,6 +19,7 @@ import tyro
 
 from training.data.episodes import read_json, write_json
 from training.data.irasim.annotation import cameras, content_path, with_latents
+from world_model.config_fields import check_least
 from world_model.directories import check_directory
 from world_model.io.whole_files import clear_leftovers
 
@@ -34,7 +35,8 @@ FIXED = ("vae", "height", "width", "draw", "seed")
 
 @dataclass(frozen=True, kw_only=True)
 class EncodeConfig:
-    """What to encode, with which autoencoder."""
+    """Write latents of a dataset's videos, as training reads them. On several GPUs: accelerate
+    launch -m irasim_env.console encode ..."""
 
     root: Annotated[Path, tyro.conf.Positional]
     """Dataset: annotation/ and videos/ are in it, latent_videos/ is written there."""
@@ -66,10 +68,7 @@ class EncodeConfig:
     def __post_init__(self):
         if (self.height is None) != (self.width is None):
             raise ValueError(f"height {self.height} and width {self.width}: give both or none")
-        if self.batch < 1 or self.threads < 1:
-            raise ValueError(
-                f"batch is {self.batch} and threads {self.threads}, expected at least 1"
-            )
+        check_least(self, batch=1, threads=1)
 
     @property
     def size(self) -> tuple[int, int] | None:
@@ -229,16 +228,3 @@ def _dtype(precision: Literal["fp32", "fp16", "bf16"]) -> "torch.dtype":
     import torch
 
     return {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
-
-
-def cli(arguments: list[str]) -> None:
-    """Run `irasim encode` with command-line arguments."""
-    main(
-        tyro.cli(
-            EncodeConfig,
-            args=arguments,
-            prog="irasim encode",
-            description="Write latents of a dataset's videos, as training reads them. On several "
-            "GPUs: accelerate launch -m irasim_env.console encode ...",
-        )
-    )

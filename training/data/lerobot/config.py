@@ -14,7 +14,8 @@ VERSIONS_NOTED = ("irasim-env", "numpy", "av", "pyarrow", "opencv-python")
 
 @dataclass(frozen=True, kw_only=True)
 class ConvertConfig:
-    """What to convert, and how."""
+    """Bring a LeRobot dataset into our episodes, or write our episodes as one: the source tells the
+    direction."""
 
     source: Annotated[str, tyro.conf.Positional]
     """A LeRobot dataset of version 2.0, 2.1 or 3.0 (directory, or Hub id as owner/name), which

@@ -6,8 +6,6 @@ that video is yuv420p (LeRobot's own always is), it had lost colour before it ca
 
 from pathlib import Path
 
-import tyro
-
 from training.data.lerobot.config import ConvertConfig
 from world_model.directories import check_directory
 from world_model.io.hub import fetch
@@ -37,16 +35,3 @@ def _locate(source: str) -> Path:
     """The directory of a dataset, downloaded if it is one of the Hub's."""
     path = Path(source).expanduser()
     return path if path.is_dir() else fetch(source, "dataset", kind="dataset")
-
-
-def cli(arguments: list[str]) -> None:
-    """Run `irasim convert` with command-line arguments."""
-    main(
-        tyro.cli(
-            ConvertConfig,
-            args=arguments,
-            prog="irasim convert",
-            description="Bring a LeRobot dataset into our episodes, or write our episodes as one: "
-            "the source tells the direction.",
-        )
-    )

@@ -32,6 +32,7 @@ from training.data.lerobot.meta import (
 )
 from training.data.lerobot.note import NOTE
 from training.data.lerobot.stats import Stats, combine, number_stats, picture_stats
+from world_model.config_fields import check_least
 from world_model.video import video_writer
 
 
@@ -47,8 +48,7 @@ class LeRobotWriteConfig:
     """Episodes that share a parquet file and a video."""
 
     def __post_init__(self):
-        if self.episodes_per_file < 1:
-            raise ValueError(f"episodes_per_file is {self.episodes_per_file}, expected 1 or more")
+        check_least(self, episodes_per_file=1)
 
 
 class LeRobotWriter:

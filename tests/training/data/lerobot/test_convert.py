@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from irasim_env import console
 from training.data.episodes import Episode, list_episodes, read_episode, write_episode
 from training.data.lerobot import write as lerobot_write
-from training.data.lerobot.convert import ConvertConfig, cli, main
+from training.data.lerobot.convert import ConvertConfig, main
 
 pytest.importorskip("pyarrow", reason="needs pip install 'irasim-env[lerobot]'")
 
@@ -370,7 +371,9 @@ def test_statistics_of_pictures_are_by_channel_in_0_to_1():
 
 
 def test_command_line(tmp_path: Path, ours: Path):
-    cli([str(ours), "--out", str(tmp_path / "lerobot"), "--task", "push the block"])
+    console.run(
+        ["convert", str(ours), "--out", str(tmp_path / "lerobot"), "--task", "push the block"]
+    )
     tasks = pq.read_table(tmp_path / "lerobot/meta/tasks.parquet").to_pylist()
     assert tasks == [{"task_index": 0, "task": "push the block"}]
 

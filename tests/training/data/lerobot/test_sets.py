@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from irasim_env import console
 from training.data.episodes import SPLITS, Episode, list_episodes, read_annotation, read_episode
-from training.data.lerobot.convert import cli
 
 pytest.importorskip("pyarrow", reason="needs pip install 'irasim-env[lerobot]'")
 
@@ -35,7 +35,7 @@ WRIST = "observation.images.wrist"
 def convert(source: Path, *options: str) -> Path:
     """The directory that a dataset was brought into."""
     out = source.with_name(f"{source.name}-{len(list(source.parent.iterdir()))}")
-    cli([str(source), "--out", str(out), *options])
+    console.run(["convert", str(source), "--out", str(out), *options])
     return out
 
 
@@ -369,14 +369,14 @@ def test_a_conversion_goes_on_only_with_the_same_episodes(tmp_path: Path):
     video = next(source.glob("videos/*/*/episode_000005.mp4"))
     video.rename(tmp_path / "kept.mp4")
     out = tmp_path / "out"
-    command = [str(source), "--out", str(out), "--broken", "skip", "--val", "1"]
-    cli(command)
+    command = ["convert", str(source), "--out", str(out), "--broken", "skip", "--val", "1"]
+    console.run(command)
     (out / "annotation/train/000001.json").unlink()
-    cli(command)
+    console.run(command)
     assert names(out)["train"] == [f"00000{i}" for i in range(4)]
     (tmp_path / "kept.mp4").rename(video)
     with pytest.raises(ValueError, match="holds 1 episodes that would not be in it now, .* of val"):
-        cli(command)
+        console.run(command)
 
 
 @pytest.mark.parametrize("skip", [True, False])

@@ -1,10 +1,11 @@
-"""What `irasim bench chunk` takes, and the variants of a sampler that it times."""
+"""What `irasim bench speed` and `chunk` are asked for, and the variants of a sampler timed."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from training.chunk.config import VAE_SCALE
+from world_model.config_fields import check_least
 
 Precision = Literal["float32", "bf16"]
 Variant = Literal["float32", "float32-table", "float32-graph", "bf16", "bf16-graph"]
@@ -21,7 +22,7 @@ BASE: Variant = "float32"  # the reference's arithmetic, which the others are he
 
 @dataclass(frozen=True, kw_only=True)
 class ChunkSpeedConfig:
-    """What to measure."""
+    """Measure how fast a model of IRASim's published sizes samples a chunk."""
 
     size: Literal["S", "B", "L", "XL"] = "XL"
     """Published size of the transformer; its weights are random."""
@@ -55,9 +56,7 @@ class ChunkSpeedConfig:
     """Directory for chunk.json; nothing is written without it."""
 
     def __post_init__(self):
-        for name in ("batch", "turns", "threads"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
+        check_least(self, batch=1, turns=1, threads=1)
         for name in ("height", "width"):
             if getattr(self, name) % (VAE_SCALE * self.patch_size):
                 raise ValueError(
@@ -66,3 +65,48 @@ class ChunkSpeedConfig:
                 )
         if any(number < 1 for number in self.decode_batches):
             raise ValueError(f"decode_batches are {self.decode_batches}, expected at least 1 each")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeedConfig:
+    """Measure how fast a world steps."""
+
+    world: str
+    """World to measure: a shipped name, a directory, or a Hub id."""
+    out: Path | None = None
+    """Directory for speed.json; nothing is written without it."""
+    batch: tuple[int, ...] | None = None
+    """Numbers of environments stepped at once: 1 by gymnasium.make, more by make_vec. What fits
+    the device if not given: 1 and 8 on a processor, 1, 8, 64 and 512 on a GPU."""
+    steps: int = 200
+    """Steps timed in each repeat, and turns of whatever is timed turn about."""
+    repeats: int = 5
+    """Repeats; the median is told."""
+    threads: int = 2
+    """Threads of the processor."""
+    seed: int = 0
+    """Of starts and random actions."""
+    device: str | None = None
+    """cpu or cuda; the GPU where there is one."""
+    precision: Literal["float32", "bf16"] = "float32"
+    """float32, or bf16: large matrix products and convolutions in bfloat16."""
+    age: int = 0
+    """Also step an episode that is so many steps old turn about with a fresh one: cost and memory
+    must not depend on age. 10000 takes minutes on a processor. 0: not measured."""
+    contexts: tuple[int, ...] = ()
+    """Also time the world's shape, with fresh weights, at these lengths of its past: 1 3 8 16."""
+    compare: str | None = None
+    """Also run another program's step turn about with batch 1, and tell the ratio. A command line:
+    the program prints a line "ready", then makes one step for each line "step" on its standard
+    input and prints a line when it is done, flushed. As DIAMOND's does:
+    "python -m benchmarks.speed.diamond CHECKOUT"."""
+
+    def __post_init__(self):
+        check_least(self, steps=1, repeats=1, threads=1)
+        if self.age < 0:
+            raise ValueError(f"age is {self.age}, expected a number of steps, or 0 for none")
+        for name in ("batch", "contexts"):
+            if any(number < 1 for number in getattr(self, name) or ()):
+                raise ValueError(
+                    f"{name} is {getattr(self, name)}, expected numbers of at least 1, as in 1 8"
+                )

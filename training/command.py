@@ -1,0 +1,62 @@
+"""`irasim train`: the preset tells which kind of model, and so which trainer."""
+
+import time
+
+import tyro
+
+from training.captured.config import GpuTrainConfig, gpu_preset, gpu_preset_names
+from training.chunk.config import CHUNK_PRESETS, ChunkTrainConfig
+from training.streaming.config import TrainConfig, preset_names
+from training.streaming.config import preset as streaming_preset
+
+
+def cli(arguments: list[str]) -> None:
+    """Run `irasim train ...`: the preset tells which kind of model, and so which trainer."""
+    config = parse(arguments)
+    if isinstance(config, ChunkTrainConfig):
+        from training.chunk import command as chunk
+
+        chunk.main(config)
+    elif isinstance(config, GpuTrainConfig):
+        from training.captured import command as captured
+
+        captured.main(config, time.monotonic() - age_of_process())
+    else:
+        from training import train
+
+        train.main(config)
+
+
+def parse(arguments: list[str]) -> TrainConfig | ChunkTrainConfig:
+    """The config that command-line arguments ask for: a preset, then what overrides it."""
+    name = "default"
+    for i, argument in enumerate(arguments):
+        if argument == "--preset" and i + 1 < len(arguments):
+            name = arguments[i + 1]
+        elif argument.startswith("--preset="):
+            name = argument.removeprefix("--preset=")
+    by_the_clock = gpu_preset_names()
+    known = [*preset_names(), *CHUNK_PRESETS, *by_the_clock]
+    if name not in known:
+        raise SystemExit(f"irasim train: no preset {name!r}; choose one of {', '.join(known)}")
+    if name in CHUNK_PRESETS:
+        preset = CHUNK_PRESETS[name]()
+    else:
+        preset = gpu_preset(name) if name in by_the_clock else streaming_preset(name)
+    return tyro.cli(
+        type(preset),
+        default=preset,
+        args=arguments,
+        prog="irasim train",
+        description="Train a world: from recorded episodes (or none) to a world directory. "
+        f"Presets: {', '.join(preset_names())}. Models that denoise chunks of frames (IRASim, "
+        "LVDM, VDM) have options of their own: irasim train --preset rt1_frame_ada --help. So have "
+        f"runs of minutes on a GPU: {', '.join(by_the_clock)}.",
+    )
+
+
+def age_of_process() -> float:
+    """Seconds since this process began: what was loaded until now has taken of a run's time."""
+    import psutil
+
+    return max(0.0, time.time() - psutil.Process().create_time())
