@@ -6,7 +6,7 @@ cells, n components of a state.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -84,43 +84,50 @@ class WorldState:
         """Memory of all its tensors."""
         return _num_bytes(self)
 
-    def select(self, rows: Sequence[int] | Tensor) -> "WorldState":
+    def select(self, rows: Sequence[int] | Tensor) -> Self:
         """A copy that holds environments `rows` only, in that order (repeats allowed)."""
         rows = self.rows(rows)
-        out = self.output
-        return replace(
-            self,
-            latents=self.latents[rows],
-            seeds=self.seeds[rows],
-            steps=self.steps[rows],
-            output=StepOutput(
-                out.frame[rows],
-                out.reward[rows],
-                out.terminated[rows],
-                {name: values[rows] for name, values in out.states.items()},
-            ),
-        )
+        held = {one.name: _selected(getattr(self, one.name), rows) for one in fields(self)}
+        return replace(self, **held)
 
-    def clone(self) -> "WorldState":
+    def clone(self) -> Self:
         """A copy that shares no memory."""
         return self.select(torch.arange(len(self)))
 
     def put(self, rows: Sequence[int] | Tensor, other: "WorldState") -> None:
         """Overwrite environments `rows` with those of `other`: a reset of some of a batch."""
         rows = self.rows(rows)
-        self.latents[rows] = other.latents
-        self.seeds[rows] = other.seeds
-        self.steps[rows] = other.steps
-        mine, theirs = self.output, other.output
-        mine.frame[rows] = theirs.frame
-        mine.reward[rows] = theirs.reward
-        mine.terminated[rows] = theirs.terminated
-        for name, values in mine.states.items():
-            values[rows] = theirs.states[name]
+        for one in fields(self):
+            _put(getattr(self, one.name), rows, getattr(other, one.name))
 
     def rows(self, rows: Sequence[int] | Tensor) -> Tensor:
         """Indices of environments as int64 on the state's device."""
         return torch.as_tensor(rows, dtype=torch.int64, device=self.seeds.device)
+
+
+def _selected(held: Any, rows: Tensor) -> Any:
+    """What is held of environments `rows`, int64."""
+    if isinstance(held, Tensor):
+        return held[rows]
+    if isinstance(held, dict):
+        return {name: _selected(value, rows) for name, value in held.items()}
+    if hasattr(held, "select"):
+        return held.select(rows)
+    return replace(held, **{f.name: _selected(getattr(held, f.name), rows) for f in fields(held)})
+
+
+def _put(held: Any, rows: Tensor, other: Any) -> None:
+    """Overwrite what is held of environments `rows`, int64, by all that `other` holds."""
+    if isinstance(held, Tensor):
+        held[rows] = other
+    elif isinstance(held, dict):
+        for name, value in held.items():
+            _put(value, rows, other[name])
+    elif hasattr(held, "put"):
+        held.put(rows, other)
+    else:
+        for one in fields(held):
+            _put(getattr(held, one.name), rows, getattr(other, one.name))
 
 
 def _num_bytes(held: Any) -> int:

@@ -3,10 +3,8 @@
 Dimensions: B environments, C channels, h w latent cells.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from world_model.state import WorldState
@@ -29,18 +27,6 @@ class StreamingState(WorldState):
     memory: Memory
     """What the conditioner carries from step to step, tensors (B, ...)."""
 
-    def select(self, rows: Sequence[int] | Tensor) -> "StreamingState":
-        """See `WorldState.select`."""
-        rows = self.rows(rows)
-        selected = super().select(rows)
-        assert isinstance(selected, StreamingState)
-        return replace(
-            selected,
-            ring=self.ring.select(rows),
-            before=self.before[rows],
-            memory={name: tensor[rows] for name, tensor in self.memory.items()},
-        )
-
     def move_(self, latents: Tensor, memory: Memory) -> None:
         """Make a drawn frame (B, C, h, w) the newest, in place."""
         self.before.copy_(self.latents)
@@ -48,19 +34,6 @@ class StreamingState(WorldState):
         for name, tensor in self.memory.items():
             tensor.copy_(memory[name])
         self.steps.add_(1)
-
-    def clone(self) -> "StreamingState":
-        """See `WorldState.clone`."""
-        return self.select(torch.arange(len(self)))
-
-    def put(self, rows: Sequence[int] | Tensor, other: "StreamingState") -> None:
-        """See `WorldState.put`."""
-        rows = self.rows(rows)
-        super().put(rows, other)
-        self.ring.put(rows, other.ring)
-        self.before[rows] = other.before
-        for name, tensor in self.memory.items():
-            tensor[rows] = other.memory[name]
 
     @property
     def tensors(self) -> dict[str, Tensor]:
