@@ -6,7 +6,6 @@ The world that is kept has the averaged weights.
 """
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,8 @@ from training.data.absent_data import collect_absent
 from training.data.clips import ClipStore
 from training.data.episodes import read_json
 from training.data.irasim.layout import refuse_published
-from training.run.directory import HEAD_STATE, as_written, environment, run_training
+from training.run.config import FREE
+from training.run.directory import HEAD_STATE, run_training, write_result
 from training.run.loop import resume, train_until
 from training.streaming.codec import prepare_codec
 from training.streaming.config import TrainConfig
@@ -25,13 +25,9 @@ from training.streaming.describe import describe_world, take_starts
 from training.streaming.heads import train_head
 from training.streaming.states import prepare_states
 from training.streaming.trainer import Trainer
-from training.streaming.validate import predict_episodes
+from training.streaming.validate import in_words, predict_episodes, validate_world
 from world_model import StreamingConfig, StreamingWorld, WorldModel
 from world_model.io.checkpoint import find_world, read_config
-from world_model.io.whole_files import write_whole
-
-# A run that goes on may be given more time, or report otherwise; all else must be as it was.
-FREE = {"budget", "max_steps", "save_every", "validate_every", "validation_episodes"}
 
 
 def main(config: TrainConfig) -> Path:
@@ -154,22 +150,12 @@ def run_head(trainer: Trainer, world: StreamingWorld, config: TrainConfig) -> fl
 
 def validate(
     trainer: Trainer, world: StreamingWorld, validation: ClipStore, config: TrainConfig
-) -> dict[str, float]:
-    """Predict validation episodes with the averaged weights; log, print and film them.
-
-    The world as it is then is kept, to be looked at, or played in, while training goes on.
-    """
-    trainer.swap_average()
-    result = predict_episodes(world, validation, config.validation_episodes)
-    world.save_pretrained(config.out / "world")
-    (config.out / "world" / "train.json").unlink(missing_ok=True)  # of an earlier end of the run
-    trainer.swap_average()
-    figures = result.figures()
-    step = trainer.progress.step
-    trainer.accelerator.log({f"validation/{k}": v for k, v in figures.items()}, step=step)
-    result.write_video(config.out / "samples" / f"{step:07d}.mp4", world.config.fps)
-    print(f"\nstep {step}: " + "  ".join(f"{k} {v:.2f}" for k, v in figures.items()), flush=True)
-    return figures
+) -> None:
+    """Predict validation episodes with the averaged weights; keep, log, print and film them."""
+    count, directory = config.validation_episodes, config.out / "world"
+    result = validate_world(trainer, world, validation, count, directory)
+    video = config.out / "samples" / f"{trainer.progress.step:07d}.mp4"
+    result.write_video(video, world.config.fps)
 
 
 def earlier_training(config: TrainConfig) -> list[dict[str, Any]]:
@@ -197,17 +183,15 @@ def finish(
     result = predict_episodes(world, validation, config.validation_episodes)
     result.write_video(config.out / "samples" / "final.mp4", world.config.fps)
     world.save_pretrained(directory)
-    report = {
-        "config": as_written(config),
-        "trained": dataclasses.asdict(trainer.progress),
-        "validation": result.figures(),
-        "head_loss": head_loss,
-        "episodes": trainer.store.num_episodes,
-        "frames": len(trainer.store.frames),
-        **trainer.throughput(),
-        **environment(trainer.accelerator),
-        "before": earlier_training(config),
-    }
-    write_whole(directory / "train.json", json.dumps(report, indent=2, default=str) + "\n")
-    print(f"{directory}: " + "  ".join(f"{k} {v:.2f}" for k, v in report["validation"].items()))
+    report = write_result(
+        directory / "train.json",
+        config,
+        trainer,
+        validation=result.figures(),
+        head_loss=head_loss,
+        episodes=trainer.store.num_episodes,
+        frames=len(trainer.store.frames),
+        before=earlier_training(config),
+    )
+    print(f"{directory}: {in_words(report['validation'])}")
     print(f"next: irasim bench quality --world {directory} --data {config.data}")

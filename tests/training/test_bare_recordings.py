@@ -155,7 +155,8 @@ def test_the_world_is_measured(made, tmp_path):
 
 @pytest.mark.parametrize("made", ["pixels_alone", "no_reward"], indirect=True)
 def test_speed_and_endurance_are_measured_and_a_card_is_written(made, tmp_path, monkeypatch):
-    monkeypatch.setattr("benchmarks.prediction.endurance.WARM_UP", 10)
+    for module in ("config", "endurance"):
+        monkeypatch.setattr(f"benchmarks.prediction.{module}.WARM_UP", 10)
     _, _, directory = made
     world = str(directory)
     measure_speed(

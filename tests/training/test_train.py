@@ -18,7 +18,8 @@ from tests.training.processes import AFTER, BEFORE
 from training.command import parse
 from training.data.clips import ClipStore
 from training.data.episodes import Episode, write_episode
-from training.streaming.config import TrainConfig, preset, seconds
+from training.run.config import seconds
+from training.streaming.config import TrainConfig, preset
 from training.streaming.objective import draw_levels
 from training.streaming.trainer import Trainer
 from training.train import earlier_training, main, prepare

@@ -6,7 +6,6 @@ lie on the device as bytes and are gathered by index within the step, which is c
 slow machine ends as a quick one does: decayed, validated and written.
 """
 
-import dataclasses
 import json
 import time
 from collections.abc import Callable
@@ -22,10 +21,10 @@ from training.captured.device_store import DeviceStore, StoreShape
 from training.captured.recorded_world import describe, first_clips, write_strip
 from training.captured.recorders import NewFiles, Recorders, Recording, read_arrays, wait_for
 from training.captured.trainer import CapturedTrainer
-from training.run.directory import STATE, as_written, environment, run_training
-from training.streaming.config import seconds
+from training.run.config import seconds
+from training.run.directory import STATE, run_training, write_result
 from training.streaming.states import prepare_states
-from training.streaming.validate import predict_episodes
+from training.streaming.validate import in_words, predict_episodes, validate_world
 from world_model import StreamingWorld
 
 # A run that goes on may be given more time, or report otherwise.
@@ -156,9 +155,12 @@ def run_phases(
             recording = take_over(trainer.store, files, recorders)
 
     save = Every(seconds(config.save_every), lambda: trainer.save_state(config.out / STATE))
-    check = Every(
-        seconds(config.validate_every), lambda: validate(trainer, world, validation, config)
-    )
+
+    def validate() -> None:
+        count, directory = config.validation_episodes, config.out / "world"
+        validate_world(trainer, world, validation.filled(), count, directory)
+
+    check = Every(seconds(config.validate_every), validate)
     tasks = (Every(POLL, look_after), save, check)
     trainer.run_dynamics(clock, tasks)
     trainer.save_state(config.out / STATE)
@@ -180,24 +182,6 @@ class Every:
             self._due = time.monotonic() + self._seconds
 
 
-def validate(
-    trainer: CapturedTrainer,
-    world: StreamingWorld,
-    validation: DeviceStore,
-    config: GpuTrainConfig,
-) -> dict[str, float]:
-    """Predict validation episodes with the averaged weights, and keep the world as it is."""
-    trainer.swap_average()
-    result = predict_episodes(world, validation.filled(), config.validation_episodes)
-    world.save_pretrained(config.out / "world")
-    (config.out / "world" / "train.json").unlink(missing_ok=True)  # of an earlier end of the run
-    trainer.swap_average()
-    figures, step = result.figures(), trainer.progress.step
-    trainer.accelerator.log({f"validation/{k}": v for k, v in figures.items()}, step=step)
-    print(f"\nstep {step}: " + "  ".join(f"{k} {v:.2f}" for k, v in figures.items()), flush=True)
-    return figures
-
-
 def finish(
     trainer: CapturedTrainer,
     world: StreamingWorld,
@@ -210,19 +194,17 @@ def finish(
     world.save_pretrained(directory)  # first of all: whatever happens after
     result = predict_episodes(world, validation.filled(), config.validation_episodes)
     write_strip(result, config.out / "samples" / "final.png")
-    report = {
-        "config": as_written(config),
-        "trained": dataclasses.asdict(trainer.progress),
-        "validation": result.figures(),
-        "head_loss": trainer.head_loss,
-        "head_steps": trainer.head_steps,
-        "episodes": trainer.store.num_episodes,
-        "frames": trainer.store.num_frames,
-        **trainer.throughput(),
-        **environment(trainer.accelerator),
-        "wall_seconds": clock.elapsed,
-        "before": [],
-    }
-    (directory / "train.json").write_text(json.dumps(report, indent=2, default=str) + "\n")
-    print(f"{directory}: " + "  ".join(f"{k} {v:.2f}" for k, v in report["validation"].items()))
+    report = write_result(
+        directory / "train.json",
+        config,
+        trainer,
+        validation=result.figures(),
+        head_loss=trainer.head_loss,
+        head_steps=trainer.head_steps,
+        episodes=trainer.store.num_episodes,
+        frames=trainer.store.num_frames,
+        wall_seconds=clock.elapsed,
+        before=[],
+    )
+    print(f"{directory}: {in_words(report['validation'])}")
     print(f"{clock.elapsed:.0f} of {clock.budget:.0f} s; next: irasim play --world {directory}")

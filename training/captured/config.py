@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from training.streaming.config import TrainConfig, seconds, task_preset
+from training.run.config import seconds
+from training.streaming.config import TrainConfig, task_preset
 from world_model.config_fields import check_least
 from world_model.tasks import all_tasks
 

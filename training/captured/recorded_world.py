@@ -11,65 +11,27 @@ from training.captured.recorders import Arrays, states_of
 from training.data.clips import ClipStore
 from training.data.environment import environment_bounds
 from training.data.record import make_env
-from training.streaming.describe import data_bounds, picture_edges
+from training.streaming.describe import world_config
 from training.streaming.validate import Validation
 from world_model import Start, Starts, StreamingConfig
-from world_model.config import GroundTruthConfig, ObservationConfig
-from world_model.streaming.config import DenoiserConfig, SamplerConfig
-from world_model.streaming.states.config import PlaneConfig
+from world_model.config import GroundTruthConfig
 
 
 def describe(config: GpuTrainConfig, store: ClipStore) -> StreamingConfig:
     """The config of the world that a run makes; see `describe.describe_world`."""
     kwargs = json.loads(config.collect_env_kwargs)
     spaces = environment_bounds(str(config.collect_env), kwargs)
-    low, high = spaces.get("action") or data_bounds(store.actions.cpu().numpy())
-    bounds = {
-        name: spaces.get(name) or data_bounds(values.cpu().numpy())
-        for name, values in store.states.items()
-    }
-    if config.points:
-        edges = picture_edges(config, spaces, store)
-        bounds |= {name: edges for name in config.points if name != "action"}
-        if "action" in config.points:
-            low, high = edges
-    observed = {name: ObservationConfig(low=low, high=high) for name, (low, high) in bounds.items()}
     rewards = store.rewards[~store.rewards.isnan()]
-    _, height, width, _ = store.frames.shape
-    return StreamingConfig(
-        name=config.name,
-        height=height,
-        width=width,
+    return world_config(
+        config,
+        store,
+        spaces,
+        store.actions.cpu().numpy(),
         fps=frames_per_second(config),
-        action_low=low,
-        action_high=high,
-        action_names=config.action_names,
-        observations=observed,
-        plane=PlaneConfig(
-            action="action" in config.points,
-            points=tuple(name for name in config.points if name != "action"),
-            reach=config.reach,
-        ),
         reward_head=bool(rewards.min() < rewards.max()),
         reward_low=min(0.0, float(rewards.min())),
         reward_high=max(1e-6, float(rewards.max())),
-        success_on_termination=config.success_on_termination,
-        max_episode_steps=config.max_episode_steps,
         ground_truth=GroundTruthConfig(env_id=str(config.collect_env), kwargs=kwargs),
-        denoiser=DenoiserConfig(
-            patch=config.patch,
-            width=config.width,
-            depth=config.depth,
-            num_heads=config.num_heads,
-            context=config.context,
-            sees_states=config.sees_states and bool(observed),
-            reader_looks=config.reader_looks if observed else 0,
-        ),
-        sampler=SamplerConfig(
-            num_steps=config.num_steps,
-            noise_scale=config.noise_scale,
-            dead_zone=config.dead_zone,
-        ),
     )
 
 

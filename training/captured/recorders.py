@@ -19,6 +19,7 @@ import numpy as np
 
 from training.data.collect import FIRST_SEED, SEEDS_PER_SPLIT, worker_environment
 from training.data.record import load_policy, make_env, record_episode
+from world_model.io.whole_files import whole_file
 
 # Of its numbers: frames uint8 (N + 1, H, W, 3), actions (N, A), rewards (N,), terminated (N,), and
 # each low-dimensional observation (N + 1, n) under this prefix.
@@ -120,13 +121,8 @@ def file_name(split: str, index: int) -> str:
 
 def write_arrays(path: Path, arrays: Arrays) -> None:
     """Write a file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
 
 
 def read_arrays(path: Path) -> Arrays:

@@ -14,8 +14,9 @@ from training.captured.clock import Clock
 from training.captured.config import GpuTrainConfig
 from training.captured.device_store import DeviceStore
 from training.captured.objective import CapturedObjective, ClipLoss, Rollouts
-from training.captured.whole_step import Launcher, WholeStep
+from training.captured.whole_step import Launcher, OptimizerName, WholeStep
 from training.run.resumable import Progress, ResumableTrainer
+from training.streaming.trainer import rate_left
 from world_model import StreamingWorld
 from world_model.progress import progress_bar
 from world_model.streaming.block import Block
@@ -47,29 +48,15 @@ class CapturedTrainer(ResumableTrainer):
     ):
         # Not ResumableTrainer's own beginning: this optimizer's numbers are on the device.
         self.world, self.store, self.config, self.accelerator = world, store, config, accelerator
-        self.objective = CapturedObjective(
-            world, edge_weight=config.edge_weight, absolute_weight=config.absolute_weight
-        )
-        if config.compile_blocks:
-            for block in world.denoiser.blocks:
-                block.compile()
-        self.clips = ClipLoss(
+        self.step, self.clips = whole_step(
             world,
             store,
-            self.objective,
-            seed=config.seed,
+            config,
             num_clips=config.batch_clips,
-            num_frames=config.clip_frames,
-            autocast=config.mixed_precision == "bf16",
-        )
-        self.parameters = [p for p in self.objective.parameters() if p.requires_grad]
-        self.step = WholeStep(
-            self.parameters,
-            self.clips.dynamics,
             optimizer=config.optimizer,
-            matrices=block_matrices(world) if config.optimizer == "muon" else (),
-            clip_norm=config.clip_norm,
+            compiled=config.compile_blocks,
         )
+        self.objective, self.parameters = self.clips.objective, self.step.parameters
         self.average, self.optimizer = self.step.average, self.step
         self._recent = []
         self.progress = Progress()
@@ -139,9 +126,7 @@ class CapturedTrainer(ResumableTrainer):
         """The learning rate when a share of the budget is over."""
         config = self.config
         rise = min(1.0, (self.progress.step + 1) / max(1, config.warmup))
-        span = max(config.heads_from - config.decay_from, 1e-9)
-        fall = min(1.0, max(0.02, (config.heads_from - fraction) / span))
-        return config.rate * rise * fall
+        return config.rate * rise * rate_left(config, fraction)
 
     def load_state(self, path: Any) -> None:
         """See `ResumableTrainer.load_state`."""
@@ -192,6 +177,40 @@ class Throttle:
         self._events.append(event)
         if len(self._events) > AHEAD:
             self._events.popleft().synchronize()
+
+
+def whole_step(
+    world: StreamingWorld,
+    store: DeviceStore,
+    config: GpuTrainConfig,
+    *,
+    num_clips: int,
+    optimizer: OptimizerName,
+    compiled: bool,
+) -> tuple[WholeStep, ClipLoss]:
+    """The step on a world's dynamics, and the loss that it is of."""
+    if compiled:
+        for block in world.denoiser.blocks:
+            block.compile()
+    clips = ClipLoss(
+        world,
+        store,
+        CapturedObjective(
+            world, edge_weight=config.edge_weight, absolute_weight=config.absolute_weight
+        ),
+        seed=config.seed,
+        num_clips=num_clips,
+        num_frames=config.clip_frames,
+        autocast=config.mixed_precision == "bf16",
+    )
+    step = WholeStep(
+        [p for p in clips.objective.parameters() if p.requires_grad],
+        clips.dynamics,
+        optimizer=optimizer,
+        matrices=block_matrices(world) if optimizer == "muon" else (),
+        clip_norm=config.clip_norm,
+    )
+    return step, clips
 
 
 def finish_device(device: torch.device) -> None:

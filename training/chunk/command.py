@@ -1,7 +1,5 @@
 """`irasim train` for chunk models: from published data to checkpoints in the reference's form."""
 
-import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +12,9 @@ from training.chunk.samples import write_samples
 from training.chunk.trainer import ChunkTrainer
 from training.data.irasim.autoencoder import load_autoencoder
 from training.data.irasim.windows import WindowDataset
-from training.run.directory import STATE, as_written, environment, run_training
-from training.streaming.config import seconds
+from training.run.config import seconds
+from training.run.directory import STATE, run_training, write_result
 from world_model import save_reference_checkpoint
-from world_model.io.whole_files import write_whole
 from world_model.progress import progress_bar
 
 # A run that goes on may differ in these: its length, its reports, and how its work is spread.
@@ -107,23 +104,15 @@ def run(trainer: ChunkTrainer, config: ChunkTrainConfig) -> None:
 def validate(trainer: ChunkTrainer, config: ChunkTrainConfig, vae: Any) -> None:
     """Loss of the whole validation set under the averaged weights, and samples; kept and shown."""
     accelerator, step = trainer.accelerator, trainer.progress.step
-    trainer.swap_average()
-    loss = trainer.validation_loss()
-    write_samples(trainer, config.out / "samples" / f"{step:07d}", vae)
-    trainer.swap_average()
+    with trainer.averaged():
+        loss = trainer.validation_loss()
+        write_samples(trainer, config.out / "samples" / f"{step:07d}", vae)
     accelerator.log({"validation/loss": loss}, step=step)
     accelerator.print(f"\nstep {step}: validation loss {loss:.5f}", flush=True)
     if accelerator.is_main_process:
-        report = {
-            "config": as_written(config),
-            "trained": dataclasses.asdict(trainer.progress),
-            "validation_loss": loss,
-            "windows": {"train": len(trainer.windows), "val": len(trainer.validation)},
-            **trainer.throughput(),
-            **environment(accelerator),
-        }
-        text = json.dumps(report, indent=2, default=str) + "\n"
-        write_whole(config.out / "train.json", text)
+        windows = {"train": len(trainer.windows), "val": len(trainer.validation)}
+        path = config.out / "train.json"
+        write_result(path, config, trainer, validation_loss=loss, windows=windows)
 
 
 def checkpoint_path(config: ChunkTrainConfig, step: int) -> Path:
@@ -135,9 +124,8 @@ def write_checkpoint(trainer: ChunkTrainer, config: ChunkTrainConfig) -> None:
     """Keep the averaged weights in the reference's form; the file appears whole."""
     path = checkpoint_path(config, trainer.progress.step)
     path.parent.mkdir(exist_ok=True)
-    trainer.swap_average()
-    save_reference_checkpoint(trainer.denoiser, path)
-    trainer.swap_average()
+    with trainer.averaged():
+        save_reference_checkpoint(trainer.denoiser, path)
     print(f"{path} written", flush=True)
 
 
@@ -148,7 +136,6 @@ def finish(trainer: ChunkTrainer, config: ChunkTrainConfig, vae: Any) -> None:
         print(f"next: irasim import {checkpoint} --vae DIR --out {config.out / 'world'}")
         return
     world = config.out / "world"
-    trainer.swap_average()
-    write_world(trainer, config, vae, world)
-    trainer.swap_average()
+    with trainer.averaged():
+        write_world(trainer, config, vae, world)
     print(f"next: irasim play --world {world}")

@@ -12,13 +12,27 @@ from typing import Literal, get_args
 
 from training.data.irasim.datasets import PRESETS as DATASETS
 from training.data.irasim.datasets import DataConfig, Split
-from training.streaming.config import seconds
+from training.run.config import seconds
 from world_model.config_fields import check_least
 
 PublishedDataset = Literal["rt1", "bridge", "languagetable"]
 ChunkModel = Literal["frame_ada", "video_ada", "lvdm", "vdm"]
 # Pixels a latent, along each side.
 VAE_SCALE = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingConfig:
+    """How frames are drawn from a chunk model."""
+
+    num_heads: int | None = None
+    """Attention heads, where a checkpoint does not tell."""
+    sampler: Literal["pndm", "ddpm", "ddim", "dpm-solver++"] = "pndm"
+    """How frames are drawn; pndm is the reference's."""
+    num_steps: int = 50
+    """Denoising steps: 50 of pndm make 59 passes through the network."""
+    guidance: float = 1.0
+    """Classifier-free guidance; 1 is none."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from training.chunk.config import SamplingConfig
 from training.data.episodes import write_json
 from training.data.irasim.arm import ARM_ACTION_SCALE
 from training.data.irasim.datasets import PLANE_SCALE, Split
+from training.data.size import Resized
 from training.run.directory import as_written
 from world_model.config_fields import check_least
 from world_model.directories import check_directory
@@ -74,7 +76,7 @@ DATASETS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImportConfig:
+class ImportConfig(Resized, SamplingConfig):
     """Make a world of a checkpoint of the IRASim reference, or of one in its form that
     `irasim train` wrote."""
 
@@ -85,8 +87,6 @@ class ImportConfig:
     vae: str = "stabilityai/stable-diffusion-xl-base-1.0"
     """AutoencoderKL of the latents: a directory (its own, or a pipeline's with vae/ in it) or a Hub
     id. A model of pixels (VDM) has none, and this is not looked at."""
-    num_heads: int | None = None
-    """Attention heads, where the checkpoint's args do not describe its weights."""
     dataset: Literal["rt1", "bridge", "languagetable"] | None = None
     """What it was trained on, which gives frame rate, actions and sizes below (default: what the
     checkpoint's args name)."""
@@ -115,22 +115,10 @@ class ImportConfig:
     """Height of frames in pixels, for a U-Net (default: the dataset's; a transformer knows it)."""
     width: int | None = None
     """Width of frames in pixels, alike."""
-    sampler: Literal["pndm", "ddpm", "ddim", "dpm-solver++"] = "pndm"
-    """How frames are drawn; pndm is the reference's."""
-    num_steps: int = 50
-    """Denoising steps: 50 of pndm make 59 passes through the network."""
-    guidance: float = 1.0
-    """Classifier-free guidance; 1 is none."""
 
     def __post_init__(self):
-        if (self.height is None) != (self.width is None):
-            raise ValueError(f"height {self.height} and width {self.width}: give both or none")
+        self.check_size()
         check_least(self, max_starts=1)
-
-    @property
-    def size(self) -> tuple[int, int] | None:
-        """Height and width of frames, where they are given."""
-        return None if self.height is None or self.width is None else (self.height, self.width)
 
 
 def main(config: ImportConfig) -> Path:

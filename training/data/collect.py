@@ -26,7 +26,9 @@ from training.data.episodes import (
     write_json,
 )
 from training.data.record import load_policy, make_env, record_episode
+from training.data.size import Resized
 from training.data.view import View, choose_view
+from world_model.config_fields import check_least
 from world_model.directories import check_directory
 from world_model.io.whole_files import clear_leftovers
 from world_model.versions import versions
@@ -52,7 +54,7 @@ WORKER_ENVIRONMENT = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class CollectConfig:
+class CollectConfig(Resized):
     """Record episodes of any Gymnasium environment: videos without loss, and annotations with
     actions (discrete ones as one-hot), rewards, ends, low-dimensional states and hidden ones. Says
     what of the observations was left out."""
@@ -95,15 +97,8 @@ class CollectConfig:
                 f"episodes is {self.episodes}, expected 1 to {SEEDS_PER_SPLIT:,}: more would take "
                 "seeds of the next split"
             )
-        if self.max_steps is not None and self.max_steps < 1:
-            raise ValueError(f"max_steps is {self.max_steps}, expected at least 1")
-        if self.workers < 0:
-            raise ValueError(f"workers is {self.workers}, expected 0 or more")
-        if (self.height is None) != (self.width is None):
-            raise ValueError(f"height {self.height} and width {self.width}: give both or none")
-        for name in ("height", "width"):
-            if (getattr(self, name) or 1) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected pixels, at least 1")
+        check_least(self, max_steps=1, workers=0)
+        self.check_size()
         if not isinstance(self.make_kwargs, dict):
             raise ValueError(f"env_kwargs is {self.env_kwargs!r}, expected a JSON object")
 
@@ -123,10 +118,9 @@ class CollectConfig:
         Raises:
             ValueError: No such camera or states in it, or several cameras and none is named.
         """
-        size = None if self.height is None or self.width is None else (self.height, self.width)
         try:
             return choose_view(
-                env.observation_space, camera=self.camera, states=self.states, size=size
+                env.observation_space, camera=self.camera, states=self.states, size=self.size
             )
         except ValueError as error:
             raise ValueError(f"{self.env_id}: {error}") from error

@@ -6,21 +6,20 @@ averaged weights.
 """
 
 import dataclasses
-import json
 from pathlib import Path
 
 from accelerate import Accelerator
 
 from training.data.clips import ClipStore
-from training.distill.config import FREE, DistillConfig
+from training.distill.config import DistillConfig
 from training.distill.trainer import DistillationTrainer
-from training.run.directory import as_written, environment, run_training
+from training.run.config import FREE
+from training.run.directory import run_training, write_result
 from training.run.loop import resume, train_until
-from training.streaming.validate import predict_episodes
+from training.streaming.validate import in_words, predict_episodes, tell
 from training.train import check_fits, load_world
 from world_model import StreamingConfig, StreamingWorld
 from world_model.io.checkpoint import find_world, read_config
-from world_model.io.whole_files import write_whole
 
 
 def main(config: DistillConfig) -> Path:
@@ -104,13 +103,9 @@ def validate(
 ) -> None:
     """Predict validation episodes with the averaged weights; log and print."""
     assert validation is not None, "only the main process validates"
-    trainer.swap_average()
-    result = predict_episodes(student, validation, config.validation_episodes).figures()
-    trainer.swap_average()
-    step = trainer.progress.step
-    trainer.accelerator.log({f"validation/{k}": v for k, v in result.items()}, step=step)
-    shown = "  ".join(f"{name} {value:.2f}" for name, value in result.items())
-    print(f"\nstep {step}: {shown}", flush=True)
+    with trainer.averaged():
+        result = predict_episodes(student, validation, config.validation_episodes)
+    tell(trainer, result)
 
 
 def finish(
@@ -127,21 +122,19 @@ def finish(
         for name, world in (("student", student), ("teacher", teacher))
     }
     student.save_pretrained(directory)
-    report = {
-        "command": "irasim distill",
-        "teacher": config.world,
-        "config": as_written(config),
-        "trained": dataclasses.asdict(trainer.progress),
-        "losses": {name: trainer.recent(f"loss/{name}") for name in ("change", "reading")},
-        "validation": figures,
-        "episodes": trainer.store.num_episodes,
-        "frames": len(trainer.store.frames),
-        **trainer.throughput(),
-        **environment(trainer.accelerator),
-    }
-    write_whole(directory / "train.json", json.dumps(report, indent=2, default=str) + "\n")
+    write_result(
+        directory / "train.json",
+        config,
+        trainer,
+        command="irasim distill",
+        teacher=config.world,
+        losses={name: trainer.recent(f"loss/{name}") for name in ("change", "reading")},
+        validation=figures,
+        episodes=trainer.store.num_episodes,
+        frames=len(trainer.store.frames),
+    )
     for name, values in figures.items():
-        print(f"{name}: " + "  ".join(f"{k} {v:.2f}" for k, v in values.items()))
+        print(f"{name}: {in_words(values)}")
     print(
         f"next: irasim bench passes --world {config.world} --world {directory} --data {config.data}"
     )

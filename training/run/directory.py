@@ -18,6 +18,8 @@ from world_model.io.whole_files import clear_leftovers, write_whole
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+    from training.run.resumable import ResumableTrainer
+
 STATE = "state.pt"
 # What phases before the main one have made: the codec, and what predicts states.
 CODEC, STATES = "codec.safetensors", "states.safetensors"
@@ -139,6 +141,28 @@ def without_directory(value: Any) -> Any:
     if isinstance(value, list):
         return [without_directory(content) for content in value]
     return value.removeprefix(f"{Path.cwd()}{os.sep}") if isinstance(value, str) else value
+
+
+def write_result(
+    path: Path, config: Any, trainer: "ResumableTrainer", **more: Any
+) -> dict[str, Any]:
+    """Write how a run went, and what it ran on, as JSON; returns it.
+
+    Args:
+        path: Of the file.
+        config: Of the run.
+        trainer: Knows how far it came, and how quickly.
+        more: What else there is to say.
+    """
+    result = {
+        "config": as_written(config),
+        "trained": dataclasses.asdict(trainer.progress),
+        **more,
+        **trainer.throughput(),
+        **environment(trainer.accelerator),
+    }
+    write_whole(path, json.dumps(result, indent=2, default=str) + "\n")
+    return result
 
 
 def environment(accelerator: "Accelerator") -> dict[str, Any]:

@@ -8,8 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from accelerate import Accelerator
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from training.run.config import seconds
 from training.run.resumable import ResumableTrainer
-from training.streaming.config import seconds
+from world_model.io.whole_files import whole_file
 from world_model.progress import progress_bar
 
 # A state is saved more often than asked for where that costs little: seconds between two, at least,
@@ -36,6 +41,28 @@ def resume(trainer: ResumableTrainer, out: Path) -> None:
     if path.exists():
         trainer.load_state(path)
         trainer.accelerator.print(f"resumed at step {trainer.progress.step}")
+
+
+def trained_once(
+    path: Path, state: Path, accelerator: Accelerator, train: Callable[[], dict[str, Tensor]]
+) -> dict[str, Tensor]:
+    """Weights that one process trains for all, and that are kept beside the run for a resume.
+
+    Args:
+        path: Where they are kept.
+        state: What the training resumes from while it lasts.
+        accelerator: Of the run.
+        train: Trains, and gives the weights.
+    """
+    if accelerator.is_main_process:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            weights = {name: one.contiguous().cpu() for name, one in train().items()}
+            with whole_file(path, durable=True) as temporary:
+                save_file(weights, temporary)
+        state.unlink(missing_ok=True)
+    accelerator.wait_for_everyone()
+    return load_file(path)
 
 
 def train_until(

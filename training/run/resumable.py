@@ -3,7 +3,8 @@
 import dataclasses
 import math
 import time
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -174,6 +175,15 @@ class ResumableTrainer:
                 kept = parameter.detach().clone()
                 parameter.copy_(average)
                 average.copy_(kept)
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The averaged weights in place of the trained ones, within."""
+        self.swap_average()
+        try:
+            yield
+        finally:
+            self.swap_average()
 
     def save_state(self, path: Path) -> None:
         """Write all that a resume needs, whole or not at all; all processes call, the main one

@@ -1,22 +1,23 @@
 """The codec's phase: trains a diffusers autoencoder on the frames of a dataset."""
 
+import dataclasses
 import time
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
-from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from training.data.clips import ClipStore
+from training.run.config import seconds
 from training.run.directory import CODEC, CODEC_STATE
-from training.run.loop import resume, train_until
+from training.run.loop import resume, train_until, trained_once
 from training.run.resumable import ResumableTrainer
-from training.streaming.config import TrainConfig, seconds
+from training.streaming.config import TrainConfig
 from world_model.codec import AutoencoderCodec, Codec, make_codec
 from world_model.config import CodecConfig
 from world_model.frames import frames_to_pixels
-from world_model.io.whole_files import whole_file
 from world_model.runtime.counter_rng import counted_index
 
 BATCH = 32
@@ -31,32 +32,22 @@ def prepare_codec(
     if config.codec == "pixels":
         return CodecConfig(), make_codec(CodecConfig())
     codec_config = autoencoder_config(config)
-    path = config.out / CODEC
-    if accelerator.is_main_process:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(config.seed)
-                codec = make_codec(codec_config)
-            assert isinstance(codec, AutoencoderCodec)
-            scale = train_codec(codec.to(accelerator.device), store, config, accelerator)
-            weights = {k: v.contiguous().cpu() for k, v in codec.state_dict().items()}
-            with whole_file(path, durable=True) as temporary:
-                save_file(weights | {"scaling_factor": torch.tensor(scale)}, temporary)
-        (config.out / CodecTrainer.state_name).unlink(missing_ok=True)
-    accelerator.wait_for_everyone()
-    weights = load_file(path)
+
+    def train() -> dict[str, Tensor]:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            codec = make_codec(codec_config)
+        assert isinstance(codec, AutoencoderCodec)
+        scale = train_codec(codec.to(accelerator.device), store, config, accelerator)
+        return codec.state_dict() | {"scaling_factor": torch.tensor(scale)}
+
+    state = config.out / CodecTrainer.state_name
+    weights = trained_once(config.out / CODEC, state, accelerator, train)
     scale = float(weights.pop("scaling_factor"))
-    codec_config = CodecConfig(
-        kind=codec_config.kind,
-        settings=codec_config.settings,
-        latent_channels=codec_config.latent_channels,
-        downscale=codec_config.downscale,
-        scaling_factor=scale,
-    )
-    codec = make_codec(codec_config)
+    scaled = dataclasses.replace(codec_config, scaling_factor=scale)
+    codec = make_codec(scaled)
     codec.load_state_dict(weights)
-    return codec_config, codec.to(accelerator.device).requires_grad_(False)
+    return scaled, codec.to(accelerator.device).requires_grad_(False)
 
 
 def autoencoder_config(config: TrainConfig) -> CodecConfig:

@@ -5,17 +5,17 @@ Kept free of torch, so that `irasim train --help` is quick.
 
 import dataclasses
 import json
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from training.run.config import ClipRunConfig
 from world_model.tasks import Task, all_tasks
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
+class TrainConfig(ClipRunConfig):
     """One training run, from recorded episodes to a world directory."""
 
     preset: str = "default"
@@ -30,12 +30,6 @@ class TrainConfig:
     """The run's directory: world/, samples/, tensorboard logs, state.pt to resume from."""
     name: str = "mine"
     """The world's name."""
-    budget: str = "20min"
-    """Time to train, as 90s, 20min or 2h; evaluation and collecting not counted."""
-    max_steps: int | None = None
-    """Optimizer steps, in place of the budget: a run that can be repeated exactly."""
-    seed: int = 0
-    """With a sample's number it fixes its clip, noise and levels."""
 
     codec: Literal["pixels", "autoencoder_tiny", "autoencoder_kl"] = "pixels"
     """Latent space: plain pixels, or a diffusers autoencoder that is trained first."""
@@ -86,24 +80,10 @@ class TrainConfig:
     dead_zone: float = 0.04
     """Changes smaller than this are none (frames are in [-1, 1]; a grey level is .0078)."""
 
-    batch_clips: int = 8
-    """Clips an optimizer step, over all processes."""
-    accumulation: int = 1
-    """Parts that a step's clips are worked through in."""
-    mixed_precision: Literal["no", "bf16"] = "bf16"
-    """Precision of the network's matrix products."""
-    rate: float = 0.001
-    """Learning rate (AdamW, no decay of weights)."""
     edge_weight: float = 0.0
     """Weight of errors in the differences of neighbouring cells: more for sharper edges."""
     absolute_weight: float = 0.0
     """Weight of absolute errors beside squared ones: more against haze and grain."""
-    ema: float = 0.998
-    """Decay of the averaged weights, which are the ones that are kept."""
-    clip_norm: float = 1.0
-    """Largest norm of the gradient."""
-    warmup: int = 50
-    """Steps over which the rates rise."""
     rollout_from: float = 0.3
     """Share of the run after which the model trains on its own rollouts."""
     rollout_rounds: int = 3
@@ -116,15 +96,6 @@ class TrainConfig:
     """Share of the run after which the rates fall linearly to nothing."""
     heads_from: float = 0.93
     """Share of the run after which only the head trains, on clean and on predicted frames."""
-
-    validate_every: str = "5min"
-    """How often validation runs and sample videos are written."""
-    save_every: str = "2min"
-    """How often the state to resume from is written."""
-    validation_episodes: int = 8
-    """Episodes of the validation split that are predicted."""
-    cpu: bool = False
-    """Train on the processor even where there is a GPU."""
 
     collect_env: str | None = None
     """Environment to collect from if `data` is absent (as `irasim collect --env-id`)."""
@@ -144,15 +115,11 @@ class TrainConfig:
     """How many starts the world keeps."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.clip_frames < 2 * self.context + 1:
             raise ValueError(
                 f"clip_frames is {self.clip_frames}, expected at least {2 * self.context + 1}: "
                 f"two rings of {self.context} frames and one"
-            )
-        if self.batch_clips % self.accumulation:
-            raise ValueError(
-                f"batch_clips {self.batch_clips} does not divide into accumulation "
-                f"{self.accumulation} parts"
             )
         if unknown := set(self.poses) - set(self.hidden):
             raise ValueError(f"poses {', '.join(sorted(unknown))} are not among hidden")
@@ -173,16 +140,6 @@ class TrainConfig:
                 f"own_past_from is {self.own_past_from}, expected a share up to heads_from, "
                 f"{self.heads_from}, or 1 for never"
             )
-        for text in (self.budget, self.validate_every, self.save_every):
-            seconds(text)
-
-
-def seconds(text: str) -> float:
-    """A duration such as 90s, 20min or 1.5h, in seconds."""
-    match = re.fullmatch(r"([0-9.]+)\s*(s|min|h)", text.strip())
-    if not match:
-        raise ValueError(f"duration {text!r} is not understood; write 90s, 20min or 1.5h")
-    return float(match[1]) * {"s": 1, "min": 60, "h": 3600}[match[2]]
 
 
 def default() -> TrainConfig:

@@ -1,6 +1,8 @@
 """From recorded episodes to the config and the starts of a world."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,19 +28,6 @@ def describe_world(config: TrainConfig, store: ClipStore, codec: CodecConfig) ->
     spaces = known.bounds if known is not None else {}
     # An episode's first frame has no action that led to it.
     acted = np.setdiff1d(np.arange(len(store.actions)), store.offsets[:-1])
-    low, high = spaces.get("action") or data_bounds(store.actions.cpu().numpy()[acted])
-    bounds = {
-        name: spaces.get(name) or data_bounds(values.cpu().numpy())
-        for name, values in store.states.items()
-    }
-    if config.points:
-        edges = picture_edges(config, spaces, store)
-        bounds |= {name: edges for name in config.points if name != "action"}
-        bounds |= dict.fromkeys(config.poses, ((*edges[0], -1.0, -1.0), (*edges[1], 1.0, 1.0)))
-        if "action" in config.points:
-            low, high = edges
-    states = {name: ObservationConfig(low=low, high=high) for name, (low, high) in bounds.items()}
-    observations = {name: state for name, state in states.items() if name not in config.hidden}
     rewards = store.rewards[~store.rewards.isnan()]
     rewarded = bool((rewards != 0).any())
     if not rewarded:
@@ -46,30 +35,17 @@ def describe_world(config: TrainConfig, store: ClipStore, codec: CodecConfig) ->
             "all recorded rewards are 0: the world will know no reward and no end of an episode "
             "(info['reward_available'] is False); give it a reward_fn where one is needed"
         )
-    _, height, width, _ = store.frames.shape
     task = find_task(annotation["env_id"]) if annotation["env_id"] else None
-    return StreamingConfig(
-        name=config.name,
-        height=height,
-        width=width,
+    return world_config(
+        config,
+        store,
+        spaces,
+        store.actions.cpu().numpy()[acted],
         fps=float(annotation["fps"]),
-        action_low=low,
-        action_high=high,
-        action_names=config.action_names,
         choices=None if known is None else known.choices,
-        observations=observations,
-        hidden={name: states[name] for name in config.hidden},
-        plane=PlaneConfig(
-            action="action" in config.points,
-            points=tuple(name for name in config.points if name != "action"),
-            poses=config.poses,
-            reach=config.reach,
-        ),
         reward_head=rewarded,
         reward_low=min(0.0, float(rewards.min())) if rewarded else 0.0,
         reward_high=max(1e-6, float(rewards.max())) if rewarded else 1.0,
-        success_on_termination=config.success_on_termination,
-        max_episode_steps=config.max_episode_steps,
         ground_truth=(
             None
             if known is None
@@ -81,6 +57,56 @@ def describe_world(config: TrainConfig, store: ClipStore, codec: CodecConfig) ->
         ),
         keys=KeysConfig() if task is None else task.keys,
         codec=codec,
+    )
+
+
+def world_config(
+    config: TrainConfig,
+    store: ClipStore,
+    spaces: Mapping[str, Bounds],
+    actions: np.ndarray,
+    **own: Any,
+) -> StreamingConfig:
+    """The config of a world by what a run asks for and what its episodes show.
+
+    Args:
+        config: Of the run.
+        store: The episodes.
+        spaces: Bounds of actions and observations, where they are known.
+        actions: Those recorded, (n, A), whose range counts where they are not.
+        own: What else `StreamingConfig` says.
+    """
+    low, high = spaces.get("action") or data_bounds(actions)
+    bounds = {
+        name: spaces.get(name) or data_bounds(values.cpu().numpy())
+        for name, values in store.states.items()
+    }
+    points = tuple(name for name in config.points if name != "action")
+    if config.points:
+        edges = picture_edges(config, spaces, store)
+        bounds |= dict.fromkeys(points, edges)
+        bounds |= dict.fromkeys(config.poses, ((*edges[0], -1.0, -1.0), (*edges[1], 1.0, 1.0)))
+        if "action" in config.points:
+            low, high = edges
+    states = {name: ObservationConfig(low=low, high=high) for name, (low, high) in bounds.items()}
+    _, height, width, _ = store.frames.shape
+    return StreamingConfig(
+        name=config.name,
+        height=height,
+        width=width,
+        action_low=low,
+        action_high=high,
+        action_names=config.action_names,
+        observations={name: one for name, one in states.items() if name not in config.hidden},
+        hidden={name: states[name] for name in config.hidden},
+        plane=PlaneConfig(
+            action="action" in config.points,
+            points=points,
+            poses=config.poses,
+            reach=config.reach,
+        ),
+        success_on_termination=config.success_on_termination,
+        max_episode_steps=config.max_episode_steps,
         denoiser=DenoiserConfig(
             patch=config.patch,
             width=config.width,
@@ -95,10 +121,11 @@ def describe_world(config: TrainConfig, store: ClipStore, codec: CodecConfig) ->
             noise_scale=config.noise_scale,
             dead_zone=config.dead_zone,
         ),
+        **own,
     )
 
 
-def picture_edges(config: TrainConfig, spaces: dict[str, Bounds], store: ClipStore) -> Bounds:
+def picture_edges(config: TrainConfig, spaces: Mapping[str, Bounds], store: ClipStore) -> Bounds:
     """Left and top, right and bottom of the picture, in the units of what lies in it.
 
     Raises:

@@ -13,18 +13,17 @@ import time
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from training.data.clips import ClipStore
+from training.run.config import seconds
 from training.run.directory import STATES, STATES_STATE
-from training.run.loop import resume, train_until
+from training.run.loop import resume, train_until, trained_once
 from training.run.resumable import ResumableTrainer
-from training.streaming.config import TrainConfig, seconds
+from training.streaming.config import TrainConfig
 from training.streaming.objective import scaled_states
 from world_model import StreamingWorld
 from world_model.frames import frames_to_pixels
-from world_model.io.whole_files import whole_file
 from world_model.runtime.counter_rng import counted_index, counted_noise, counted_uniform
 from world_model.streaming.states.conditioner import (
     UNSURE_SCALE,
@@ -56,26 +55,14 @@ def prepare_states(
     modules = world.conditioner.trained_first()
     if not modules:
         return
-    path = config.out / STATES
-    if accelerator.is_main_process:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            train_states(world, store, config, accelerator)
-            weights = {
-                f"{name}.{key}": value.contiguous().cpu()
-                for name, module in modules.items()
-                for key, value in module.state_dict().items()
-            }
-            with whole_file(path, durable=True) as temporary:
-                save_file(weights, temporary)
-        (config.out / StatesTrainer.state_name).unlink(missing_ok=True)
-    accelerator.wait_for_everyone()
-    weights = load_file(path)
-    for name, module in modules.items():
-        prefix = f"{name}."
-        module.load_state_dict(
-            {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
-        )
+    together = nn.ModuleDict(modules)
+
+    def train() -> dict[str, Tensor]:
+        train_states(world, store, config, accelerator)
+        return together.state_dict()
+
+    state = config.out / StatesTrainer.state_name
+    together.load_state_dict(trained_once(config.out / STATES, state, accelerator, train))
 
 
 def train_states(

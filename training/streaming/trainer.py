@@ -4,81 +4,113 @@ Dimensions: B clips.
 """
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor
+from torch import Tensor, nn
 
 from training.data.clips import ClipStore
+from training.run.config import ClipRunConfig, seconds
 from training.run.directory import STATE
 from training.run.resumable import ResumableTrainer, check_division
-from training.streaming.config import TrainConfig, seconds
+from training.streaming.config import TrainConfig
 from training.streaming.objective import Batch, StreamingObjective, make_batch
 from training.streaming.self_rollout import OwnPast
 from world_model import StreamingWorld
 
 
-class Trainer(ResumableTrainer):
-    """Trains a world's denoiser and head on clips from a store."""
+class ClipTrainer(ResumableTrainer, ABC):
+    """Trains on clips from a store, each step's in parts."""
 
     state_name = STATE
 
     def __init__(
-        self, world: StreamingWorld, store: ClipStore, config: TrainConfig, accelerator: Accelerator
+        self,
+        objective: nn.Module,
+        store: ClipStore,
+        config: ClipRunConfig,
+        accelerator: Accelerator,
     ):
+        """Begin at step 0; `objective` gives the losses of a batch, sums by name and in `total`."""
         check_division(config.batch_clips, accelerator.num_processes, config.accumulation)
         super().__init__(
-            StreamingObjective(
-                world, edge_weight=config.edge_weight, absolute_weight=config.absolute_weight
-            ),
+            objective,
             accelerator,
             rate=config.rate,
             betas=(0.9, 0.98),
             clip_norm=config.clip_norm,
             ema=config.ema,
         )
-        self.world, self.store, self.config = world, store, config
-        self.own_past: list[OwnPast] = []  # one a part, from config.own_past_from on
+        self.store, self.run = store, config
 
     def fraction(self) -> float:
         """See `ResumableTrainer.share_done`."""
-        return self.share_done(self.config.max_steps, seconds(self.config.budget))
+        return self.share_done(self.run.max_steps, seconds(self.run.budget))
 
     def train_step(self) -> dict[str, float]:
         """One optimizer step; the mean losses of its frames, over all processes."""
         begin = time.perf_counter()
-        config, accelerator = self.config, self.accelerator
-        self._set_rate()
+        config, accelerator = self.run, self.accelerator
+        rise = min(1.0, (self.progress.step + 1) / max(1, config.warmup))
+        for group in self.optimizer.param_groups:
+            group["lr"] = config.rate * rise * self._fall()
         parts = self._samples().chunk(config.accumulation)
         count = self._begin(parts)
-        sums = torch.zeros(2, device=accelerator.device)
+        sums: dict[str, Tensor] = {}
         for part in range(config.accumulation):
             batch = self._batch(parts, part)
             with self.gradients_of_part(last=part == config.accumulation - 1):
                 losses = self.objective(batch)
                 # Data-parallel gradients are averaged over processes; this makes them a sum.
-                share = losses.total * accelerator.num_processes / count
-                accelerator.backward(share)
-            sums += torch.stack((losses.dynamics, losses.head)).detach()
+                accelerator.backward(losses.total * accelerator.num_processes / count)
+            for name, loss in vars(losses).items():
+                sums[f"loss/{name}"] = loss.detach() + sums.get(f"loss/{name}", 0)
         norm = self.apply_gradients()
-        total = accelerator.reduce(sums, "sum")
+        total = accelerator.reduce(torch.stack(list(sums.values())), "sum")
         assert isinstance(total, Tensor)
-        dynamics, head = (total / count).tolist()
-        figures = {
-            "loss/dynamics": dynamics,
-            "loss/head": head,
-            "gradient_norm": float(norm),
-            "rate": self.optimizer.param_groups[0]["lr"],
-        }
+        figures = dict(zip(sums, (total / count).tolist(), strict=True))
+        figures |= {"gradient_norm": float(norm), "rate": self.optimizer.param_groups[0]["lr"]}
         return self.count_step(begin, config.batch_clips * config.clip_frames, figures)
 
     def _samples(self) -> Tensor:
         """This process's sample numbers of the step to come."""
-        accelerator, total = self.accelerator, self.config.batch_clips
+        accelerator = self.accelerator
+        return self._all_samples()[accelerator.process_index :: accelerator.num_processes]
+
+    def _all_samples(self) -> Tensor:
+        """Those of all processes."""
+        total = self.run.batch_clips
         first = self.progress.step * total
-        samples = torch.arange(first, first + total, device=accelerator.device)
-        return samples[accelerator.process_index :: accelerator.num_processes]
+        return torch.arange(first, first + total, device=self.accelerator.device)
+
+    @abstractmethod
+    def _begin(self, parts: Sequence[Tensor]) -> Tensor:
+        """How many frames of a step are supervised, over all processes."""
+
+    @abstractmethod
+    def _batch(self, parts: Sequence[Tensor], part: int) -> Any:
+        """The batch of a part's sample numbers."""
+
+    @abstractmethod
+    def _fall(self) -> float:
+        """The share of the learning rate that is left."""
+
+
+class Trainer(ClipTrainer):
+    """Trains a world's denoiser and head on clips from a store."""
+
+    def __init__(
+        self, world: StreamingWorld, store: ClipStore, config: TrainConfig, accelerator: Accelerator
+    ):
+        objective = StreamingObjective(
+            world, edge_weight=config.edge_weight, absolute_weight=config.absolute_weight
+        )
+        super().__init__(objective, store, config, accelerator)
+        self.world, self.config = world, config
+        self.own_past: list[OwnPast] = []  # one a part, from config.own_past_from on
 
     def _begin(self, parts: Sequence[Tensor]) -> Tensor:
         """How many frames of a step are supervised, over all processes."""
@@ -140,10 +172,11 @@ class Trainer(ResumableTrainer):
             rows = at[walked.samples.cpu() % total]
             walked.load({name: tensor[rows] for name, tensor in tensors.items()})
 
-    def _set_rate(self) -> None:
-        config, fraction = self.config, self.fraction()
-        rise = min(1.0, (self.progress.step + 1) / max(1, config.warmup))
-        span = max(config.heads_from - config.decay_from, 1e-9)
-        fall = min(1.0, max(0.02, (config.heads_from - fraction) / span))
-        for group in self.optimizer.param_groups:
-            group["lr"] = config.rate * rise * fall
+    def _fall(self) -> float:
+        return rate_left(self.config, self.fraction())
+
+
+def rate_left(config: TrainConfig, fraction: float) -> float:
+    """The share of the learning rate that is left when a share of the run is done."""
+    span = max(config.heads_from - config.decay_from, 1e-9)
+    return min(1.0, max(0.02, (config.heads_from - fraction) / span))

@@ -1,5 +1,6 @@
 """Validation: predicted episodes beside true ones, in figures and to look at."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import torch
 
 from benchmarks.metrics.frames import PSNR_CAP, psnr
 from training.data.clips import ClipStore
+from training.run.resumable import ResumableTrainer
 from world_model import WorldModel
 from world_model.video import write_video
 
@@ -73,6 +75,34 @@ def predict_episodes(
         predicted=torch.stack(predicted, 1).cpu().numpy(),
         num_given=num_given,
     )
+
+
+def validate_world(
+    trainer: ResumableTrainer, world: WorldModel, store: ClipStore, count: int, directory: Path
+) -> Validation:
+    """Predict validation episodes with the averaged weights; log and print how well.
+
+    The world as it is then is kept in `directory`, to be looked at, or played in, while training
+    goes on.
+    """
+    with trainer.averaged():
+        result = predict_episodes(world, store, count)
+        world.save_pretrained(directory)
+        (directory / "train.json").unlink(missing_ok=True)  # of an earlier end of the run
+    tell(trainer, result)
+    return result
+
+
+def tell(trainer: ResumableTrainer, result: Validation) -> None:
+    """Log and print a validation on the way."""
+    figures, step = result.figures(), trainer.progress.step
+    trainer.accelerator.log({f"validation/{k}": v for k, v in figures.items()}, step=step)
+    print(f"\nstep {step}: {in_words(figures)}", flush=True)
+
+
+def in_words(figures: Mapping[str, float]) -> str:
+    """Figures of a validation on one line."""
+    return "  ".join(f"{name} {value:.2f}" for name, value in figures.items())
 
 
 def _mean(predicted: np.ndarray, true: np.ndarray) -> float:

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from training.data.irasim.arm import ARM_ACTION_SCALE
+from training.data.size import Resized
 from world_model.config_fields import check_least
 
 Split = Literal["train", "val", "test"]
@@ -34,7 +35,7 @@ EVALUATION_INTERVAL = 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataConfig:
+class DataConfig(Resized):
     """A split of a dataset in the published layout, cut into windows."""
 
     root: Path
@@ -77,15 +78,7 @@ class DataConfig:
         if self.accumulate and self.kind != "arm":
             raise ValueError("accumulate is for actions computed from states: kind 'arm'")
         check_least(self, num_frames=2, start_interval=1)
-        if (self.height is None) != (self.width is None):
-            raise ValueError(f"height {self.height} and width {self.width}: give both or none")
-        if self.height is not None and self.width is not None and min(self.height, self.width) < 1:
-            raise ValueError(f"size is {self.height} x {self.width}, expected positive numbers")
-
-    @property
-    def size(self) -> tuple[int, int] | None:
-        """Height and width that frames are resized to, if they are."""
-        return None if self.height is None or self.width is None else (self.height, self.width)
+        self.check_size()
 
 
 def rt1(root: Path, split: Split = "train", **changes: Any) -> DataConfig:

@@ -19,6 +19,7 @@ import tyro
 
 from training.data.episodes import read_json, write_json
 from training.data.irasim.annotation import cameras, content_path, with_latents
+from training.data.size import Resized
 from world_model.config_fields import check_least
 from world_model.directories import check_directory
 from world_model.io.whole_files import clear_leftovers
@@ -34,7 +35,7 @@ FIXED = ("vae", "height", "width", "draw", "seed")
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncodeConfig:
+class EncodeConfig(Resized):
     """Write latents of a dataset's videos, as training reads them. On several GPUs: accelerate
     launch -m irasim_env.console encode ..."""
 
@@ -66,14 +67,8 @@ class EncodeConfig:
     """Encode on the CPU even if there is a GPU."""
 
     def __post_init__(self):
-        if (self.height is None) != (self.width is None):
-            raise ValueError(f"height {self.height} and width {self.width}: give both or none")
+        self.check_size()
         check_least(self, batch=1, threads=1)
-
-    @property
-    def size(self) -> tuple[int, int] | None:
-        """Height and width that frames are resized to, if they are."""
-        return None if self.height is None or self.width is None else (self.height, self.width)
 
 
 def main(config: EncodeConfig) -> None:

@@ -7,13 +7,15 @@ from typing import Annotated, Literal
 import tyro
 
 from training.data.lerobot.rate import Commands
+from training.data.size import Resized
+from world_model.config_fields import check_least
 
 # What a conversion may depend on.
 VERSIONS_NOTED = ("irasim-env", "numpy", "av", "pyarrow", "opencv-python")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConvertConfig:
+class ConvertConfig(Resized):
     """Bring a LeRobot dataset into our episodes, or write our episodes as one: the source tells the
     direction."""
 
@@ -71,18 +73,8 @@ class ConvertConfig:
     """Writing: episodes that share a parquet file and a video."""
 
     def __post_init__(self):
-        if (self.height is None) != (self.width is None):
-            raise ValueError(f"height {self.height} and width {self.width}: give both or none")
-        for name, least in (
-            ("height", 1),
-            ("width", 1),
-            ("val", 0),
-            ("test", 0),
-            ("episodes_per_file", 1),
-        ):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ValueError(f"{name} is {value}, expected at least {least}")
+        self.check_size()
+        check_least(self, val=0, test=0, episodes_per_file=1)
         if self.fps is not None and not self.fps > 0:
             raise ValueError(f"fps is {self.fps}, expected a positive number")
         if self.absolute_components and self.commands != "relative":
@@ -90,8 +82,3 @@ class ConvertConfig:
                 "--absolute-components are exceptions among relative commands: give --commands "
                 "relative with them"
             )
-
-    @property
-    def size(self) -> tuple[int, int] | None:
-        """Height and width that frames are resized to, if they are."""
-        return None if self.height is None or self.width is None else (self.height, self.width)
