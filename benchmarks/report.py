@@ -30,7 +30,6 @@ def choose_device(device: str | None) -> str:
     Raises:
         ValueError: there is no such device here.
     """
-
     if device is not None:
         return str(find_device(device))
     return "cuda" if torch.cuda.is_available() else "cpu"

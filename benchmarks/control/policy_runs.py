@@ -196,7 +196,6 @@ class PolicyRuns:
 
     def about(self, command: str) -> dict[str, Any]:
         """What a report says of where and how this was measured."""
-
         return {
             **report.heading(command, self.config, self.device, self.world),
             "max_steps": self.max_steps,
@@ -206,15 +205,14 @@ class PolicyRuns:
 
 def summarize(episodes: Sequence[EpisodeRecord], seed: int) -> dict[str, Any]:
     """Success, return and the judge's view of some episodes, with 95 % intervals."""
-
     count = len(episodes)
     successes = sum(one.ended for one in episodes)
     summary: dict[str, Any] = {
         "episodes": count,
-        "success": _rate(successes, count, wilson_interval),
-        "return": _mean([sum(one.rewards) for one in episodes], seed, bootstrap_interval),
-        "best_reward": _mean([max(one.rewards) for one in episodes], seed, bootstrap_interval),
-        "last_reward": _mean([one.rewards[-1] for one in episodes], seed, bootstrap_interval),
+        "success": _rate(successes, count),
+        "return": _mean([sum(one.rewards) for one in episodes], seed),
+        "best_reward": _mean([max(one.rewards) for one in episodes], seed),
+        "last_reward": _mean([one.rewards[-1] for one in episodes], seed),
         "mean_steps": float(np.mean([one.steps for one in episodes])) if count else None,
     }
     judged = [one for one in episodes if one.verdict is not None]
@@ -223,13 +221,12 @@ def summarize(episodes: Sequence[EpisodeRecord], seed: int) -> dict[str, Any]:
         solved = sum(one.verdict == "success" for one in decided)
         summary["judge"] = {
             "undecidable": len(judged) - len(decided),
-            "success": _rate(solved, len(decided), wilson_interval),
+            "success": _rate(solved, len(decided)),
             # What the rate would be if all undecidable episodes were failures, or successes.
             "bounds": [solved / len(judged), (solved + len(judged) - len(decided)) / len(judged)],
             "agrees": _rate(
                 sum(one.ended == (one.verdict == "success") for one in decided),
                 len(decided),
-                wilson_interval,
             ),
         }
     return summary
@@ -272,16 +269,10 @@ def _load_judge(path: str | None) -> Any:
     return import_policy(path, "judge")()
 
 
-def _rate(
-    k: int, n: int, wilson_interval: Callable[[int, int], tuple[float, float]]
-) -> dict[str, Any]:
+def _rate(k: int, n: int) -> dict[str, Any]:
     return {"count": k, "of": n, "rate": k / n if n else None, "interval": wilson_interval(k, n)}
 
 
-def _mean(
-    values: list[float],
-    seed: int,
-    bootstrap_interval: Callable[[list[float], int], tuple[float, float]],
-) -> dict[str, Any]:
+def _mean(values: list[float], seed: int) -> dict[str, Any]:
     mean = sum(values) / len(values) if values else None
     return {"mean": mean, "interval": bootstrap_interval(values, seed)}

@@ -199,7 +199,6 @@ def paint(
 def score(painter: AnchoredPainter, recording: Recording) -> dict[str, Any]:
     """PSNR of rollouts from first frames beside "nothing moves", sharpness, and PSNR under the
     actions of the episode that is five further on."""
-
     begins, ends = recording.offsets[:-1], recording.offsets[1:]
 
     def levels(index: Tensor, make: Callable[[Tensor], Tensor]) -> np.ndarray:

@@ -39,9 +39,7 @@ SMOKE = ChunkSpeedConfig(
 
 def run(settings: StageSettings, record: Record) -> None:
     """The reference's way, then the captured ones."""
-    ceilings.BUDGET = 0.02 if settings.smoke else 0.3
-    if settings.smoke:
-        ceilings.LARGE_MATMUL["cpu"] = 256
+    ceilings.measure_for(0.3, rehearsal=settings.smoke)
     config = dataclasses.replace(SMOKE if settings.smoke else ON_GPU, seed=settings.seed)
     denoiser = random_denoiser(config, settings.device)
     inputs = draw_inputs(config, settings.device)

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from training.streaming.config import seconds
+from training.run.config import seconds
 from world_model.config import DEFAULT_WORLD
 
 StageName = Literal["machine", "truth", "step", "chunk", "training"]

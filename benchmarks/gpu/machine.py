@@ -15,9 +15,7 @@ def run(settings: StageSettings, record: Record) -> None:
     record.figure("device", hardware(device))
     record.figure("versions", versions())
     record.figure("driver", driver() if device == "cuda" else None)
-    ceilings.BUDGET = 0.02 if settings.smoke else 0.5
-    if settings.smoke:
-        ceilings.LARGE_MATMUL["cpu"], ceilings.LARGE_COPY["cpu"] = 256, 2**20
+    ceilings.measure_for(0.5, rehearsal=settings.smoke)
     header = ("large product", "TFLOP/s")
     for name, dtype in (("float32", torch.float32), ("bf16", torch.bfloat16)):
         flops = ceilings.large_matmul_ceiling(dtype, device)

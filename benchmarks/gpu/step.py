@@ -64,9 +64,7 @@ SMOKE = Plan(batches=(1, 2), seconds=0.05, resets=(1, 2), candidates=3, horizon=
 def run(settings: StageSettings, record: Record) -> None:
     """All of it, for the world of the settings."""
     plan = SMOKE if settings.smoke else ON_GPU
-    ceilings.BUDGET = 0.02 if settings.smoke else 0.3
-    if settings.smoke:
-        ceilings.LARGE_MATMUL["cpu"], ceilings.LARGE_COPY["cpu"] = 256, 2**20
+    ceilings.measure_for(0.3, rehearsal=settings.smoke)
     world = WorldModel.from_pretrained(settings.world, device=settings.device)
     assert isinstance(world, StreamingWorld), "the step of a streaming world is measured"
     best = measure_ceilings(settings.device)

@@ -20,10 +20,10 @@ from benchmarks.speed import ceilings
 from benchmarks.speed.work import count_work
 from training.captured.config import GpuTrainConfig, gpu_preset, gpu_preset_names
 from training.captured.device_store import DeviceStore, StoreShape
-from training.captured.objective import CapturedObjective, ClipLoss, Rollouts
+from training.captured.objective import ClipLoss, Rollouts
 from training.captured.recorded_world import describe
 from training.captured.recorders import STATE_PREFIX, Arrays
-from training.captured.trainer import Throttle, block_matrices, finish_device
+from training.captured.trainer import Throttle, finish_device, whole_step
 from training.captured.whole_step import Launcher, OptimizerName, WholeStep
 from world_model import StreamingWorld
 from world_model.runtime.counter_rng import counted_noise
@@ -54,9 +54,7 @@ Way = tuple[str, bool, bool]  # its name, whether captured, whether compiled
 def run(settings: StageSettings, record: Record) -> None:
     """Rates of each way first, then the optimizers."""
     begin = time.monotonic()
-    ceilings.BUDGET = 0.02 if settings.smoke else 0.3
-    if settings.smoke:
-        ceilings.LARGE_MATMUL["cpu"] = 256
+    ceilings.measure_for(0.3, rehearsal=settings.smoke)
     plan = SMOKE if settings.smoke else ON_GPU
     config = dataclasses.replace(
         gpu_preset(gpu_preset_names()[0]),
@@ -111,27 +109,8 @@ class Bench:
             torch.manual_seed(config.seed)
             world = StreamingWorld(self.world_config).eval()
         world.to(self.device)
-        if compiled:
-            for block in world.denoiser.blocks:
-                block.compile()
-        objective = CapturedObjective(
-            world, edge_weight=config.edge_weight, absolute_weight=config.absolute_weight
-        )
-        clips = ClipLoss(
-            world,
-            self.store,
-            objective,
-            seed=config.seed,
-            num_clips=size,
-            num_frames=config.clip_frames,
-            autocast=config.mixed_precision == "bf16",
-        )
-        step = WholeStep(
-            [p for p in objective.parameters() if p.requires_grad],
-            clips.dynamics,
-            optimizer=optimizer,
-            matrices=block_matrices(world) if optimizer == "muon" else (),
-            clip_norm=config.clip_norm,
+        step, clips = whole_step(
+            world, self.store, config, num_clips=size, optimizer=optimizer, compiled=compiled
         )
         step.set(config.rate, config.ema)
         return step, clips

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import tyro
 
+from training.chunk.config import SamplingConfig
 from training.data.irasim.datasets import PRESETS, DataConfig, Split
 from world_model.config_fields import check_least
 
@@ -35,7 +36,7 @@ RESULT_SETTINGS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluationConfig:
+class EvaluationConfig(SamplingConfig):
     """A chunk model, the data it is scored on, and how it is sampled."""
 
     model: str
@@ -83,14 +84,6 @@ class EvaluationConfig:
     Without one a model of latents is scored by latent L2 alone."""
     vae_batch: int = 16
     """Frames that the autoencoder takes at a time."""
-    num_heads: int | None = None
-    """Attention heads, where a checkpoint does not tell."""
-    sampler: Literal["pndm", "ddpm", "ddim", "dpm-solver++"] = "pndm"
-    """The reference's is pndm."""
-    num_steps: int = 50
-    """Denoising steps."""
-    guidance: float = 1.0
-    """Classifier-free guidance; 1 is none."""
     seed: int = 0
     """With a window's or an episode's name it fixes all of its noise."""
     cpu: bool = False

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.metrics.frames import PSNR_CAP, bootstrap_interval, psnr, wilson_interval
+from benchmarks.metrics.frames import PSNR_CAP, bootstrap_interval, psnr
+from benchmarks.prediction.outcome_scores import rate
 from benchmarks.prediction.predict import Prediction, predict
 from benchmarks.prediction.windows import Window
 from benchmarks.report import interval, number, table
@@ -167,12 +168,7 @@ def _nearer(
         "nearer_by_interval": bootstrap_interval(nearer_by, seed),
         "contrast": _mean(contrast),
         "contrast_interval": bootstrap_interval(contrast, seed),
-        "nearer": {
-            "count": nearer,
-            "of": count,
-            "rate": nearer / count if count else float("nan"),
-            "interval": wilson_interval(nearer, count),
-        },
+        "nearer": rate(nearer, count),
     }
 
 

@@ -110,7 +110,6 @@ def limits(config: WorldConfig, quality: dict[str, Any] | None) -> list[str]:
 
 
 def _measured_limits(config: WorldConfig, quality: dict[str, Any]) -> list[str]:
-
     found = []
     horizon = quality["frames"]["horizon"]
     pairs = zip(horizon["psnr"], horizon["psnr_still"], strict=True)

@@ -81,7 +81,6 @@ def run(world: WorldModel, config: EnduranceConfig) -> dict[str, Any]:
 
 def put_real(world: WorldModel, config: EnduranceConfig) -> GroundTruth | None:
     """The ground truth at the same start; None, and why, where there is none to be had."""
-
     if not config.real or world.config.ground_truth is None:
         return None
     try:

@@ -57,12 +57,12 @@ def score_ends(windows: Sequence[Window], predictions: Sequence[Prediction]) -> 
     return {
         "windows": count,
         "ended": ended,
-        "hit": _rate(hits, ended),
-        "false": _rate(false, count),
-        "never": {"hit": _rate(0, ended), "false": _rate(0, count)},
+        "hit": rate(hits, ended),
+        "false": rate(false, count),
+        "never": {"hit": rate(0, ended), "false": rate(0, count)},
         "always": {
-            "hit": _rate(always_hits, ended),
-            "false": _rate(count - always_hits, count),
+            "hit": rate(always_hits, ended),
+            "false": rate(count - always_hits, count),
         },
     }
 
@@ -113,14 +113,15 @@ def ends_table(ends: dict[str, dict[str, Any]]) -> str:
     return table(header, rows)
 
 
-def percent(rate: float | None) -> str:
+def percent(share: float | None) -> str:
     """A rate for a table; a dash where there is none."""
-    return "-" if rate is None or np.isnan(rate) else f"{rate:.1%}"
+    return "-" if share is None or np.isnan(share) else f"{share:.1%}"
 
 
-def _rate(k: int, n: int) -> dict[str, Any]:
-    rate = k / n if n else float("nan")
-    return {"count": k, "of": n, "rate": rate, "interval": wilson_interval(k, n)}
+def rate(k: int, n: int) -> dict[str, Any]:
+    """k of n, with Wilson's interval."""
+    share = k / n if n else float("nan")
+    return {"count": k, "of": n, "rate": share, "interval": wilson_interval(k, n)}
 
 
 def _mean_absolute(errors: np.ndarray) -> float:

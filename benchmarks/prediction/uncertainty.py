@@ -17,11 +17,11 @@ from benchmarks import report
 from benchmarks.metrics.bca import bca_interval
 from benchmarks.metrics.rank_agreement import spearman
 from benchmarks.prediction.config import UncertaintyConfig
-from benchmarks.prediction.windows import choose_episodes
+from benchmarks.prediction.windows import Window, choose_episodes, cut
 from benchmarks.report import interval, number
 from benchmarks.report import table as aligned
 from irasim_env.uncertainty import disagreement, draw_others
-from training.data.episodes import Episode, read_episode
+from training.data.episodes import read_episode
 from world_model import WorldModel
 from world_model.given_states import known_states
 from world_model.progress import progress_bar
@@ -34,20 +34,6 @@ ABOUT = (
     "with the least and the most uncertainty so far."
 )
 NUM_RESAMPLES = 500
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Clip:
-    """A moment of an episode: C context frames, and the L steps after them."""
-
-    episode: int
-    """Which episode, for intervals."""
-    frames: np.ndarray
-    """uint8 (C + L, H, W, 3)"""
-    actions: np.ndarray
-    """float32 (C + L - 1, A)"""
-    observations: dict[str, np.ndarray]
-    """What was observed at the context frames, (C, n) each."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -64,13 +50,12 @@ class Measured:
 def main(config: UncertaintyConfig) -> dict[str, Any]:
     """Measure, print a table, write the report, and return it."""
     world = report.open_world(config)
-    clips = cut(config)
-    measured = predict(world, clips, config)
-    episode = np.array([clip.episode for clip in clips])
+    windows, episode = choose(config)
+    measured = predict(world, windows, config)
     results = {
         **report.heading("irasim bench uncertainty", config, str(world.device), world),
         "about": ABOUT,
-        "windows": len(clips),
+        "windows": len(windows),
         "episodes": len(np.unique(episode)),
         "at": {
             step: correlations(measured, episode, step, config.seed)
@@ -83,54 +68,40 @@ def main(config: UncertaintyConfig) -> dict[str, Any]:
     return report.publish(results, table(results), config.out, "uncertainty")
 
 
-def cut(config: UncertaintyConfig) -> list[Clip]:
-    """Windows spread evenly over held-out episodes.
+def choose(config: UncertaintyConfig) -> tuple[list[Window], np.ndarray]:
+    """Windows spread evenly over held-out episodes, and the number of each one's episode, (W,).
 
     Raises:
         ValueError: fewer episodes than asked for are as long as a window.
     """
     # An episode of n actions has n + 1 frames; a window has context + horizon.
-    ids = choose_episodes(
-        config.data, config.split, config.episodes, config.context + config.horizon - 1
-    )
-    episodes = (read_episode(config.data, config.split, episode_id) for episode_id in ids)
-    return [
-        clip for index, episode in enumerate(episodes) for clip in _clips(episode, index, config)
-    ]
-
-
-def _clips(episode: Episode, index: int, config: UncertaintyConfig) -> list[Clip]:
-
     length = config.context + config.horizon
-    last = len(episode.frames) - length
-    begins = np.unique(np.linspace(0, last, config.windows).round().astype(int))
-    return [
-        Clip(
-            episode=index,
-            frames=episode.frames[begin : begin + length],
-            actions=episode.actions[begin : begin + length - 1],
-            observations={
-                name: values[begin : begin + config.context]
-                for name, values in episode.states.items()
-            },
-        )
-        for begin in begins
-    ]
+    ids = choose_episodes(config.data, config.split, config.episodes, length - 1)
+    windows, whose = [], []
+    for place, episode_id in enumerate(ids):
+        episode = read_episode(config.data, config.split, episode_id)
+        last = len(episode.frames) - length
+        for begin in np.unique(np.linspace(0, last, config.windows).round().astype(int)).tolist():
+            windows.append(cut(episode, begin, config.context, config.horizon))
+            whose.append(place)
+    return windows, np.array(whose)
 
 
-def predict(world: WorldModel, clips: Sequence[Clip], config: UncertaintyConfig) -> Measured:
+def predict(world: WorldModel, windows: Sequence[Window], config: UncertaintyConfig) -> Measured:
     """Predict every window under its own actions, with S samples a step."""
     known = config.context
     rows: list[list[np.ndarray]] = [[], [], []]
-    with progress_bar(total=len(clips) * config.horizon, desc="predict", unit="frame") as progress:
-        for first in range(0, len(clips), config.batch):
-            part = clips[first : first + config.batch]
-            frames = np.stack([clip.frames for clip in part])
-            actions = np.stack([clip.actions for clip in part])
+    with progress_bar(
+        total=len(windows) * config.horizon, desc="predict", unit="frame"
+    ) as progress:
+        for first in range(0, len(windows), config.batch):
+            part = windows[first : first + config.batch]
+            frames = np.stack([window.frames for window in part])
+            actions = np.stack([window.actions for window in part])
             seeds = np.arange(first, first + len(part)) + config.seed
             observed = {
-                name: np.stack([clip.observations[name] for clip in part])
-                for name in known_states(world.config, part[0].observations)
+                name: np.stack([window.context_states[name] for window in part])
+                for name in known_states(world.config, part[0].context_states)
             }
             state = world.start(frames[:, :known], actions[:, : known - 1], seeds, observed)
             before = frames[:, known - 1]

@@ -126,16 +126,17 @@ def choose_episodes(root: Path, split: str, count: int, num_context: int) -> lis
 
 def opening(episode: Episode, num_context: int, horizon: int) -> Window:
     """The window at an episode's beginning, of up to `horizon` predicted frames."""
-    return _window(episode, 0, num_context, horizon)
+    return cut(episode, 0, num_context, horizon)
 
 
 def ending(episode: Episode, num_context: int, horizon: int) -> Window:
     """The window that closes with an episode's last frame, of up to `horizon` predicted frames."""
     begin = max(0, len(episode.frames) - num_context - horizon)
-    return _window(episode, begin, num_context, horizon)
+    return cut(episode, begin, num_context, horizon)
 
 
-def _window(episode: Episode, begin: int, num_context: int, horizon: int) -> Window:
+def cut(episode: Episode, begin: int, num_context: int, horizon: int) -> Window:
+    """The window from a frame on, of up to `horizon` predicted frames."""
     first = begin + num_context - 1  # the step that leads to the first predicted frame
     last = min(first + horizon, len(episode.actions))
     assert first < last, f"episode {episode.episode_id} has nothing to predict after {first}"

@@ -15,9 +15,9 @@ from enum import StrEnum
 
 import numpy as np
 
-from policies.pusht.reading import BAR, STEM, WORLD_SIZE, read_t
+from policies.pusht.geometry import BOXES, GOAL, Pose
+from policies.pusht.reading import WORLD_SIZE, read_t
 
-GOAL = (256.0, 256.0, np.pi / 4)  # the pose of gym-pusht's goal: x, y in simulator units, angle
 SUCCESS = 0.95  # coverage above which gym-pusht's episodes are solved
 GREENNESS = 94  # of LightGreen (144, 238, 144): its green lies so far above its red and blue
 # A frame with more of the goal to be seen than this share of it cannot show it covered: it needs
@@ -121,9 +121,9 @@ def coverage(pose: Sequence[float] | np.ndarray, size: int) -> float:
     x, y, angle = (float(value) for value in pose)
     if np.isnan(x):
         return float("nan")
-    at = np.array([x, y]) * (WORLD_SIZE / size)
-    local = (_GOAL_POINTS - at) @ _rotation(angle)
-    return float(_inside(local).mean())
+    scale = WORLD_SIZE / size
+    block = Pose(x=x * scale, y=y * scale, angle=angle)
+    return float(_inside(block.to_block(_GOAL_POINTS)).mean())
 
 
 def goal_visible(frames: np.ndarray) -> np.ndarray:
@@ -136,20 +136,15 @@ def goal_visible(frames: np.ndarray) -> np.ndarray:
 
 def _inside(points: np.ndarray) -> np.ndarray:
     """Which points (N, 2) of the block's frame lie in the T."""
-    bar, stem = (np.all(np.abs(points - centre) <= half, axis=-1) for centre, half in (BAR, STEM))
+    bar, stem = (np.all(np.abs(points - centre) <= half, axis=-1) for centre, half in BOXES)
     return np.asarray(bar | stem)
-
-
-def _rotation(angle: float) -> np.ndarray:
-    cos, sin = np.cos(angle), np.sin(angle)
-    return np.array([[cos, -sin], [sin, cos]])
 
 
 def _goal_points() -> np.ndarray:
     """Points (N, 2) spread evenly over the goal, in simulator units."""
     across = (np.arange(120 * _DENSITY) + 0.5) / _DENSITY
     points = np.stack(np.meshgrid(across - 60, across), axis=-1).reshape(-1, 2)
-    return points[_inside(points)] @ _rotation(GOAL[2]).T + GOAL[:2]
+    return GOAL.to_world(points[_inside(points)])
 
 
 _DENSITY = 2  # points a simulator unit along each side

@@ -10,12 +10,10 @@ import torch
 from torch import Tensor
 
 from policies.planning.learned import Imagine, check_imagine, imagined
-from policies.pusht.geometry import Pose
+from policies.pusht.geometry import GOAL, Pose
 from policies.pusht.nearness import nearness
 from policies.pusht.reading import WORLD_SIZE, read_t
 from world_model import RolloutOutput, StreamingConfig, WorldModel, WorldState
-
-GOAL = Pose(x=256.0, y=256.0, angle=np.pi / 4)  # gym-pusht's own, always the same
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,23 +10,37 @@ finished trial is a line of trials.jsonl; a stopped run goes on by the same comm
 
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Any
 
-import tyro
+import numpy as np
 
+from benchmarks import report
 from benchmarks.line_log import append_line, whole_lines
-from world_model.config_fields import check_least
+from benchmarks.metrics.bca import bca_interval
+from benchmarks.metrics.frames import wilson_interval
+from benchmarks.pusht.nearness import LearnedNearness
+from benchmarks.pusht.planning_config import BASE, REAL, PushTPlanningConfig
+from benchmarks.report import interval, number, table
+from policies.planning import (
+    BestOf,
+    BestOfConfig,
+    BranchingSimulator,
+    LearnedRollout,
+    SimulatorRollout,
+)
+from policies.planning.episode import EpisodeResult, run_episode
+from policies.planning.learned import set_precision
+from policies.planning.scene import RealScene, simulator_settings
+from policies.pusht.proposals import SKILL, SkillConfig
+from policies.pusht.push_proposals import Pushes
+from world_model import WorldConfig, WorldModel
+from world_model.directories import check_directory
+from world_model.io.checkpoint import find_world, read_config
 from world_model.io.whole_files import write_whole
+from world_model.progress import progress_bar
 
-if TYPE_CHECKING:
-    from policies.planning import BranchingSimulator
-    from policies.planning.episode import EpisodeResult
-    from policies.pusht.proposals import SkillConfig
-    from world_model import WorldConfig, WorldModel
-
-REAL, BASE = "real", "base"  # names of models that are no learned world
 # The paper's table: final IoU over 100 trials, base policy 0.637, by P and K.
 PAPER_BASE = 0.637
 PAPER = {
@@ -37,88 +51,14 @@ PAPER = {
 }
 Trials = dict[tuple[str, int], dict[int, dict[str, Any]]]  # (model, K) -> seed -> trial
 NEARNESS = "policies.pusht.nearness:simulator_nearness"
-# Seeds that no training or evaluation data is recorded with (training/data/collect.py's splits).
-FIRST_SEED = 5_000_000
 SUCCESS_RULE = (
     "gym-pusht ends an episode at a coverage over 0.95, which is an IoU over 0.905, so a final IoU "
     "seldom exceeds that; an episode that does not get there ends after {max_steps} steps"
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class PushTPlanningConfig:
-    """Which models, how many proposals, how many trials."""
-
-    world: tuple[str, ...] = ()
-    """Learned worlds to plan in, as P=path: P is the number of the base policy's rollouts that were
-    added to its training, path a shipped name, a directory or a Hub id; as in 0=pusht
-    500=runs/p500/world."""
-    real: bool = True
-    """Also plan with the real simulator as the model."""
-    candidates: tuple[int, ...] = (1, 5, 10, 50)
-    """K, proposals ranked at a decision; 1 is the base policy alone."""
-    trials: int = 100
-    """Trials of each row."""
-    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """Directory of trials.jsonl, table.md and pusht_planning.json."""
-    max_steps: int = 300
-    """Longest episode."""
-    seed: int = FIRST_SEED
-    """Of the first trial; the others follow it."""
-    rank: Literal["nearness", "coverage"] = "nearness"
-    """What ranks proposals at their end: how near the T's corners are to where they belong (read
-    from the predicted frame, or as predicted, or the simulator's state), or the model's own reward,
-    which is coverage. By coverage a T that lies on its goal the wrong way round stays there."""
-    budget_minutes: float | None = None
-    """Stop after so long, between two trials; the same command goes on."""
-    device: str | None = None
-    """cpu or cuda; the GPU where there is one."""
-    imagine: Literal["frames", "states"] = "frames"
-    """What learned worlds imagine of each proposal: frames, or states alone in a hundredth of the
-    time."""
-    max_rows: int = 256
-    """Candidates tried at once in a learned world."""
-    precision: Literal["float32", "bf16"] = "float32"
-    """Of learned worlds; bf16 is faster, and candidates are only compared with each other."""
-    workers: int = 1
-    """Candidates tried at once in the real simulator, each in a process."""
-
-    def __post_init__(self):
-        check_least(self, trials=1, max_steps=1, max_rows=1, workers=1)
-        if not self.candidates or min(self.candidates) < 1:
-            raise ValueError(f"candidates is {self.candidates}, expected numbers of at least 1")
-        if len(self.worlds) != len(self.world):
-            raise ValueError(f"world is {self.world}, expected each P once")
-
-    @property
-    def worlds(self) -> dict[str, str]:
-        """Paths of the learned worlds by P."""
-        found = {}
-        for text in self.world:
-            rollouts, equals, path = text.partition("=")
-            if not (equals and path and rollouts.isdecimal()):
-                raise ValueError(
-                    f"world is {text!r}, expected P=path, as in 500=runs/p500/world, with P the "
-                    "number of rollouts it was trained on in addition"
-                )
-            found[str(int(rollouts))] = path
-        return found
-
-    @property
-    def rows(self) -> list[tuple[str, int]]:
-        """(model, K) of each row of the table; the base policy first."""
-        ranked = sorted({count for count in self.candidates if count > 1})
-        base = [(BASE, 1)] if 1 in self.candidates else []
-        models = [*self.worlds, *([REAL] if self.real else [])]
-        return base + [(model, count) for model in models for count in ranked]
-
-
 def main(config: PushTPlanningConfig) -> dict[str, Any]:
     """Run what is missing, print the table, write it, and return what it says."""
-    from benchmarks import report
-    from policies.pusht.proposals import SKILL
-    from world_model.directories import check_directory
-
     device = report.choose_device(config.device)
     check_directory(config.out)
     config.out.mkdir(parents=True, exist_ok=True)
@@ -141,13 +81,11 @@ def main(config: PushTPlanningConfig) -> dict[str, Any]:
     return results
 
 
-def _run_missing(config: PushTPlanningConfig, device: str, skill: "SkillConfig") -> None:
+def _run_missing(config: PushTPlanningConfig, device: str, skill: SkillConfig) -> None:
     """Run the trials that trials.jsonl does not hold, trial by trial over all rows.
 
     That order keeps the pairs whole when the run is stopped.
     """
-    from world_model.progress import progress_bar
-
     done = _read_trials(config, skill)
     missing = [
         (seed, model, count)
@@ -170,7 +108,7 @@ def _run_missing(config: PushTPlanningConfig, device: str, skill: "SkillConfig")
 class _Models:
     """The models that are planned in, each made when it is first asked for."""
 
-    def __init__(self, config: PushTPlanningConfig, device: str, skill: "SkillConfig"):
+    def __init__(self, config: PushTPlanningConfig, device: str, skill: SkillConfig):
         self._config, self._device, self._skill = config, device, skill
         self._worlds: dict[str, WorldModel] = {}
         self._simulator: BranchingSimulator | None = None
@@ -182,20 +120,8 @@ class _Models:
         if self._simulator is not None:
             self._simulator.close()
 
-    def trial(self, model: str, count: int, seed: int) -> "EpisodeResult":
+    def trial(self, model: str, count: int, seed: int) -> EpisodeResult:
         """One trial of a row."""
-        from benchmarks.pusht.nearness import LearnedNearness
-        from policies.planning import (
-            BestOf,
-            BestOfConfig,
-            BranchingSimulator,
-            LearnedRollout,
-            SimulatorRollout,
-        )
-        from policies.planning.episode import run_episode
-        from policies.planning.scene import RealScene, simulator_settings
-        from policies.pusht.push_proposals import Pushes
-
         config = self._config
         world = None if model in (REAL, BASE) else self._world(model)
         about = push_t() if world is None else world.config
@@ -224,10 +150,7 @@ class _Models:
         finally:
             scene.close()
 
-    def _world(self, name: str) -> "WorldModel":
-        from policies.planning.learned import set_precision
-        from world_model import WorldModel
-
+    def _world(self, name: str) -> WorldModel:
         if name not in self._worlds:
             world = WorldModel.from_pretrained(self._config.worlds[name], device=self._device)
             set_precision(world, self._config.precision)
@@ -235,10 +158,8 @@ class _Models:
         return self._worlds[name]
 
 
-def push_t() -> "WorldConfig":
+def push_t() -> WorldConfig:
     """What the shipped world says of Push-T: its simulator and its actions."""
-    from world_model.io.checkpoint import find_world, read_config
-
     return read_config(find_world("pusht"))[0]
 
 
@@ -250,10 +171,8 @@ def _trials_path(config: PushTPlanningConfig) -> Path:
     return config.out / "trials.jsonl"
 
 
-def _row_key(config: PushTPlanningConfig, skill: "SkillConfig", model: str) -> dict[str, Any]:
+def _row_key(config: PushTPlanningConfig, skill: SkillConfig, model: str) -> dict[str, Any]:
     """What a finished trial must agree in to count for a row: model, weights, base policy."""
-    from world_model.io.checkpoint import find_world, read_config
-
     weights = None
     if model in config.worlds:
         weights = read_config(find_world(config.worlds[model]))[1]["model.safetensors"]
@@ -268,19 +187,19 @@ def _row_key(config: PushTPlanningConfig, skill: "SkillConfig", model: str) -> d
     }
 
 
-def _read_trials(config: PushTPlanningConfig, skill: "SkillConfig") -> Trials:
+def _read_trials(config: PushTPlanningConfig, skill: SkillConfig) -> Trials:
     """Finished trials of this command: (model, K) -> seed -> what came out."""
     path = _trials_path(config)
     lines = whole_lines(path)
     keys = {model: _row_key(config, skill, model) for model, _ in config.rows}
     seeds = range(config.seed, config.seed + config.trials)
     found: Trials = {}
-    for number, line in enumerate(lines, 1):
+    for place, line in enumerate(lines, 1):
         try:
             trial = json.loads(line)
         except json.JSONDecodeError as error:
             raise ValueError(
-                f"{path}, line {number}: not whole ({error}); delete that line, and its trial is "
+                f"{path}, line {place}: not whole ({error}); delete that line, and its trial is "
                 "run again"
             ) from error
         key = keys.get(trial["model"])
@@ -294,10 +213,6 @@ def summarise(
     model: str, count: int, trials: Trials, config: PushTPlanningConfig
 ) -> dict[str, Any]:
     """Means of a row with 95 % intervals, and its differences to the base policy, in pairs."""
-    import numpy as np
-
-    from benchmarks.metrics.bca import bca_interval
-    from benchmarks.metrics.frames import wilson_interval
 
     def interval(values: list[float]) -> tuple[float, float]:
         return bca_interval([len(values)], lambda rows: np.mean(np.take(values, rows)), config.seed)
@@ -330,8 +245,6 @@ def summarise(
 
 def tables(results: dict[str, Any]) -> str:
     """The report as printed, in Markdown."""
-    from benchmarks.report import interval, number, table
-
     rows = [
         (
             _label(row["model"]),
@@ -373,7 +286,6 @@ def _label(model: str) -> str:
 
 
 def _gain(row: dict[str, Any], name: str) -> str:
-    from benchmarks.report import interval
 
     gain = row[f"{name}_gain"]
     if gain is None or row["model"] == BASE:
@@ -384,10 +296,3 @@ def _gain(row: dict[str, Any], name: str) -> str:
 def _paper(model: str, count: int) -> str:
     figure = PAPER_BASE if model == BASE else PAPER.get(model, {}).get(count)
     return "-" if figure is None else f"{figure:.3f}"
-
-
-def cli(arguments: list[str]) -> None:
-    """Run `irasim bench pusht-planning` with command-line arguments."""
-    about = "IRASim's Push-T planning experiment. Can be stopped and goes on."
-    prog = "irasim bench pusht-planning"
-    main(tyro.cli(PushTPlanningConfig, args=arguments, prog=prog, description=about))

@@ -75,6 +75,14 @@ def products_alone(products: Sequence[Product], device: torch.device | str) -> C
     return functools.partial(captured, copy=False)
 
 
+def measure_for(seconds: float, *, rehearsal: bool) -> None:
+    """How long a ceiling is measured from now on; in a rehearsal hardly, and on what is small."""
+    global BUDGET
+    BUDGET = 0.02 if rehearsal else seconds
+    if rehearsal:
+        LARGE_MATMUL["cpu"], LARGE_COPY["cpu"] = 256, 2**20
+
+
 def large_matmul_ceiling(dtype: torch.dtype, device: torch.device | str) -> float:
     """FLOP/s of one large square matrix product: about the most that the device can do."""
     side = LARGE_MATMUL[torch.device(device).type]

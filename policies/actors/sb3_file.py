@@ -177,7 +177,6 @@ def _policy_kwargs(path: str | Path, recorded: dict[str, Any]) -> dict[str, Any]
 
 
 def _load_trusting(path: str | Path, algorithm: str, device: str) -> BasePolicy:
-
     kind = getattr(stable_baselines3, algorithm)
     # A replay buffer of the recorded size would be gigabytes of nothing.
     smaller = {"buffer_size": 1} if algorithm in ("DDPG", "DQN", "SAC", "TD3") else {}

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from policies.planning.objective import Objective, Rollout, Value
-from policies.planning.plan import Memory, Plan, Planner, check_scores, ranked, take
+from policies.planning.plan import Memory, Plan, Planner, ranked, take
 from world_model.config_fields import check_least
 
 
@@ -57,17 +57,14 @@ class BestOfConfig:
         check_least(self, num_candidates=1, horizon=1)
 
 
-class BestOf(Planner):
+class BestOf(Planner[BestOfConfig]):
     """Asks a policy for K proposals, and takes the one that the model likes best.
 
     Args:
-        low: Lowest actions (A,).
-        high: Highest actions (A,).
-        propose: The policy.
-        config: How many, how long, and what is best.
-        value: What follows the horizon.
-        device: Where candidates are compared.
+        propose: The policy; the others are `Planner`'s.
     """
+
+    settings = BestOfConfig
 
     def __init__(
         self,
@@ -79,10 +76,8 @@ class BestOf(Planner):
         value: Value | None = None,
         device: torch.device | str = "cpu",
     ):
-        self.config = config or BestOfConfig()
+        super().__init__(low, high, config, value=value, device=device)
         self.propose = propose
-        self.value = value
-        super().__init__(low, high, self.config.horizon, device)
 
     def __call__(self, rollout: Rollout, state: Any, memory: Memory) -> Plan:
         """See `Planner.__call__`."""
@@ -98,8 +93,7 @@ class BestOf(Planner):
         if count == 1:
             scores = actions.new_zeros(len(actions), 1)
         else:
-            score = self.config.objective.score(rollout(state, actions), self.value)
-            scores = check_scores(score, actions)
+            scores = self.score(rollout, state, actions)
         best = ranked(scores)[:, :1]  # (B, 1)
         chosen = take(actions, best)[:, 0]
         return Plan(

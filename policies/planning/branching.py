@@ -194,7 +194,6 @@ def serve(descriptor: int) -> None:
 
 
 def _make(env_id: str, kwargs: dict[str, Any]) -> Any:
-
     module, colon, _ = env_id.partition(":")
     if colon:
         importlib.import_module(module)

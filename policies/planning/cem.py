@@ -7,15 +7,13 @@ iterations, the mean among the last ones, the best candidate executed.
 Dimensions: B environments, K candidates, H horizon, A action, E elites.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
 import torch
 
-from policies.planning.objective import Objective, Rollout, Value
-from policies.planning.plan import Memory, Plan, Planner, check_scores, ranked, take
+from policies.planning.objective import Objective, Rollout
+from policies.planning.plan import Memory, Plan, Planner, ranked, take
 from world_model.config_fields import check_least
 
 
@@ -78,29 +76,11 @@ def icem_config(**changes: Any) -> CEMConfig:
     return CEMConfig(**{**settings, **changes})
 
 
-class CEM(Planner):
-    """Draws candidates around a mean, and moves it to the best of them.
+class CEM(Planner[CEMConfig]):
+    """Draws candidates around a mean, and moves it to the best of them; `icem_config()` makes it
+    iCEM."""
 
-    Args:
-        low: Lowest actions (A,).
-        high: Highest actions (A,).
-        config: How to search; `icem_config()` for iCEM.
-        value: What follows the horizon.
-        device: Where candidates are made.
-    """
-
-    def __init__(
-        self,
-        low: Sequence[float] | np.ndarray,
-        high: Sequence[float] | np.ndarray,
-        config: CEMConfig | None = None,
-        *,
-        value: Value | None = None,
-        device: torch.device | str = "cpu",
-    ):
-        self.config = config or CEMConfig()
-        self.value = value
-        super().__init__(low, high, self.config.horizon, device)
+    settings = CEMConfig
 
     def __call__(self, rollout: Rollout, state: Any, memory: Memory) -> Plan:
         """See `Planner.__call__`."""
@@ -116,9 +96,7 @@ class CEM(Planner):
             # The mean takes part, so that a plan which is good already is not lost.
             candidates = torch.cat([mean[:, None], kept, drawn], dim=1)[:, :count].clamp(-1, 1)
             actions = self.from_unit(candidates)
-            score = check_scores(
-                config.objective.score(rollout(state, actions), self.value), actions
-            )
+            score = self.score(rollout, state, actions)
             elites = take(candidates, ranked(score)[:, : config.num_elites])  # (B, E, H, A)
             mean = torch.lerp(elites.mean(1), mean, config.momentum)
             spread = torch.lerp(elites.std(1, correction=0), std, config.momentum)

@@ -148,7 +148,6 @@ def make_planner(config: PlanConfig, world: WorldModel, scene: LearnedScene | Re
 
 def summary(episodes: list[EpisodeResult], seed: int) -> dict[str, Any]:
     """Means over episodes with 95 % intervals: bootstrap, and Wilson's for the rate of success."""
-
     found: dict[str, Any] = {}
     records = [episode.record() for episode in episodes]
     for name in (*episodes[0].finals, "final_reward", "total_reward", "steps"):

@@ -11,7 +11,27 @@ from world_model.config_fields import check_least
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlanConfig:
+class ModelConfig:
+    """How candidates are tried, in a learned world or in the real simulator."""
+
+    device: str | None = None
+    """cpu or cuda; the GPU where there is one."""
+    imagine: Literal["frames", "states"] = "frames"
+    """What a learned model imagines of each candidate: frames, in latents, or the states that it
+    predicts alone, in a hundredth of the time."""
+    max_rows: int = 256
+    """Candidates tried at once in the learned world: less takes less memory."""
+    precision: Literal["float32", "bf16"] = "float32"
+    """Of the learned world; bf16 is faster, and candidates are only compared with each other."""
+    workers: int = 1
+    """Candidates tried at once in the real simulator, each in a process."""
+
+    def __post_init__(self) -> None:
+        check_least(self, max_rows=1, workers=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanConfig(ModelConfig):
     """Plan in a learned world or in the real simulator, and say how well it went: success, how far
     the goal is reached, decision time."""
 
@@ -45,19 +65,9 @@ class PlanConfig:
     """Of the first episode; the others follow it."""
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """Directory for plan.json; nothing is written without it."""
-    device: str | None = None
-    """cpu or cuda; the GPU where there is one."""
-    imagine: Literal["frames", "states"] = "frames"
-    """What a learned model imagines of each candidate: frames, in latents, or the states that it
-    predicts alone, in a hundredth of the time."""
-    max_rows: int = 256
-    """Candidates tried at once in the learned world: less takes less memory."""
-    precision: Literal["float32", "bf16"] = "float32"
-    """Of the learned world; bf16 is faster, and candidates are only compared with each other."""
-    workers: int = 1
-    """Candidates tried at once in the real simulator, each in a process."""
 
     def __post_init__(self):
+        super().__post_init__()
         check_least(self, episodes=1, max_steps=1, executed=1)
         if self.seed < 0:
             raise ValueError(f"seed is {self.seed}, expected 0 or more")

@@ -3,15 +3,13 @@
 Dimensions: B environments, K candidates, H horizon, A action.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
 import torch
 
-from policies.planning.objective import Objective, Rollout, Value
-from policies.planning.plan import Memory, Plan, Planner, check_scores
+from policies.planning.objective import Objective, Rollout
+from policies.planning.plan import Memory, Plan, Planner
 from world_model.config_fields import check_least
 
 
@@ -46,29 +44,10 @@ class MPPIConfig:
             )
 
 
-class MPPI(Planner):
-    """Moves a mean to the average of candidates, weighted by the exponential of their scores.
+class MPPI(Planner[MPPIConfig]):
+    """Moves a mean to the average of candidates, weighted by the exponential of their scores."""
 
-    Args:
-        low: Lowest actions (A,).
-        high: Highest actions (A,).
-        config: How to search.
-        value: What follows the horizon.
-        device: Where candidates are made.
-    """
-
-    def __init__(
-        self,
-        low: Sequence[float] | np.ndarray,
-        high: Sequence[float] | np.ndarray,
-        config: MPPIConfig | None = None,
-        *,
-        value: Value | None = None,
-        device: torch.device | str = "cpu",
-    ):
-        self.config = config or MPPIConfig()
-        self.value = value
-        super().__init__(low, high, self.config.horizon, device)
+    settings = MPPIConfig
 
     def __call__(self, rollout: Rollout, state: Any, memory: Memory) -> Plan:
         """See `Planner.__call__`; the mean is what is executed."""
@@ -81,9 +60,7 @@ class MPPI(Planner):
             candidates[:, 0] = mean  # no search is worse than none
             candidates = candidates.clamp(-1, 1)
             actions = self.from_unit(candidates)
-            score = check_scores(
-                config.objective.score(rollout(state, actions), self.value), actions
-            )
+            score = self.score(rollout, state, actions)
             spread = score.std(1, correction=0, keepdim=True)
             highest = score.amax(1, keepdim=True)
             gap = (score - highest) / spread.clamp_min(1e-12)

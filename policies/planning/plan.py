@@ -6,17 +6,18 @@ Dimensions: B environments, K candidates, H horizon, A action, E elites.
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from policies.planning.objective import Rollout
+from policies.planning.objective import Objective, Rollout, Value
 from world_model.runtime.counter_rng import counted_noise
 
 # Streams of counted noise from here on are the planners'; worlds use the first ones.
 FIRST_STREAM = 1 << 20
+Config = TypeVar("Config")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -68,23 +69,34 @@ class Plan:
     """For the next decision: `memory.shifted(n)` after n executed actions."""
 
 
-class Planner(ABC):
+class Planner(ABC, Generic[Config]):
     """Chooses actions by trying candidates in a model.
 
     Args:
         low: Lowest actions (A,), in the environment's own units.
         high: Highest actions (A,).
-        horizon: H, actions looked ahead.
+        config: How to search; default what `settings` has without arguments.
+        value: What follows the horizon.
         device: Where candidates are made; best where the model runs.
     """
+
+    settings: ClassVar[type[Any]]
+    """Of the default config."""
 
     def __init__(
         self,
         low: Sequence[float] | np.ndarray,
         high: Sequence[float] | np.ndarray,
-        horizon: int,
+        config: Config | None = None,
+        *,
+        value: Value | None = None,
         device: torch.device | str = "cpu",
     ):
+        self.config = self.settings() if config is None else config
+        self.value = value
+        chosen: Any = self.config
+        self.horizon: int = chosen.horizon
+        self.objective: Objective = chosen.objective
         self.low = torch.as_tensor(np.asarray(low, np.float32), device=device)
         self.high = torch.as_tensor(np.asarray(high, np.float32), device=device)
         if self.low.ndim != 1 or self.low.shape != self.high.shape:
@@ -96,7 +108,6 @@ class Planner(ABC):
             raise ValueError(
                 f"action bounds are {low} and {high}, expected finite ones, low under high"
             )
-        self.horizon = horizon
 
     def begin(
         self, seeds: Sequence[int] | np.ndarray, first: np.ndarray | Tensor | None = None
@@ -132,6 +143,16 @@ class Planner(ABC):
     @abstractmethod
     def __call__(self, rollout: Rollout, state: Any, memory: Memory) -> Plan:
         """Decide for B environments at once; each one's plan is what it would be alone."""
+
+    def score(self, rollout: Rollout, state: Any, actions: Tensor) -> Tensor:
+        """How good candidates (B, K, H, A) are, as the model sees it, (B, K)."""
+        scores = self.objective.score(rollout(state, actions), self.value)
+        if tuple(scores.shape) != tuple(actions.shape[:2]):
+            raise ValueError(
+                f"the rollout of actions {tuple(actions.shape)} gives rewards for "
+                f"{tuple(scores.shape)} candidates, expected (B, K, H)"
+            )
+        return scores.to(actions.device)
 
     def to_unit(self, actions: Tensor) -> Tensor:
         """Actions (..., A) from the environment's units to [-1, 1]."""
@@ -181,16 +202,6 @@ def take(candidates: Tensor, indices: Tensor) -> Tensor:
 def ranked(scores: Tensor) -> Tensor:
     """Indices (B, K) from the best score to the worst; of equals the first comes first."""
     return scores.argsort(dim=1, descending=True, stable=True)
-
-
-def check_scores(scores: Tensor, candidates: Tensor) -> Tensor:
-    """Scores (B, K) where the candidates (B, K, H, A) are."""
-    if tuple(scores.shape) != tuple(candidates.shape[:2]):
-        raise ValueError(
-            f"the rollout of actions {tuple(candidates.shape)} gives rewards for "
-            f"{tuple(scores.shape)} candidates, expected (B, K, H)"
-        )
-    return scores.to(candidates.device)
 
 
 def _shift(actions: Tensor, executed: int) -> Tensor:

@@ -6,6 +6,7 @@ All act on observations alone, so that they run in gym-pusht and in worlds learn
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
@@ -35,44 +36,12 @@ class Wander:
         return self._target.astype(np.float32)
 
 
-def expert(env: gym.Env, seed: int) -> PixelExpert:
-    """The push-sampling expert with its full budget."""
-    return PixelExpert(env, seed)
-
-
-def expert_6(env: gym.Env, seed: int) -> PixelExpert:
-    """Tries 6 pushes before each one."""
-    return PixelExpert(env, seed, candidates=6)
-
-
-def expert_3(env: gym.Env, seed: int) -> PixelExpert:
-    """Tries 3 pushes before each one."""
-    return PixelExpert(env, seed, candidates=3)
-
-
-def expert_2(env: gym.Env, seed: int) -> PixelExpert:
-    """Tries 2 pushes before each one."""
-    return PixelExpert(env, seed, candidates=2)
-
-
-def trembling_8(env: gym.Env, seed: int) -> PixelExpert:
-    """The expert with targets about 8 px off."""
-    return PixelExpert(env, seed, tremble=8)
-
-
-def trembling_12(env: gym.Env, seed: int) -> PixelExpert:
-    """The expert with targets about 12 px off."""
-    return PixelExpert(env, seed, tremble=12)
-
-
-def trembling_16(env: gym.Env, seed: int) -> PixelExpert:
-    """The expert with targets about 16 px off."""
-    return PixelExpert(env, seed, tremble=16)
-
-
-def slipping(env: gym.Env, seed: int) -> PixelExpert:
-    """The expert that slips about every 25 steps."""
-    return PixelExpert(env, seed, slips=0.04)
+expert = PixelExpert
+# With fewer pushes tried before each one than the full budget's.
+expert_6, expert_3, expert_2 = (partial(PixelExpert, candidates=n) for n in (6, 3, 2))
+# With targets about so many px off.
+trembling_8, trembling_12, trembling_16 = (partial(PixelExpert, tremble=n) for n in (8, 12, 16))
+slipping = partial(PixelExpert, slips=0.04)  # about every 25 steps
 
 
 def _clone(name: str) -> Factory:

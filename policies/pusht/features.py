@@ -9,10 +9,10 @@ Dimensions: B frames, H W pixels.
 
 import numpy as np
 
-# Background, goal, T and disc; walls are left out with the outermost pixels (8 of 512 units).
-PALETTE = np.array([[255, 255, 255], [144, 238, 144], [143, 163, 184], [78, 126, 255]], np.float32)
-UNMIX = np.linalg.inv(np.column_stack((PALETTE, np.ones(4)))).astype(np.float32)
-WALL = 8 / 512
+from policies.pusht import reading
+
+UNMIX = np.linalg.inv(np.column_stack((reading.PALETTE, np.ones(4)))).astype(np.float32)
+WALL = reading.WALL / 512  # walls are left out with the outermost pixels
 DISC = 20 / 512  # of the frame's width, the disc's radius with its rim
 CERTAIN = 0.25  # a share that is more than an edge's blur
 T_AREA = (120 * 30 + 30 * 90) / 512**2  # of the frame's, where all of it is seen

@@ -11,12 +11,10 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from policies.pusht.geometry import Pose
+from policies.pusht.geometry import GOAL, Pose
 from policies.pusht.push_planner import PlannerConfig
 from policies.pusht.reading import WORLD_SIZE, read_t
 from policies.pusht.recorders import Expert
-
-GOAL = Pose(x=256.0, y=256.0, angle=np.pi / 4)  # gym-pusht's, always the same
 
 
 class SeenState:

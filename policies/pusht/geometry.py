@@ -17,10 +17,17 @@ OUTLINE = np.array(
 # Centres and half sizes of the two boxes that make the T.
 BOX_CENTERS = np.array([(0, 15), (0, 75)], float)
 BOX_HALVES = np.array([(60, 15), (15, 45)], float)
+BOXES = tuple(zip(BOX_CENTERS, BOX_HALVES, strict=True))
 # How far from the block the disc's centre keeps when it only travels.
 TRAVEL_CLEARANCE = 24.0
 # Where a disc's centre may be sent: inside of the walls.
 LOW, HIGH = 18.0, 494.0
+
+
+def rotation(angle: float) -> np.ndarray:
+    """Matrix (2, 2) that turns by `angle`."""
+    cos, sin = np.cos(angle), np.sin(angle)
+    return np.array([(cos, -sin), (sin, cos)])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +47,9 @@ class Pose:
         return (points - (self.x, self.y)) @ rotation(self.angle)
 
 
+GOAL = Pose(x=256.0, y=256.0, angle=np.pi / 4)  # gym-pusht's own, always the same
+
+
 @dataclass(frozen=True, kw_only=True)
 class Contacts:
     """N places where pushes may begin, relative to the block.
@@ -53,12 +63,6 @@ class Contacts:
     side: np.ndarray
     along: np.ndarray
     slant: np.ndarray
-
-
-def rotation(angle: float) -> np.ndarray:
-    """Matrix (2, 2) that turns by `angle`."""
-    cos, sin = np.cos(angle), np.sin(angle)
-    return np.array([(cos, -sin), (sin, cos)])
 
 
 def block_distance(points: np.ndarray) -> np.ndarray:

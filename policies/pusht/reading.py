@@ -11,10 +11,12 @@ W / 512, y down. Angles are the simulator's, in radians.
 
 from collections.abc import Callable
 
+import cv2
 import numpy as np
 
+from policies.pusht.geometry import BOXES, DISC_RADIUS, rotation
+
 WORLD_SIZE = 512  # simulator units along each side of the frame
-DISC_RADIUS = 15  # simulator units
 MIN_SIZE = 48  # pixels: below it the disc is under three pixels wide
 
 # What the scene is painted with: background, goal, T (its fill), disc (its fill). The grey walls
@@ -22,10 +24,7 @@ MIN_SIZE = 48  # pixels: below it the disc is under three pixels wide
 PALETTE = np.array([[255, 255, 255], [144, 238, 144], [143, 163, 184], [78, 126, 255]], float)
 WALL = 8  # simulator units from the edge of the frame to the inside of the wall
 
-# The T: bar and stem as (x, y) of centre and half sides, in the block's own frame, whose origin is
-# the middle of the bar's far edge. Its outline is drawn about two units beyond its shape.
-BAR, STEM = ((0, 15), (60, 15)), ((0, 75), (15, 45))
-OUTLINE = 2
+EDGE = 2  # units by which the T's outline is drawn beyond its shape
 T_CENTROID = np.array([0, 285 / 7])
 T_REACH = 90  # simulator units from the T's centroid that hold all of it
 
@@ -173,7 +172,7 @@ def _read_t(frame: np.ndarray) -> np.ndarray:
 
     starts = []
     for angle in np.arange(-np.pi, np.pi, np.pi / 8):
-        starts.append(np.array([*(centroid - scale * T_CENTROID @ _rotation(angle).T), angle]))
+        starts.append(np.array([*(centroid - scale * T_CENTROID @ rotation(angle).T), angle]))
     starts.sort(key=lambda pose: _overlap(render(pose), shares), reverse=True)
     best, best_overlap = np.full(3, np.nan), T_FOUND
     for start in starts[:3]:
@@ -247,24 +246,17 @@ def _inside_walls(size: int) -> np.ndarray:
 
 def _densest(shares: np.ndarray, radius: float) -> np.ndarray:
     """Centre (x, y) of the window of about this radius that holds the most."""
-    import cv2
-
     blurred = cv2.GaussianBlur(shares, (0, 0), radius / 2, borderType=cv2.BORDER_CONSTANT)
     return _pixel_centres(len(shares))[np.argmax(blurred)]
 
 
-def _rotation(angle: float) -> np.ndarray:
-    cos, sin = np.cos(angle), np.sin(angle)
-    return np.array([[cos, -sin], [sin, cos]])
-
-
 def _t_coverage(pose: np.ndarray, points: np.ndarray, scale: float) -> np.ndarray:
     """Share of each pixel (N,) at points (N, 2) that a T at this pose covers, soft over a pixel."""
-    local = (points - pose[:2]) @ _rotation(pose[2]) / scale  # (N, 2) in the block's frame
+    local = (points - pose[:2]) @ rotation(pose[2]) / scale  # (N, 2) in the block's frame
     distances = []
-    for centre, half in (BAR, STEM):
+    for centre, half in BOXES:
         across, along = (np.abs(local - centre) - half).T
         outside = np.hypot(np.maximum(across, 0), np.maximum(along, 0))
         distances.append(outside + np.minimum(np.maximum(across, along), 0))
-    distance = np.minimum(*distances) - OUTLINE
+    distance = np.minimum(*distances) - EDGE
     return (0.5 - distance * scale).clip(0, 1)

@@ -48,7 +48,7 @@ def test_a_simulator_that_is_not_to_be_had_costs_nothing(tiny_world, tmp_path, m
     def missing(config):
         raise gym.error.DependencyNotInstalled("pip install 'irasim-env[pusht]'")
 
-    monkeypatch.setattr("irasim_env.ground_truth.GroundTruth", missing)
+    monkeypatch.setattr("benchmarks.prediction.endurance.GroundTruth", missing)
     results = main(EnduranceConfig(world=str(tiny_world), out=tmp_path, steps=110, device="cpu"))
     assert results["real_readings"] == []
     assert "pip install 'irasim-env[pusht]'" in capsys.readouterr().out

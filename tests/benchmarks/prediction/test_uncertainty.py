@@ -8,8 +8,8 @@ import pytest
 from benchmarks.prediction.uncertainty import (
     Measured,
     UncertaintyConfig,
+    choose,
     correlations,
-    cut,
     main,
     predict,
 )
@@ -54,8 +54,8 @@ def test_report_from_end_to_end(config, capsys):
 def test_windows_are_moments_of_the_episodes(config, episodes):
     from training.data.episodes import read_episode
 
-    clips = cut(config)
-    assert [clip.episode for clip in clips] == [0, 0, 1, 1, 2, 2, 3, 3]
+    clips, episode = choose(config)
+    assert episode.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
     assert all(clip.frames.shape == (7, 96, 96, 3) for clip in clips)
     assert all(clip.actions.shape == (6, 2) for clip in clips)
     first = read_episode(episodes, "test", "000000")
@@ -66,11 +66,11 @@ def test_windows_are_moments_of_the_episodes(config, episodes):
 
 def test_prediction_is_the_worlds_own_and_error_is_to_the_truth(config):
     world = WorldModel.from_pretrained(config.world)
-    clips = cut(config)[:2]
+    clips = choose(config)[0][:2]
     measured = predict(world, clips, config)
     assert measured.error.shape == (2, 4)
     clip = clips[1]
-    observed = {name: values[None] for name, values in clip.observations.items()}
+    observed = {name: values[None] for name, values in clip.context_states.items()}
     assert list(observed) == ["agent_pos"]
     state = world.start(clip.frames[None, :3], clip.actions[None, :2], [config.seed + 1], observed)
     before = clip.frames[2]

@@ -283,7 +283,8 @@ def test_a_world_without_a_task_is_told_what_it_lacks(world):
 def test_help_is_quick_and_tells_the_options():
     run = (
         "import sys\nfrom irasim_env import console\ntry:\n    console.run(['rl', '--help'])\n"
-        "except SystemExit:\n    pass\nprint('heavy', {'torch', 'gymnasium'} & set(sys.modules))"
+        "except SystemExit:\n    pass\n"
+        "print('heavy', {'torch', 'stable_baselines3'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", run], capture_output=True, text=True, check=True)
     assert "heavy set()" in done.stdout
