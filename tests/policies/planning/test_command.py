@@ -136,5 +136,5 @@ def test_best_of_one_is_the_base_policy():
 
 
 def test_skill_is_checked():
-    with pytest.raises(ValueError, match="both at least 1"):
+    with pytest.raises(ValueError, match="num_candidates is 0, expected at least 1"):
         SkillConfig(num_candidates=0)
