@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
+from training.anchored.config import ANCHORED_PRESETS, AnchoredTrainConfig
 from training.captured.config import GpuTrainConfig, gpu_preset, gpu_preset_names
 from training.chunk.config import CHUNK_PRESETS, ChunkTrainConfig
 from training.data.episodes import read_json
@@ -40,6 +41,10 @@ def cli(arguments: list[str]) -> None:
         from training.chunk.command import main as train_chunk_model
 
         train_chunk_model(config)
+    elif isinstance(config, AnchoredTrainConfig):
+        from training.anchored.command import main as train_anchored
+
+        train_anchored(config)
     elif isinstance(config, GpuTrainConfig):
         from training.captured.command import main as train_by_the_clock
 
@@ -48,7 +53,7 @@ def cli(arguments: list[str]) -> None:
         main(config)
 
 
-def parse(arguments: list[str]) -> TrainConfig | ChunkTrainConfig:
+def parse(arguments: list[str]) -> TrainConfig | ChunkTrainConfig | AnchoredTrainConfig:
     """The config that command-line arguments ask for: a preset, then what overrides it."""
     name = "default"
     for i, argument in enumerate(arguments):
@@ -57,11 +62,13 @@ def parse(arguments: list[str]) -> TrainConfig | ChunkTrainConfig:
         elif argument.startswith("--preset="):
             name = argument.removeprefix("--preset=")
     by_the_clock = gpu_preset_names()
-    known = [*preset_names(), *CHUNK_PRESETS, *by_the_clock]
+    known = [*preset_names(), *ANCHORED_PRESETS, *CHUNK_PRESETS, *by_the_clock]
     if name not in known:
         raise SystemExit(f"irasim train: no preset {name!r}; choose one of {', '.join(known)}")
     if name in CHUNK_PRESETS:
         preset = CHUNK_PRESETS[name]()
+    elif name in ANCHORED_PRESETS:
+        preset = ANCHORED_PRESETS[name]()
     else:
         preset = gpu_preset(name) if name in by_the_clock else streaming_preset(name)
     return tyro.cli(
@@ -70,9 +77,11 @@ def parse(arguments: list[str]) -> TrainConfig | ChunkTrainConfig:
         args=arguments,
         prog="irasim train",
         description="Train a world: from recorded episodes (or none) to a world directory. "
-        f"Presets: {', '.join(preset_names())}. Models that denoise chunks of frames (IRASim, "
-        "LVDM, VDM) have options of their own: irasim train --preset rt1_frame_ada --help. So have "
-        f"runs of minutes on a GPU: {', '.join(by_the_clock)}.",
+        f"Presets: {', '.join(preset_names())}. Others have options of their own, which --help "
+        "shows after them: a real robot before a fixed camera "
+        f"({', '.join(ANCHORED_PRESETS)}), models that denoise chunks of frames, as IRASim, LVDM "
+        "and VDM do (rt1_frame_ada and others), and runs of minutes on a GPU "
+        f"({', '.join(by_the_clock)}).",
     )
 
 

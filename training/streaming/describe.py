@@ -1,6 +1,7 @@
 """From recorded episodes to the config and the starts of a world."""
 
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -15,11 +16,30 @@ from world_model.streaming.states.config import PlaneConfig
 from world_model.tasks import find_task
 
 
-def describe_world(config: TrainConfig, store: ClipStore, codec: CodecConfig) -> StreamingConfig:
-    """The config of the world that a training run makes.
+class Described(Protocol):
+    """What a run says of its world, beside what its episodes do."""
+
+    @property
+    def data(self) -> Path: ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def action_names(self) -> tuple[str, ...]: ...
+
+    @property
+    def success_on_termination(self) -> bool: ...
+
+    @property
+    def max_episode_steps(self) -> int | None: ...
+
+
+def describe_data(config: Described, store: ClipStore) -> tuple[dict[str, Any], dict[str, Bounds]]:
+    """What every engine's config says of episodes, and the spaces of their environment.
 
     Bounds of actions and observations are those of the environment's spaces if the episodes name
-    one that can be made here, else the range of the data.
+    one that can be made here, else the range of the data. Observations hold hidden states too.
     """
     annotation = read_annotation(config.data, "train", store.episode_ids[0])
     known = inspect_environment(annotation["env_id"], annotation.get("env_kwargs", {}))
@@ -31,14 +51,6 @@ def describe_world(config: TrainConfig, store: ClipStore, codec: CodecConfig) ->
         name: spaces.get(name) or data_bounds(values.cpu().numpy())
         for name, values in store.states.items()
     }
-    if config.points:
-        edges = picture_edges(config, spaces, store)
-        bounds |= {name: edges for name in config.points if name != "action"}
-        bounds |= dict.fromkeys(config.poses, ((*edges[0], -1.0, -1.0), (*edges[1], 1.0, 1.0)))
-        if "action" in config.points:
-            low, high = edges
-    states = {name: ObservationConfig(low=low, high=high) for name, (low, high) in bounds.items()}
-    observations = {name: state for name, state in states.items() if name not in config.hidden}
     rewards = store.rewards[~store.rewards.isnan()]
     rewarded = bool((rewards != 0).any())
     if not rewarded:
@@ -48,29 +60,24 @@ def describe_world(config: TrainConfig, store: ClipStore, codec: CodecConfig) ->
         )
     _, height, width, _ = store.frames.shape
     task = find_task(annotation["env_id"]) if annotation["env_id"] else None
-    return StreamingConfig(
-        name=config.name,
-        height=height,
-        width=width,
-        fps=float(annotation["fps"]),
-        action_low=low,
-        action_high=high,
-        action_names=config.action_names,
-        choices=None if known is None else known.choices,
-        observations=observations,
-        hidden={name: states[name] for name in config.hidden},
-        plane=PlaneConfig(
-            action="action" in config.points,
-            points=tuple(name for name in config.points if name != "action"),
-            poses=config.poses,
-            reach=config.reach,
-        ),
-        reward_head=rewarded,
-        reward_low=min(0.0, float(rewards.min())) if rewarded else 0.0,
-        reward_high=max(1e-6, float(rewards.max())) if rewarded else 1.0,
-        success_on_termination=config.success_on_termination,
-        max_episode_steps=config.max_episode_steps,
-        ground_truth=(
+    described = {
+        "name": config.name,
+        "height": height,
+        "width": width,
+        "fps": float(annotation["fps"]),
+        "action_low": low,
+        "action_high": high,
+        "action_names": config.action_names,
+        "choices": None if known is None else known.choices,
+        "observations": {
+            name: ObservationConfig(low=low, high=high) for name, (low, high) in bounds.items()
+        },
+        "reward_head": rewarded,
+        "reward_low": min(0.0, float(rewards.min())) if rewarded else 0.0,
+        "reward_high": max(1e-6, float(rewards.max())) if rewarded else 1.0,
+        "success_on_termination": config.success_on_termination,
+        "max_episode_steps": config.max_episode_steps,
+        "ground_truth": (
             None
             if known is None
             else GroundTruthConfig(
@@ -79,7 +86,33 @@ def describe_world(config: TrainConfig, store: ClipStore, codec: CodecConfig) ->
                 **collected_pictures(config.data),
             )
         ),
-        keys=KeysConfig() if task is None else task.keys,
+        "keys": KeysConfig() if task is None else task.keys,
+    }
+    return described, spaces
+
+
+def describe_world(config: TrainConfig, store: ClipStore, codec: CodecConfig) -> StreamingConfig:
+    """The config of the streaming world that a training run makes; see `describe_data`."""
+    described, spaces = describe_data(config, store)
+    states: dict[str, ObservationConfig] = described["observations"]
+    if config.points:
+        low, high = picture_edges(config, spaces, store)
+        edges = ObservationConfig(low=low, high=high)
+        states |= {name: edges for name in config.points if name != "action"}
+        turned = ObservationConfig(low=(*low, -1.0, -1.0), high=(*high, 1.0, 1.0))
+        states |= dict.fromkeys(config.poses, turned)
+        if "action" in config.points:
+            described |= {"action_low": low, "action_high": high}
+    described["observations"] = {k: v for k, v in states.items() if k not in config.hidden}
+    return StreamingConfig(
+        **described,
+        hidden={name: states[name] for name in config.hidden},
+        plane=PlaneConfig(
+            action="action" in config.points,
+            points=tuple(name for name in config.points if name != "action"),
+            poses=config.poses,
+            reach=config.reach,
+        ),
         codec=codec,
         denoiser=DenoiserConfig(
             patch=config.patch,
