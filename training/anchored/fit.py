@@ -53,23 +53,24 @@ def fit_dynamics(states: Sequence[np.ndarray], actions: Sequence[np.ndarray], la
     held = usable[::HELD_OUT] if len(usable) > 1 else usable
     kept = [i for i in usable if i not in held] or usable
     num_states, num_actions = states[0].shape[1], actions[0].shape[1]
-    forms = [True, False] if num_states == num_actions else [False]
-    best: Fitted | None = None
-    choice = (False, RIDGES[0])
-    for paired in forms:
-        wanted = SIMPLER if len(forms) > 1 and not paired else 1.0
-        for ridge in RIDGES:
-            weight = _solve(
-                [states[i] for i in kept], [actions[i] for i in kept], lags, paired, ridge
-            )
-            runs = [run_freely(weight, states[i], actions[i], lags) for i in held]
-            errors = [np.abs(run - states[i]) for run, i in zip(runs, held, strict=True)]
-            error = float(np.concatenate(errors).clip(max=DIVERGED).mean())
-            if best is None or error < best.error * (1.0 if best.paired == paired else wanted):
-                best, choice = Fitted(weight, error, paired), (paired, ridge)
-    assert best is not None
-    weight = _solve([states[i] for i in usable], [actions[i] for i in usable], lags, *choice)
-    return Fitted(weight, best.error, best.paired)
+
+    def tried(paired: bool) -> tuple[float, float]:
+        """The least error of a form's free runs, and the penalty that it has it with."""
+        return min((error_of(paired, ridge), ridge) for ridge in RIDGES)
+
+    def error_of(paired: bool, ridge: float) -> float:
+        chosen = [states[i] for i in kept], [actions[i] for i in kept]
+        weight = _solve(*chosen, lags, paired, ridge)
+        errors = [np.abs(run_freely(weight, states[i], actions[i], lags) - states[i]) for i in held]
+        return float(np.concatenate(errors).clip(max=DIVERGED).mean())
+
+    paired, (error, ridge) = False, tried(False)
+    if num_states == num_actions:
+        simple = tried(True)
+        if error > SIMPLER * simple[0]:
+            paired, (error, ridge) = True, simple
+    chosen = [states[i] for i in usable], [actions[i] for i in usable]
+    return Fitted(_solve(*chosen, lags, paired, ridge), error, paired)
 
 
 def run_freely(
