@@ -209,8 +209,9 @@ class Worker:
         "cannot allocate" of sizes that it does not even try."""
         limits = resource.getrlimit(resource.RLIMIT_AS)
         resource.setrlimit(resource.RLIMIT_AS, (limits[1], limits[1]))
+        self.watch.on = False  # which would see that file
         forget_peak()
-        base = peak()
+        self.watch.on, base = True, peak()
         try:
             with silence():
                 read(self.data, self.out)

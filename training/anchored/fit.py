@@ -45,11 +45,11 @@ def fit_dynamics(states: Sequence[np.ndarray], actions: Sequence[np.ndarray], la
         lags: L.
 
     Raises:
-        ValueError: No episode has three frames.
+        ValueError: No episode has two frames.
     """
-    usable = [i for i, values in enumerate(states) if len(values) > 2]
+    usable = [i for i, values in enumerate(states) if len(values) > 1]
     if not usable:
-        raise ValueError("no training episode has three frames: record longer ones")
+        raise ValueError("no training episode has two frames: record longer ones")
     held = usable[::HELD_OUT] if len(usable) > 1 else usable
     kept = [i for i in usable if i not in held] or usable
     num_states, num_actions = states[0].shape[1], actions[0].shape[1]
@@ -103,8 +103,8 @@ def _solve(
     """Weights (S, F) by least squares with a penalty."""
     inputs, changes = [], []
     for its, led in zip(states, actions, strict=True):
-        for t in range(2, len(its)):
-            inputs.append(_features(its[t - 1], its[t - 2], led, t, lags))
+        for t in range(1, len(its)):  # as they are run, so that the first steps are as good
+            inputs.append(_features(its[t - 1], its[max(t - 2, 0)], led, t, lags))
             changes.append(its[t] - its[t - 1])
     x, y = np.stack(inputs), np.stack(changes)  # (N, F), (N, S)
     num_states, num_actions = y.shape[1], actions[0].shape[1]
