@@ -11,7 +11,7 @@ from gymnasium.utils.env_checker import check_env
 import irasim_env  # noqa: F401  registers the ids
 from tests.conftest import make_starts, randomized
 from tests.world_model.runtime.test_captured_steps import Uncaptured
-from world_model import AnchoredConfig, AnchoredWorld, WorldModel
+from world_model import AnchoredConfig, AnchoredState, AnchoredWorld, WorldModel
 from world_model.anchored.config import PainterConfig
 from world_model.anchored.dynamics import LinearDynamics
 from world_model.config import ObservationConfig
@@ -40,6 +40,12 @@ def made(config: AnchoredConfig = CONFIG) -> AnchoredWorld:
     return world
 
 
+def begun(world: WorldModel, starts: list[int], seeds: list[int]) -> AnchoredState:
+    state = world.begin(starts, seeds)
+    assert isinstance(state, AnchoredState)
+    return state
+
+
 @pytest.fixture(scope="module")
 def world() -> AnchoredWorld:
     return made()
@@ -55,13 +61,13 @@ def test_it_is_an_environment(world):
     env.reset(seed=0)
     observation, reward, *_ = env.step(env.action_space.sample())
     assert set(observation) == {"pixels", "agent_pos"}
-    assert np.isfinite(reward)
+    assert np.isfinite(float(reward))
 
 
 def test_a_batch_steps_as_its_members_do_alone(world):
     steps = actions(3, 4)
-    together = world.begin([0, 1, 2], [5, 6, 7])
-    alone = [world.begin([i], [5 + i]) for i in range(3)]
+    together = begun(world, [0, 1, 2], [5, 6, 7])
+    alone = [begun(world, [i], [5 + i]) for i in range(3)]
     for t in range(4):
         out = world.step_(together, steps[:, t])
         for i, state in enumerate(alone):
@@ -74,7 +80,7 @@ def test_a_batch_steps_as_its_members_do_alone(world):
 
 def test_a_snapshot_goes_on_to_the_bit(world):
     steps = actions(2, 5)
-    state = world.begin([0, 3], [0, 1])
+    state = begun(world, [0, 3], [0, 1])
     world.step_(state, steps[:, 0])
     kept, first = state.clone(), [world.step_(state, steps[:, t]).frame for t in range(1, 5)]
     again = [world.step_(kept, steps[:, t]).frame for t in range(1, 5)]
@@ -84,27 +90,27 @@ def test_a_snapshot_goes_on_to_the_bit(world):
 
 def test_resets_of_some_leave_the_others(world):
     steps = actions(3, 2)
-    state = world.begin([0, 1, 2], [0, 1, 2])
+    state = begun(world, [0, 1, 2], [0, 1, 2])
     world.step_(state, steps[:, 0])
-    state.put([1], world.begin([3], [9]))
+    state.put([1], begun(world, [3], [9]))
     out = world.step_(state, steps[:, 1])
-    fresh = world.begin([3], [9])
+    fresh = begun(world, [3], [9])
     torch.testing.assert_close(
         out.states["agent_pos"][1], world.step_(fresh, steps[1:2, 1]).states["agent_pos"][0]
     )
-    undisturbed = world.begin([0, 1, 2], [0, 1, 2])
+    undisturbed = begun(world, [0, 1, 2], [0, 1, 2])
     for t in range(2):
         expected = world.step_(undisturbed, steps[:, t])
     assert torch.equal(out.frame[[0, 2]], expected.frame[[0, 2]])
 
 
 def test_a_rollout_is_the_steps_that_it_stands_for(world):
-    state = world.begin([0, 1], [0, 1])
+    state = begun(world, [0, 1], [0, 1])
     tried = actions(4, 3).reshape(2, 2, 3, 2)
     out = world.rollout(state, tried, return_frames=True)
     assert out.frames is not None
     assert out.frames.shape == (2, 2, 3, 32, 64, 3)
-    single = world.begin([1], [1])
+    single = begun(world, [1], [1])
     for t in range(3):
         step = world.step_(single, tried[1:2, 1, t])
         assert (out.frames[1, 1, t].int() - step.frame[0].int()).abs().max() <= 1
@@ -116,7 +122,7 @@ def test_a_rollout_is_the_steps_that_it_stands_for(world):
 
 def test_fresh_weights_paint_the_anchor():
     world = WorldModel.create(CONFIG, make_starts(CONFIG))
-    state = world.begin([0], [0])
+    state = begun(world, [0], [0])
     frame = world.step_(state, actions(1)[:, 0]).frame
     shown = torch.from_numpy(world.starts[0].frames[-1])
     # A blend of it and of nothing yet: near, and nearer than to any other start.
@@ -130,7 +136,7 @@ def test_fresh_weights_paint_the_anchor():
 
 def test_no_drawn_frame_is_looked_at(world):
     """Whatever the newest picture is, the next one is the same: nothing adds up."""
-    state = world.begin([0], [0])
+    state = begun(world, [0], [0])
     world.step_(state, actions(1)[:, 0])
     other = state.clone()
     other.latents.fill_(0.7)
@@ -175,14 +181,14 @@ def test_the_states_follow_the_law():
 def test_captured_steps_are_the_eager_ones(world):
     captured = CapturedSteps(world.predict, capture=Uncaptured)
     steps = torch.from_numpy(actions(2, 4))
-    eager, graphed = world.begin([0, 1], [0, 1]), world.begin([0, 1], [0, 1])
+    eager, graphed = begun(world, [0, 1], [0, 1]), begun(world, [0, 1], [0, 1])
     for t in range(4):
         shown = captured(graphed, steps[:, t], frames=True, setting=None)
         expected = world.step_(eager, steps[:, t])
         assert torch.equal(shown["frame"], expected.frame)
         if t == 1:
-            graphed.put([0], world.begin([2], [3]))
-            eager.put([0], world.begin([2], [3]))
+            graphed.put([0], begun(world, [2], [3]))
+            eager.put([0], begun(world, [2], [3]))
 
 
 def test_a_saved_world_is_the_same(world, tmp_path):
@@ -190,12 +196,14 @@ def test_a_saved_world_is_the_same(world, tmp_path):
     loaded = WorldModel.from_pretrained(tmp_path)
     assert isinstance(loaded, AnchoredWorld)
     assert loaded.config == world.config
-    a, b = (one.step_(one.begin([0], [0]), actions(1)[:, 0]).frame.int() for one in (world, loaded))
+    a, b = (
+        one.step_(begun(one, [0], [0]), actions(1)[:, 0]).frame.int() for one in (world, loaded)
+    )
     assert (a - b).abs().max() <= 3  # weights are kept in half precision
 
 
 def test_bfloat16_is_near(world):
-    state = world.begin([0, 1], [0, 1])
+    state = begun(world, [0, 1], [0, 1])
     exact = world.step_(state.clone(), actions(2)[:, 0]).frame.int()
     world.precision = "bf16"
     try:
@@ -207,7 +215,7 @@ def test_bfloat16_is_near(world):
 
 def test_a_world_without_rewards_says_none():
     world = made(dataclasses.replace(CONFIG, reward_head=False))
-    out = world.step_(world.begin([0], [0]), actions(1)[:, 0])
+    out = world.step_(begun(world, [0], [0]), actions(1)[:, 0])
     assert out.reward.eq(0).all()
     assert not out.terminated.any()
     assert not list(world.head.parameters())
