@@ -15,6 +15,9 @@ HELD_OUT = 5
 SIMPLER = 0.8
 """The form with more numbers is taken where it leaves less than this share of the other's error:
 held-out episodes of the same day flatter it."""
+SURE, LOOSE = 3.0, 0.25
+"""How many deviations a measured state may be from the law's to be taken for it, and the distance in
+half ranges, at which a law says too little of a state for that."""
 DIVERGED = 10.0
 """Error in half ranges at which a free run counts no further."""
 
@@ -25,6 +28,10 @@ class Fitted:
 
     weight: np.ndarray
     """(S, 2 S + L A + 1), as `LinearDynamics` reads it."""
+    rest: np.ndarray
+    """(S, A + 1), as well."""
+    tolerance: np.ndarray
+    """(S,), as well: 0 where the law has no rest, or the states are not near it."""
     error: float
     """Mean absolute error, in half ranges of the states."""
     paired: bool
@@ -70,7 +77,31 @@ def fit_dynamics(states: Sequence[np.ndarray], actions: Sequence[np.ndarray], la
         if error > SIMPLER * simple[0]:
             paired, (error, ridge) = True, simple
     chosen = [states[i] for i in usable], [actions[i] for i in usable]
-    return Fitted(_solve(*chosen, lags, paired, ridge), error, paired)
+    weight = _solve(*chosen, lags, paired, ridge)
+    rest = _rest(weight, lags)
+    runs = [run_from_rest(weight, rest, led, lags) for led in chosen[1]]
+    off = np.concatenate([run - its for run, its in zip(runs, chosen[0], strict=True)])
+    tolerance = SURE * np.sqrt(np.square(off).mean(axis=0))
+    tolerance[tolerance > LOOSE] = 0.0
+    return Fitted(weight, rest, tolerance, error, paired)
+
+
+def run_from_rest(
+    weight: np.ndarray, rest: np.ndarray, actions: np.ndarray, lags: int
+) -> np.ndarray:
+    """States (T, S) of a robot that rested before the first action, by the actions alone."""
+    first = np.clip(rest @ np.append(actions[min(1, len(actions) - 1)], 1.0), -1, 1)
+    return run_freely(weight, np.broadcast_to(first, (len(actions), len(first))), actions, lags)
+
+
+def _rest(weight: np.ndarray, lags: int) -> np.ndarray:
+    """The states (S, A + 1) that stay under an action which stays; the nearest to it where nothing
+    holds them, as positions under velocities."""
+    num_states = len(weight)
+    num_actions = (weight.shape[1] - 2 * num_states - 1) // lags
+    led = weight[:, 2 * num_states : -1].reshape(num_states, lags, num_actions).sum(axis=1)
+    known = np.concatenate([led, weight[:, -1:]], axis=1)
+    return -np.linalg.pinv(weight[:, :num_states], rcond=1e-3) @ known
 
 
 def run_freely(

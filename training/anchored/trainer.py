@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from training.anchored.adversary import Adversary
 from training.anchored.config import AnchoredTrainConfig
-from training.anchored.fit import Fitted, fit_dynamics, run_freely
+from training.anchored.fit import Fitted, fit_dynamics, run_freely, run_from_rest
 from training.data.clips import ClipStore
 from training.run.directory import STATE
 from training.run.resumable import ResumableTrainer
@@ -73,16 +73,24 @@ class PainterTrainer(ResumableTrainer):
         self.offsets = torch.as_tensor(store.offsets, device=accelerator.device)
 
     def _fit(self) -> tuple[Fitted, Tensor]:
-        """Fit the world's dynamics; the states (F, S) that follow from each episode's first."""
+        """Fit the world's dynamics; the states (F, S) that they say of each episode, as the world
+        would from its first frame."""
         world, config = self.world, self.config
         states = self.recorded.cpu().double().numpy()
         actions = world.scale_actions(self.store.actions).cpu().double().numpy()
         spans = [slice(a, b) for a, b in pairwise(self.store.offsets)]
         fitted = fit_dynamics([states[s] for s in spans], [actions[s] for s in spans], config.lags)
-        weight = torch.from_numpy(fitted.weight).float()
-        world.dynamics.weight.copy_(weight.to(world.stored_dtype))  # as it will be kept
-        kept = world.dynamics.weight.cpu().double().numpy()
-        runs = [run_freely(kept, states[s], actions[s], config.lags) for s in spans]
+        law = world.dynamics
+        for name, buffer in law.named_buffers():
+            numbers = torch.from_numpy(getattr(fitted, name)).float()
+            buffer.copy_(numbers.to(world.stored_dtype))  # as it will be kept
+        weight, rest = (x.cpu().double().numpy() for x in (law.weight, law.rest))
+        runs = []
+        for span in spans:
+            lawful = run_from_rest(weight, rest, actions[span][:2], config.lags)[:1]
+            near = np.abs(states[span][:1] - lawful) <= law.tolerance.cpu().double().numpy()
+            begun = np.concatenate((np.where(near, lawful, states[span][:1]), states[span][1:]))
+            runs.append(run_freely(weight, begun, actions[span], config.lags))
         return fitted, torch.from_numpy(np.concatenate(runs)).to(self.recorded)
 
     def fraction(self) -> float:
@@ -148,7 +156,7 @@ class PainterTrainer(ResumableTrainer):
     ) -> tuple[Painted, Tensor, Tensor]:
         """Frames, what they should be and their anchors: coarse at first, then at full size."""
         painter = self.world.painter
-        sketch = painter.sketch(anchor, self.recorded[anchors], self.followed[shows])
+        sketch = painter.sketch(anchor, self.followed[anchors], self.followed[shows])
         if share < self.config.refine_from:
             coarse = F.avg_pool2d(true, painter.coarse), F.avg_pool2d(anchor, painter.coarse)
             return painter.sketched(sketch, anchor), *coarse
@@ -160,7 +168,7 @@ class PainterTrainer(ResumableTrainer):
         if not config.reward_head:
             return anchor.new_zeros(())
         with torch.no_grad():  # the painter stays what it is
-            sketch = world.painter.sketch(anchor, self.recorded[anchors], self.followed[shows])
+            sketch = world.painter.sketch(anchor, self.followed[anchors], self.followed[shows])
         reward, end = world.read_reward(self.followed[shows], sketch.pooled).unbind(-1)
         known = ~self.store.rewards[shows].isnan()
         wanted = torch.where(known, self.store.rewards[shows], 0.0)

@@ -84,13 +84,19 @@ class AnchoredWorld(WorldModel):
             known = torch.where(known.isnan(), read.unflatten(0, last.shape[:2]), known)
         known = known.clamp(-1, 1)
         now, before = known[:, -1], known[:, 0]
-        history = self.scale_actions(actions).flip(1)[:, : config.lags]
-        acted = torch.full((len(now),), bool(history.shape[1]), device=self.device)
-        if history.shape[1]:
-            missing = config.lags - history.shape[1]
-            history = torch.cat((history, history[:, -1:].expand(-1, missing, -1)), dim=1)
-        else:
-            history = history.new_zeros(len(now), config.lags, config.action_dim)
+        actions = self.scale_actions(actions)
+        history = actions.new_zeros(len(now), config.lags, config.action_dim)
+        if actions.shape[1]:
+            # What the law says of a robot that rested before the first action that is known.
+            history[:] = actions[:, :1]
+            lawful = earlier = self.dynamics.at_rest(actions[:, 0])
+            for t in range(actions.shape[1]):
+                history = torch.cat((actions[:, t : t + 1], history[:, :-1]), dim=1)
+                following = self.dynamics(lawful, earlier, history)
+                lawful, earlier = following, lawful
+            now = self.dynamics.agreed(now, lawful)
+            before = self.dynamics.agreed(before, earlier)
+        acted = torch.full((len(now),), bool(actions.shape[1]), device=self.device)
         anchor = frames_to_pixels(frames[:, -1])
         sketch = self._painter().sketch(anchor, now, now)
         return AnchoredState(
@@ -102,7 +108,7 @@ class AnchoredWorld(WorldModel):
             anchor_states=now.clone(),
             now=now.clone(),
             before=before.clone(),
-            actions=history.contiguous(),
+            actions=history,
             acted=acted,
         )
 
@@ -153,11 +159,8 @@ class AnchoredWorld(WorldModel):
             environment's own units, and with `frames` also `frame` uint8 (B, H, W, 3).
         """
         action = self.scale_actions(action)
-        rest = torch.where(
-            state.acted[:, None, None], state.actions[:, :-1], action[:, None]
-        )  # what came before the first action is taken to be as it is
-        state.actions.copy_(torch.cat((action[:, None], rest), dim=1))
-        state.acted.fill_(True)
+        self._take_first(state, action)
+        state.actions.copy_(torch.cat((action[:, None], state.actions[:, :-1]), dim=1))
         following = self.dynamics(state.now, state.before, state.actions)
         state.before.copy_(state.now)
         state.now.copy_(following)
@@ -171,6 +174,16 @@ class AnchoredWorld(WorldModel):
                 state.latents.copy_(self.codec.settle(painted))
                 frame = pixels_to_frames(state.latents)
         return self._shown(frame, state.now, sketch)
+
+    def _take_first(self, state: AnchoredState, action: Tensor) -> None:
+        """Where no action is known yet the first one, (B, A), says what came before: a robot that
+        rests where it leads to."""
+        first = ~state.acted
+        state.actions.copy_(torch.where(first[:, None, None], action[:, None], state.actions))
+        lawful = self.dynamics.agreed(state.now, self.dynamics.at_rest(action))
+        for known in (state.anchor_states, state.now, state.before):
+            known.copy_(torch.where(first[:, None], lawful, known))
+        state.acted.fill_(True)
 
     def read_reward(self, states: Tensor, pooled: Tensor) -> Tensor:
         """Reward and logit of the end, (B, 2), from states (B, S) and `Sketch.pooled`."""
