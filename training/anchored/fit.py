@@ -16,8 +16,8 @@ SIMPLER = 0.8
 """The form with more numbers is taken where it leaves less than this share of the other's error:
 held-out episodes of the same day flatter it."""
 SURE, LOOSE = 3.0, 0.25
-"""How many deviations a measured state may be from the law's to be taken for it, and the distance in
-half ranges, at which a law says too little of a state for that."""
+"""How many deviations a measured state may be from the law's to be taken for it, and the distance
+in half ranges at which a law says too little of a state for that."""
 DIVERGED = 10.0
 """Error in half ranges at which a free run counts no further."""
 

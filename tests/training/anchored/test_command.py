@@ -21,6 +21,14 @@ from world_model import AnchoredWorld, WorldModel
 from world_model.anchored.painter import Painted
 
 HEIGHT, WIDTH = 32, 64
+# So short a run learns motion in most of its time.
+LATE = {
+    "logarithm_from": 0.6,
+    "refine_from": 0.6,
+    "sharpen_from": 0.9,
+    "still_weight": 0.02,
+    "rate": 2e-3,
+}
 
 
 def lagging(targets: np.ndarray, first: np.ndarray) -> np.ndarray:
@@ -43,7 +51,8 @@ def picture(state: np.ndarray) -> np.ndarray:
 def recorded(seed: int, length: int = 12) -> Episode:
     rng = np.random.default_rng(seed)
     targets = rng.uniform(0, 1, (length // 4, 2)).repeat(4, 0)
-    states = lagging(targets, rng.uniform(0, 1, 2))
+    states = lagging(targets, targets[0])  # at rest at first, as robots are
+    states[1:] += 0.004 * rng.standard_normal(states[1:].shape)
     return Episode(
         episode_id=str(seed),
         frames=np.stack([picture(state) for state in states]),
@@ -58,7 +67,7 @@ def recorded(seed: int, length: int = 12) -> Episode:
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("arm")
-    for split, seeds in (("train", range(10)), ("val", range(100, 103))):
+    for split, seeds in (("train", range(30)), ("val", range(100, 103))):
         for seed in seeds:
             write_episode(root, split, recorded(seed))
     return root
@@ -100,14 +109,35 @@ def test_states_that_follow_another_action_are_found_too():
     assert fitted.error < 0.02
 
 
+def test_a_robot_at_rest_stays_at_rest(data, tmp_path):
+    """Though it is measured a little beside where the law has it; one far off is as measured."""
+    from accelerate import Accelerator
+
+    from training.anchored.command import prepare
+
+    trainer, _ = prepare(config(data, tmp_path), Accelerator(cpu=True))
+    world, held = trainer.world, np.array([0.5, 0.4], np.float32)
+    error = float(world.dynamics.tolerance.min())
+    assert 0.01 < error < 0.3
+    for off, stays in ((0.2 * error, True), (0.3, False)):
+        measured = np.tile(held + off, (1, 4, 1)).astype(np.float32)
+        frames = np.tile(picture(held), (1, 4, 1, 1, 1))
+        for given in (1, 4):  # frames, so that no action is known, or three
+            actions = np.tile(held, (1, given - 1, 1))
+            state = world.start(frames[:, :given], actions, [0], {"joints": measured[:, :given]})
+            moved = []
+            for _ in range(5):
+                world.step_(state, held[None])
+                moved.append(float((state.now - state.anchor_states).abs().max()))
+            assert (max(moved) < 2e-3) is stays, (off, given, moved)
+
+
 def test_it_learns_to_paint(data, tmp_path):
-    """Two hundred steps are enough to be nearer than "nothing moves" on episodes never seen."""
-    directory = main(
-        config(data, tmp_path, max_steps=200, batch=16, sharpen_from=0.9, save_every="1h")
-    )
+    """A few hundred steps are enough to be nearer than "nothing moves" on episodes never seen."""
+    directory = main(config(data, tmp_path, max_steps=300, batch=16, **LATE, save_every="1h"))
     report = json.loads((directory / "train.json").read_text())
     figures = report["validation"]
-    assert figures["psnr/4"] > figures["psnr_still/4"] + 1
+    assert figures["psnr/4"] > figures["psnr_still/4"] + 0.5
     assert report["dynamics_error"] < 0.06
     world = WorldModel.from_pretrained(directory)
     assert isinstance(world, AnchoredWorld)
