@@ -26,8 +26,9 @@ class Dynamics(nn.Module):
     """From "the same": a linear prediction from the control, corrected by a network.
 
     Bodies with a pose move by a step and a turn in their own coordinates, and the network sees
-    places from there; where there are several, each sees the others too (relations.py). It also says whether a body moves at all: one that does not stays exactly
-    where it is, or it would creep away in a long episode.
+    places from there; where there are several, each sees the others too (relations.py). It also
+    says whether a body moves at all: one that does not stays exactly where it is, or it would creep
+    away in a long episode.
     """
 
     def __init__(self, config: StreamingConfig):
