@@ -10,10 +10,16 @@ def whole_lines(path: Path) -> list[str]:
     """The lines of a log, none if it is not there; one that was not written to its end is cut off.
 
     What was half written is done again: the next entry begins a line of its own.
+
+    Raises:
+        ValueError: There is something else by this name, such as a folder, or it cannot be read.
     """
-    if not path.exists():
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
         return []
-    content = path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror}); move it away") from error
     whole = content.rfind(b"\n") + 1
     if whole < len(content):
         os.truncate(path, whole)

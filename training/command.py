@@ -4,6 +4,7 @@ import time
 
 import tyro
 
+from training.anchored.config import ANCHORED_PRESETS, AnchoredTrainConfig
 from training.captured.config import GpuTrainConfig, gpu_preset, gpu_preset_names
 from training.chunk.config import CHUNK_PRESETS, ChunkTrainConfig
 from training.streaming.config import TrainConfig, preset_names
@@ -17,6 +18,10 @@ def cli(arguments: list[str]) -> None:
         from training.chunk import command as chunk
 
         chunk.main(config)
+    elif isinstance(config, AnchoredTrainConfig):
+        from training.anchored import command as anchored
+
+        anchored.main(config)
     elif isinstance(config, GpuTrainConfig):
         from training.captured import command as captured
 
@@ -27,7 +32,7 @@ def cli(arguments: list[str]) -> None:
         train.main(config)
 
 
-def parse(arguments: list[str]) -> TrainConfig | ChunkTrainConfig:
+def parse(arguments: list[str]) -> TrainConfig | ChunkTrainConfig | AnchoredTrainConfig:
     """The config that command-line arguments ask for: a preset, then what overrides it."""
     name = "default"
     for i, argument in enumerate(arguments):
@@ -36,11 +41,13 @@ def parse(arguments: list[str]) -> TrainConfig | ChunkTrainConfig:
         elif argument.startswith("--preset="):
             name = argument.removeprefix("--preset=")
     by_the_clock = gpu_preset_names()
-    known = [*preset_names(), *CHUNK_PRESETS, *by_the_clock]
+    known = [*preset_names(), *ANCHORED_PRESETS, *CHUNK_PRESETS, *by_the_clock]
     if name not in known:
         raise SystemExit(f"irasim train: no preset {name!r}; choose one of {', '.join(known)}")
     if name in CHUNK_PRESETS:
         preset = CHUNK_PRESETS[name]()
+    elif name in ANCHORED_PRESETS:
+        preset = ANCHORED_PRESETS[name]()
     else:
         preset = gpu_preset(name) if name in by_the_clock else streaming_preset(name)
     return tyro.cli(
@@ -49,9 +56,11 @@ def parse(arguments: list[str]) -> TrainConfig | ChunkTrainConfig:
         args=arguments,
         prog="irasim train",
         description="Train a world: from recorded episodes (or none) to a world directory. "
-        f"Presets: {', '.join(preset_names())}. Models that denoise chunks of frames (IRASim, "
-        "LVDM, VDM) have options of their own: irasim train --preset rt1_frame_ada --help. So have "
-        f"runs of minutes on a GPU: {', '.join(by_the_clock)}.",
+        f"Presets: {', '.join(preset_names())}. Others have options of their own, which --help "
+        "shows after them: a real robot before a fixed camera "
+        f"({', '.join(ANCHORED_PRESETS)}), models that denoise chunks of frames, as IRASim, LVDM "
+        "and VDM do (rt1_frame_ada and others), and runs of minutes on a GPU "
+        f"({', '.join(by_the_clock)}).",
     )
 
 

@@ -114,7 +114,7 @@ def load_world(directory: Path, name: str) -> StreamingWorld:
     world = WorldModel.from_pretrained(directory)
     if not isinstance(world, StreamingWorld):
         raise ValueError(
-            f"{directory} is a world of chunks of frames; --init takes a streaming one"
+            f"{directory} is of the {world.config.engine} engine; --init takes a streaming world"
         )
     world.config = dataclasses.replace(world.config, name=name)
     return world

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 from world_model.lazy_names import lazy_names
 
 if TYPE_CHECKING:
+    from world_model.anchored.config import AnchoredConfig
+    from world_model.anchored.state import AnchoredState
+    from world_model.anchored.world import AnchoredWorld
     from world_model.chunk.config import ChunkConfig, ChunkSamplerConfig
     from world_model.chunk.diffusion import noise_prediction_loss
     from world_model.chunk.irasim import IRASim, IRASimConfig, irasim_config
@@ -27,6 +30,9 @@ if TYPE_CHECKING:
     from world_model.world import WorldModel
 
 __all__ = [
+    "AnchoredConfig",
+    "AnchoredState",
+    "AnchoredWorld",
     "ChunkConfig",
     "ChunkOutput",
     "ChunkSamplerConfig",
@@ -59,6 +65,9 @@ __all__ = [
 __getattr__ = lazy_names(
     __name__,
     {
+        "anchored.config": ["AnchoredConfig"],
+        "anchored.state": ["AnchoredState"],
+        "anchored.world": ["AnchoredWorld"],
         "chunk.config": ["ChunkConfig", "ChunkSamplerConfig"],
         "chunk.diffusion": ["noise_prediction_loss"],
         "chunk.irasim": ["IRASim", "IRASimConfig", "irasim_config"],

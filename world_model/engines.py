@@ -1,7 +1,8 @@
-"""The engines by name, as import strings, so that nothing here or above loads both of them.
+"""The engines by name, as import strings, so that nothing here or above loads all of them.
 
-An engine is a way to predict: `streaming` draws one frame a step over a ring of its past, `chunk`
-draws many frames at once from the last one, as the IRASim reference does. `config.json` names it.
+An engine is a way to predict. `streaming` draws one frame a step over a ring of its past. `chunk`
+draws many frames at once from the last one, as the IRASim reference does. `anchored` paints each
+frame from the one where the episode began and the robot's states. `config.json` names it.
 """
 
 from dataclasses import dataclass
@@ -25,6 +26,10 @@ ENGINES = {
     "streaming": Engine(
         config="world_model.streaming.config:StreamingConfig",
         world="world_model.streaming.world:StreamingWorld",
+    ),
+    "anchored": Engine(
+        config="world_model.anchored.config:AnchoredConfig",
+        world="world_model.anchored.world:AnchoredWorld",
     ),
     "chunk": Engine(
         config="world_model.chunk.config:ChunkConfig",

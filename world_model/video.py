@@ -271,7 +271,7 @@ def _open_video(
     import av
     from av.error import FFmpegError
 
-    if not Path(path).is_file():
+    if not os.path.isfile(path):  # Path's own raises where a name is too long
         raise ValueError(f"{path}: no such video file")
     try:
         # Texts about the video, damaged or not, are of no interest.
@@ -286,6 +286,8 @@ def _open_video(
             height, width = stream.codec_context.height, stream.codec_context.width
             if not 0 < height * width <= MOST_PIXELS:
                 raise ValueError(f"{path}: announces frames of {height} x {width} pixels")
+            # Frames within a damaged video may announce another size.
+            stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}
             stream.codec_context.thread_count = threads
             if threads > 1:
                 stream.thread_type = "AUTO"

@@ -79,8 +79,8 @@ def load_worlds(config: PassesConfig, device: str) -> list[tuple[str, StreamingW
         world = WorldModel.from_pretrained(source, device=device)
         if not isinstance(world, StreamingWorld):
             raise ValueError(
-                f"{source} is a world of chunks of frames, expected a streaming one; its samplers "
-                "are compared by irasim bench chunk"
+                f"{source} is of the {world.config.engine} engine, expected a streaming one (the "
+                "samplers of chunks are compared by irasim bench chunk)"
             )
         if passes is not None:
             sampler = replace(world.config.sampler, num_steps=passes)

@@ -123,8 +123,8 @@ def time_contexts(
     config = world.config
     if not isinstance(config, StreamingConfig):
         raise ValueError(
-            f"--contexts: world {config.name!r} is of the chunk engine, which sees one frame of "
-            "its past; leave the option out"
+            f"--contexts: world {config.name!r} is of the {config.engine} engine, which sees one "
+            "frame of its past; leave the option out"
         )
     calls, sizes = [], []
     for context in contexts:

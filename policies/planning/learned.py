@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from world_model import (
-    ChunkWorld,
     RolloutOutput,
     StreamingState,
     StreamingWorld,
@@ -96,6 +95,5 @@ def settled(config: WorldConfig, actions: Any) -> Any:
 
 
 def set_precision(world: WorldModel, precision: Literal["float32", "bf16"]) -> None:
-    """Say in what precision a world of either engine predicts."""
-    assert isinstance(world, StreamingWorld | ChunkWorld), f"unknown engine {type(world).__name__}"
+    """Say in what precision a world predicts."""
     world.precision = precision

@@ -159,7 +159,7 @@ def test_asked_to_end_it_ends_its_stage_too(tmp_path):
 
 def test_all_tests_that_run_on_a_gpu_are_found(tmp_path):
     found = {path.name for path in truth.gpu_tests(truth.ROOT / "tests")}
-    assert {"test_graph.py", "test_cuda_graph.py", "test_output.py"} <= found
+    assert {"test_captured_steps.py", "test_cuda_graph.py", "test_output.py"} <= found
     assert not truth.gpu_tests(tmp_path)
 
 

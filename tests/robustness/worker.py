@@ -195,12 +195,33 @@ class Worker:
                 read(self.data, self.out)
         except BaseException as error:
             kind = blame(error)
+            if kind == "memory" and isinstance(error, ValueError) and self._refused_unbounded(read):
+                kind = None
             if kind is not None:
                 return kind, f"{kind}: {where(error)}"
             if not any(part in str(error) for part in (str(self.data), str(self.out), "episode ")):
                 return "refused without a file", f"unnamed: {error}"
             return "refused", None
         return "taken", None
+
+    def _refused_unbounded(self, read: Callable[[Path, Path], None]) -> bool:
+        """Whether a reader refuses with all memory at hand too, and takes little of it: FFmpeg says
+        "cannot allocate" of sizes that it does not even try."""
+        limits = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (limits[1], limits[1]))
+        self.watch.on = False  # which would see that file
+        forget_peak()
+        self.watch.on, base = True, peak()
+        try:
+            with silence():
+                read(self.data, self.out)
+        except ValueError:
+            return peak() - base < MEMORY
+        except BaseException:
+            return False
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, limits)
+        return False
 
 
 @contextlib.contextmanager

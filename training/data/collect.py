@@ -270,7 +270,7 @@ def _note_run(config: CollectConfig, num_missing: int) -> None:
 def _words(setting: Any) -> str:
     """A setting as JSON or the command line gave it, in words."""
     if isinstance(setting, list | tuple):
-        return ", ".join(setting) or "nothing"
+        return ", ".join(map(str, setting)) or "nothing"
     return "nothing" if setting is None else str(setting)
 
 

@@ -60,8 +60,8 @@ def prepare(
     world_config, _ = read_config(directory)
     if not isinstance(world_config, StreamingConfig):
         raise ValueError(
-            f"{config.world} is a world of chunks of frames, expected a streaming one; a chunk "
-            "world takes fewer steps by another sampler (see irasim bench chunk)"
+            f"{config.world} is of the {world_config.engine} engine, expected a streaming one; a "
+            "chunk world takes fewer steps by another sampler (see irasim bench chunk)"
         )
     store = open_store(config, "train", world_config, accelerator)
     worlds: list[StreamingWorld] = []

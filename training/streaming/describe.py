@@ -23,7 +23,20 @@ def describe_world(config: TrainConfig, store: ClipStore, codec: CodecConfig) ->
     Bounds of actions and observations are those of the environment's spaces if the episodes name
     one that can be made here, else the range of the data.
     """
-    annotation = read_annotation(config.data, "train", store.episode_ids[0])
+    spaces, actions, own = describe_episodes(config.data, store)
+    return world_config(config, store, spaces, actions, codec=codec, **own)
+
+
+def describe_episodes(
+    data: Path, store: ClipStore
+) -> tuple[Mapping[str, Bounds], np.ndarray, dict[str, Any]]:
+    """What recorded episodes say of a world of any engine.
+
+    Returns:
+        The bounds of their environment's spaces, by name, if it can be made here; the recorded
+        actions (n, A); and what `WorldConfig` says of them besides.
+    """
+    annotation = read_annotation(data, "train", store.episode_ids[0])
     known = inspect_environment(annotation["env_id"], annotation.get("env_kwargs", {}))
     spaces = known.bounds if known is not None else {}
     # An episode's first frame has no action that led to it.
@@ -36,28 +49,24 @@ def describe_world(config: TrainConfig, store: ClipStore, codec: CodecConfig) ->
             "(info['reward_available'] is False); give it a reward_fn where one is needed"
         )
     task = find_task(annotation["env_id"]) if annotation["env_id"] else None
-    return world_config(
-        config,
-        store,
-        spaces,
-        store.actions.cpu().numpy()[acted],
-        fps=float(annotation["fps"]),
-        choices=None if known is None else known.choices,
-        reward_head=rewarded,
-        reward_low=min(0.0, float(rewards.min())) if rewarded else 0.0,
-        reward_high=max(1e-6, float(rewards.max())) if rewarded else 1.0,
-        ground_truth=(
+    own = {
+        "fps": float(annotation["fps"]),
+        "choices": None if known is None else known.choices,
+        "reward_head": rewarded,
+        "reward_low": min(0.0, float(rewards.min())) if rewarded else 0.0,
+        "reward_high": max(1e-6, float(rewards.max())) if rewarded else 1.0,
+        "ground_truth": (
             None
             if known is None
             else GroundTruthConfig(
                 env_id=annotation["env_id"],
                 kwargs=annotation.get("env_kwargs", {}),
-                **collected_pictures(config.data),
+                **collected_pictures(data),
             )
         ),
-        keys=KeysConfig() if task is None else task.keys,
-        codec=codec,
-    )
+        "keys": KeysConfig() if task is None else task.keys,
+    }
+    return spaces, store.actions.cpu().numpy()[acted], own
 
 
 def world_config(
@@ -77,10 +86,7 @@ def world_config(
         own: What else `StreamingConfig` says.
     """
     low, high = spaces.get("action") or data_bounds(actions)
-    bounds = {
-        name: spaces.get(name) or data_bounds(values.cpu().numpy())
-        for name, values in store.states.items()
-    }
+    bounds = state_bounds(store, spaces)
     points = tuple(name for name in config.points if name != "action")
     if config.points:
         edges = picture_edges(config, spaces, store)
@@ -123,6 +129,14 @@ def world_config(
         ),
         **own,
     )
+
+
+def state_bounds(store: ClipStore, spaces: Mapping[str, Bounds]) -> dict[str, Bounds]:
+    """Of each state its space's bounds, else the range of the data."""
+    return {
+        name: spaces.get(name) or data_bounds(values.cpu().numpy())
+        for name, values in store.states.items()
+    }
 
 
 def picture_edges(config: TrainConfig, spaces: Mapping[str, Bounds], store: ClipStore) -> Bounds:

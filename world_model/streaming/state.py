@@ -41,3 +41,8 @@ class StreamingState(WorldState):
         ring = {name: getattr(self.ring, name) for name in ("keys", "values", "index", "filled")}
         mine = {name: getattr(self, name) for name in ("latents", "seeds", "steps", "before")}
         return ring | mine | {f"memory.{name}": tensor for name, tensor in self.memory.items()}
+
+    def share(self, other: "StreamingState") -> None:
+        """Have the tensors of `other`, but for what is shown."""
+        for name in ("ring", "latents", "seeds", "steps", "before", "memory"):
+            setattr(self, name, getattr(other, name))

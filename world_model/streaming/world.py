@@ -311,7 +311,7 @@ class StreamingWorld(WorldModel):
         if not self.captures:
             return self.predict(state, action, frames=frames)
         if self._graphs is None:
-            from world_model.streaming.graph import CapturedSteps
+            from world_model.runtime.captured_steps import CapturedSteps
 
             self._graphs = CapturedSteps(self.predict)
         setting = (self.precision, self.config.sampler)

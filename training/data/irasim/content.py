@@ -3,7 +3,9 @@
 Dimension key: T frames, H W, C = 4 latent channels, h w = H / 8, W / 8.
 """
 
+import os
 from pathlib import Path
+from tarfile import is_tarfile
 from typing import Literal
 from zipfile import is_zipfile
 
@@ -26,7 +28,7 @@ def count_frames(path: Path, source: Literal["video", "latents"]) -> int:
     """How many frames a file holds, without decoding them."""
     if source == "latents":
         return len(_load_latents(path))
-    if not path.is_file():
+    if not os.path.isfile(path):  # Path's own raises where a name is too long
         raise ValueError(f"{path}: no such video file")
     try:
         with av.open(str(path), metadata_errors="ignore") as container:
@@ -96,9 +98,11 @@ def write_latents(path: Path, latents: Tensor, *, with_key: bool) -> None:
 
 def _load_latents(path: Path) -> Tensor:
     """The file's latents (T, C, h, w), mapped where the file's form allows it."""
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise ValueError(f"{path}: no such file of latents")
     try:
+        if is_tarfile(path):  # torch would unpack it into a temporary directory
+            raise ValueError("it is an archive")
         stored = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zipfile(path))
     except Exception as error:  # torch raises half a dozen kinds for damaged or unsafe files
         raise ValueError(

@@ -56,10 +56,10 @@ def irasim_config_of(weights: Weights, args: dict[str, Any], num_heads: int | No
             not say that the weights are right.
     """
     conflicts: list[str] = []
-    width, channels, patch, _ = weights["x_embedder.proj.weight"].shape
-    num_frames = weights["temp_embed"].shape[1]
+    width, channels, patch, _ = _shape(weights, "x_embedder.proj.weight", 4)
+    num_frames = _shape(weights, "temp_embed", 3)[1]
     depth = _num_indexed(weights, "blocks")
-    out_channels = weights["final_layer.linear.weight"].shape[0] / patch**2
+    out_channels = _shape(weights, "final_layer.linear.weight", 2)[0] / patch**2
     if out_channels not in (channels, 2 * channels):
         raise ValueError(
             f"the last layer gives {out_channels:g} channels, expected {channels}, or "
@@ -108,22 +108,22 @@ def unet_config_of(weights: Weights, args: dict[str, Any], num_heads: int | None
         KeyError: A weight is missing.
         ValueError: `args` contradict the weights, or do not tell how actions share an input.
     """
-    dim, channels = weights["init_conv.weight"].shape[:2]
-    buckets, heads = weights["time_rel_pos_bias.relative_attention_bias.weight"].shape
+    dim, channels = _shape(weights, "init_conv.weight", 5)[:2]
+    buckets, heads = _shape(weights, "time_rel_pos_bias.relative_attention_bias.weight", 2)
     if num_heads not in (None, heads):
         raise ValueError(f"num_heads is {num_heads}, the weights have {heads}: leave it out")
     widths = [
-        weights[f"downs.{index}.0.block1.proj.weight"].shape[0]
+        _shape(weights, f"downs.{index}.0.block1.proj.weight", 5)[0]
         for index in range(_num_indexed(weights, "downs"))
     ]
-    num_inputs = weights["embed_state.fc1.weight"].shape[1]
+    num_inputs = _shape(weights, "embed_state.fc1.weight", 2)[1]
     action_dim = _unet_action_dim(num_inputs, args)
     return UNet3DConfig(
         channels=channels,
         dim=dim,
         action_dim=action_dim,
         dim_mults=tuple(width // dim for width in widths),
-        action_width=weights["null_cond_emb"].shape[1],
+        action_width=_shape(weights, "null_cond_emb", 2)[1],
         num_frames=num_inputs // action_dim + 1,
         num_heads=heads,
         num_time_buckets=buckets,
@@ -175,16 +175,24 @@ def _num_indexed(weights: Weights, prefix: str) -> int:
     return len(found)
 
 
+def _shape(weights: Weights, name: str, ndim: int) -> tuple[int, ...]:
+    """Shape of a weight that has `ndim` dimensions in every model of its kind."""
+    shape = tuple(weights[name].shape)
+    if len(shape) != ndim:
+        raise ValueError(f"{name} has shape {shape}, expected {ndim} dimensions")
+    return shape
+
+
 def _conditioning(
     weights: Weights, args: dict[str, Any], num_frames: int, conflicts: list[str]
 ) -> tuple[Conditioning, int]:
     """How actions condition the model, and how many numbers an action has."""
     expected = args.get("extras")
     if "embed_arm_state.weight" in weights:
-        action_dim = weights["embed_arm_state.weight"].shape[1]
+        action_dim = _shape(weights, "embed_arm_state.weight", 2)[1]
         conditioning: Conditioning = "video" if "mlp.fc1.weight" in weights else "frame"
     else:
-        num_inputs = weights["embed_state.fc1.weight"].shape[1]
+        num_inputs = _shape(weights, "embed_state.fc1.weight", 2)[1]
         readings: dict[Conditioning, int] = {"frame": num_inputs}
         if num_inputs % (num_frames - 1) == 0:
             readings["video"] = num_inputs // (num_frames - 1)

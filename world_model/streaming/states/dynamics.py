@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from world_model.streaming.conditioning import features, num_features
 from world_model.streaming.config import StreamingConfig
 from world_model.streaming.states.planar import Plane
+from world_model.streaming.states.relations import Relations
 
 # Changes of a state within one step are small beside its range.
 CHANGE_SCALE = 5.0
@@ -25,8 +26,9 @@ class Dynamics(nn.Module):
     """From "the same": a linear prediction from the control, corrected by a network.
 
     Bodies with a pose move by a step and a turn in their own coordinates, and the network sees
-    places from there. It also says whether a body moves at all: one that does not stays exactly
-    where it is, or it would creep away in a long episode.
+    places from there; where there are several, each sees the others too (relations.py). It also
+    says whether a body moves at all: one that does not stays exactly where it is, or it would creep
+    away in a long episode.
     """
 
     def __init__(self, config: StreamingConfig):
@@ -39,6 +41,8 @@ class Dynamics(nn.Module):
         # Of poses the linear part is not used: nothing pushes them but the network.
         self.weight = nn.Parameter(torch.zeros(self.size, config.control_dim))
         self.bias = nn.Parameter(torch.zeros(self.size))
+        several = len(self.plane.poses) > 1
+        self.relations = Relations(self.plane, self.frequencies, CHANGE_SCALE) if several else None
         width = shape.foresight_width
         last = nn.Linear(width, self.size)
         nn.init.zeros_(last.weight)
@@ -91,7 +95,8 @@ class Dynamics(nn.Module):
         places = 2 * plane.action + 2 * len(plane.points)
         steps = 1 + len(plane.points) * (1 + 2 * plane.action)
         seen = num_features(4, self.frequencies) + num_features(2 * places, self.frequencies)
-        return control_dim + (seen + 2 * steps) * len(plane.poses)
+        told = 0 if self.relations is None else self.relations.size
+        return control_dim + (seen + 2 * steps + told) * len(plane.poses)
 
     def _inputs(self, controls: Tensor) -> Tensor:
         """Controls (..., U) beside places and steps as each body sees them: (..., F)."""
@@ -117,4 +122,6 @@ class Dynamics(nn.Module):
             turned = plane.turned_to(here, torch.stack(steps, dim=-2)).flatten(-2)
             inputs.append(features(pose, self.frequencies))  # at walls it counts to a hair
             inputs += [features(seen, self.frequencies), turned]
+        if self.relations is not None:
+            inputs.append(self.relations(state, change).flatten(-2))
         return torch.cat(inputs, dim=-1)

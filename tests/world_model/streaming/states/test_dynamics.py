@@ -139,3 +139,47 @@ def test_turning_is_turning_in_a_wide_picture_too():
 def test_wrong_planes_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(TINY_CONFIG, **changes)
+
+
+def two_bodies() -> Dynamics:
+    hidden = dict.fromkeys(("block", "other"), TINY_CONFIG.hidden["block_pose"])
+    plane = PlaneConfig(action=True, points=("agent_pos",), poses=("block", "other"))
+    config = dataclasses.replace(TINY_CONFIG, hidden=hidden, plane=plane)
+    return with_random_outputs(Dynamics(config), std=0.1)
+
+
+def test_bodies_see_each_other():
+    """Where the other one is matters to a body, and seen from the body nothing else does: the
+    messages are the same wherever the pair lies and however it is turned."""
+    dynamics = two_bodies()
+    relations, plane = dynamics.relations, dynamics.plane
+    assert relations is not None
+    place, first, second = torch.zeros(2), pose_at(0.1, 0.0, 30), pose_at(-0.2, 0.1, -50)
+    still = torch.zeros(10)
+    told = relations(torch.cat((place, first, second)), still)
+    assert told.shape == (2, relations.size)
+    nearer = relations(torch.cat((place, first, pose_at(-0.1, 0.1, -50))), still)
+    assert not torch.allclose(told, nearer, atol=1e-3)
+
+    def carried(pose: torch.Tensor) -> torch.Tensor:
+        """Turned by 70 degrees about the middle, then moved."""
+        angle = math.degrees(math.atan2(pose[3], pose[2])) + 70
+        turn = pose_at(0, 0, -70)
+        x, y = (plane.turned_to(turn, pose[:2]) + torch.tensor([0.3, -0.2])).tolist()
+        return pose_at(x, y, angle)
+
+    elsewhere = relations(torch.cat((place, carried(first), carried(second))), still)
+    torch.testing.assert_close(elsewhere, told, rtol=1e-3, atol=1e-4)
+
+
+def test_a_push_is_passed_on():
+    """What a body does depends on the other one; a single body has no relations."""
+    dynamics = two_bodies()
+    action, place = torch.zeros(1, 2), torch.zeros(1, 2)
+    first, near, far = pose_at(0.1, 0, 0), pose_at(0.2, 0, 0), pose_at(0.9, 0.9, 0)
+    following = []
+    for other in (near, far):
+        state = torch.cat((place[0], first, other))[None]
+        following.append(dynamics(join_controls(action, action, state, state))[0, 2:6])
+    assert not torch.equal(*following)
+    assert Dynamics(TINY_CONFIG).relations is None

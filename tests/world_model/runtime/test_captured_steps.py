@@ -20,8 +20,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from tests.conftest import DEVICES, NEEDS_GPU, TINY_CONFIG, make_starts, randomized
+from world_model.runtime.captured_steps import CapturedSteps
 from world_model.runtime.cuda_graph import check_inputs
-from world_model.streaming.graph import CapturedSteps
 from world_model.streaming.state import StreamingState
 from world_model.streaming.world import StreamingWorld
 from world_model.world import WorldModel

@@ -1,4 +1,4 @@
-"""A streaming world's steps as CUDA graphs.
+"""Steps of a world as CUDA graphs.
 
 A graph works on memory that never moves. So each batch size has one set of buffers that holds a
 state, and the state that is being stepped lives in them: its tensors *are* the buffers, as they are
@@ -10,15 +10,31 @@ as tensors of its own and the other moves in.
 import functools
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor
 
 from world_model.runtime.cuda_graph import CapturedFunction, weakly
-from world_model.streaming.state import StreamingState
 
 Predict = Callable[..., dict[str, Tensor]]
+
+
+class Steppable(Protocol):
+    """A state of B environments whose tensors can be a graph's buffers."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """All that a step reads and overwrites, by name."""
+        ...
+
+    def clone(self) -> Self: ...
+
+    def share(self, other: Self) -> None:
+        """Have the tensors of `other`, but for what is shown."""
+        ...
 
 
 class CapturedSteps:
@@ -43,7 +59,7 @@ class CapturedSteps:
     @torch.inference_mode(False)
     @torch.no_grad()
     def __call__(
-        self, state: StreamingState, action: Tensor, *, frames: bool, setting: Any
+        self, state: Steppable, action: Tensor, *, frames: bool, setting: Any
     ) -> dict[str, Tensor]:
         """Step a state in place.
 
@@ -77,7 +93,7 @@ class CapturedSteps:
 
 
 def _step(
-    predict: Predict, state: StreamingState, frames: bool, action: Tensor, **_: Tensor
+    predict: Predict, state: Steppable, frames: bool, action: Tensor, **_: Tensor
 ) -> dict[str, Tensor]:
     return predict(state, action, frames=frames)
 
@@ -85,11 +101,11 @@ def _step(
 class _Lodging:
     """Buffers for one state of one batch size, and who lives in them."""
 
-    def __init__(self, like: StreamingState):
+    def __init__(self, like: Steppable):
         self.buffers = like.clone()
-        self._guest: weakref.ref[StreamingState] | None = None
+        self._guest: weakref.ref[Steppable] | None = None
 
-    def take_in(self, state: StreamingState) -> StreamingState:
+    def take_in(self, state: Steppable) -> Steppable:
         """Make `state` live in the buffers; who lived there before takes its contents along."""
         mine, theirs = self.buffers.tensors, state.tensors
         if all(theirs[name] is tensor for name, tensor in mine.items()):
@@ -104,15 +120,9 @@ class _Lodging:
                 )
         before = self._guest() if self._guest is not None else None
         if before is not None and before is not state:
-            _share(before, before.clone())
+            before.share(before.clone())
         for name, tensor in mine.items():
             tensor.copy_(theirs[name])
-        _share(state, self.buffers)
+        state.share(self.buffers)
         self._guest = weakref.ref(state)
         return self.buffers
-
-
-def _share(state: StreamingState, other: StreamingState) -> None:
-    """Let `state` have the tensors of `other`, but for what it shows."""
-    for name in ("ring", "latents", "seeds", "steps", "before", "memory"):
-        setattr(state, name, getattr(other, name))

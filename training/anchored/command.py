@@ -1,0 +1,131 @@
+"""`irasim train --preset robot_video`: from a robot's recordings to an anchored world."""
+
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+
+from training.anchored.config import AnchoredTrainConfig
+from training.anchored.trainer import PainterTrainer
+from training.data.clips import ClipStore
+from training.data.irasim.layout import refuse_published
+from training.run.config import FREE
+from training.run.directory import run_training, write_result
+from training.run.loop import resume, train_until
+from training.streaming.describe import (
+    data_bounds,
+    describe_episodes,
+    state_bounds,
+    take_starts,
+)
+from training.streaming.validate import in_words, predict_episodes, validate_world
+from world_model.anchored.config import AnchoredConfig, PainterConfig
+from world_model.anchored.world import AnchoredWorld
+from world_model.config import ObservationConfig
+
+
+def main(config: AnchoredTrainConfig) -> Path:
+    """Train; returns the world's directory. A run that was stopped goes on where it was."""
+    for data in (config.data, *config.more_data):
+        refuse_published(data)
+    return run_training(train, config, FREE)
+
+
+def train(config: AnchoredTrainConfig, accelerator: Accelerator) -> Path:
+    """All of a run."""
+    trainer, validation = prepare(config, accelerator)
+    resume(trainer, config.out)
+    # Squares of the first steps' small gradients are denormal numbers, over which a processor takes
+    # a hundred times as long.
+    torch.set_flush_denormal(True)
+    try:
+        train_until(
+            1.0,
+            trainer,
+            config,
+            name="painter",
+            shown=("loss/psnr",),
+            validate=lambda: validate(trainer, validation),
+        )
+    finally:
+        torch.set_flush_denormal(False)
+    trainer.swap_average()
+    directory = config.out / "world"
+    finish(trainer, validation, directory)
+    return directory
+
+
+def prepare(
+    config: AnchoredTrainConfig, accelerator: Accelerator
+) -> tuple[PainterTrainer, ClipStore]:
+    """Data in device memory, a fresh world with fitted dynamics, and its trainer."""
+    store = ClipStore(config.data, "train", accelerator.device, config.more_data)
+    validation = ClipStore(config.data, "val", accelerator.device)
+    spaces, actions, own = describe_episodes(config.data, store)
+    low, high = spaces.get("action") or data_bounds(actions)
+    _, height, width, _ = store.frames.shape
+    world_config = AnchoredConfig(
+        name=config.name,
+        height=height,
+        width=width,
+        action_low=low,
+        action_high=high,
+        action_names=config.action_names,
+        observations={
+            name: ObservationConfig(low=low, high=high)
+            for name, (low, high) in state_bounds(store, spaces).items()
+        },
+        success_on_termination=config.success_on_termination,
+        max_episode_steps=config.max_episode_steps,
+        lags=config.lags,
+        painter=PainterConfig(
+            coarse=config.coarse,
+            channels=config.channels,
+            refiner_channels=config.refiner_channels,
+        ),
+        **own,
+    )
+    starts = take_starts(config.data, "val", config.start_frames, config.max_starts)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        world = AnchoredWorld(world_config, starts).eval()
+    world.to(accelerator.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    trainer = PainterTrainer(world, store, config, accelerator)
+    fitted = trainer.fitted
+    accelerator.print(
+        f"{store.num_episodes} episodes, {len(store.frames):,} frames; "
+        f"{sum(p.numel() for p in world.parameters()) / 1e6:.1f} M parameters; on "
+        f"{accelerator.device}\n"
+        f"states follow {'their own actions' if fitted.paired else 'all actions'}; over episodes "
+        f"that the law was not fitted to they are {50 * fitted.error:.2f} % of their range off"
+    )
+    return trainer, validation
+
+
+def validate(trainer: PainterTrainer, validation: ClipStore) -> None:
+    """Predict validation episodes, report, and film them."""
+    config, world = trainer.config, trainer.world
+    result = validate_world(
+        trainer, world, validation, config.validation_episodes, config.out / "world"
+    )
+    path = config.out / "samples" / f"{trainer.progress.step:07d}.mp4"
+    result.write_video(path, world.config.fps)
+
+
+def finish(trainer: PainterTrainer, validation: ClipStore, directory: Path) -> None:
+    """Write the world and `train.json`, which says how it was made."""
+    config, world, store = trainer.config, trainer.world, trainer.store
+    result = predict_episodes(world, validation, config.validation_episodes)
+    result.write_video(config.out / "samples" / "final.mp4", world.config.fps)
+    world.save_pretrained(directory)
+    report = write_result(
+        directory / "train.json",
+        config,
+        trainer,
+        validation=result.figures(),
+        dynamics_error=trainer.fitted.error,
+        episodes=store.num_episodes,
+        frames=len(store.frames),
+    )
+    print(f"{directory}: {in_words(report['validation'])}")
+    print(f"next: irasim bench quality --world {directory} --data {config.data}")

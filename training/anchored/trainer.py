@@ -1,0 +1,209 @@
+"""Trains an anchored world's painter, on pairs of frames of an episode, any distance apart.
+
+Dimensions: F frames of all episodes, B pairs, S components of all states, H W pixels.
+"""
+
+import time
+from itertools import pairwise
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from training.anchored.adversary import Adversary
+from training.anchored.config import AnchoredTrainConfig
+from training.anchored.fit import Fitted, fit_dynamics, run_freely, run_from_rest
+from training.data.clips import ClipStore
+from training.run.config import seconds
+from training.run.directory import STATE
+from training.run.resumable import ResumableTrainer
+from world_model.anchored.painter import Painted
+from world_model.anchored.world import AnchoredWorld
+from world_model.frames import frames_to_pixels
+from world_model.runtime.counter_rng import counted_uniform
+
+STREAM = 41
+"""Of the counted numbers of one step's samples."""
+LEVEL = 2 / 255
+"""A grey level where pictures span [-1, 1]."""
+STILL_LEVELS, STILL_AROUND = 20, 5
+"""Where no pixel of so large a neighbourhood differs by so many grey levels nothing has moved."""
+SQUARE_SCALE, LOGARITHM_SCALE = 20.0, 0.3
+"""They bring both losses to gradients of one size, about."""
+
+
+class PainterTrainer(ResumableTrainer):
+    """Trains painter, head and state estimator; fits the dynamics before the first step."""
+
+    state_name = STATE
+    report_every = 20
+
+    def __init__(
+        self,
+        world: AnchoredWorld,
+        store: ClipStore,
+        config: AnchoredTrainConfig,
+        accelerator: Accelerator,
+    ):
+        if accelerator.num_processes > 1:
+            raise ValueError(
+                f"{accelerator.num_processes} processes: this preset trains in one; start it "
+                "without accelerate launch"
+            )
+        trained = nn.ModuleDict(
+            {"painter": world.painter, "estimator": world.estimator, "head": world.head}
+        ).requires_grad_(True)
+        super().__init__(
+            trained,
+            accelerator,
+            rate=config.rate,
+            betas=(0.9, 0.98),
+            clip_norm=config.clip_norm,
+            ema=config.ema,
+        )
+        self.world, self.store, self.config = world, store, config
+        known = world.known_states(store.states, (len(store.frames),))
+        self.recorded = known.clamp(-1, 1).float()  # (F, S)
+        self.fitted, self.followed = self._fit()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            self.adversary = Adversary(config.sharpen_weight).to(accelerator.device)
+        self.offsets = torch.as_tensor(store.offsets, device=accelerator.device)
+
+    def _fit(self) -> tuple[Fitted, Tensor]:
+        """Fit the world's dynamics; the states (F, S) that they say of each episode, as the world
+        would from its first frame."""
+        world, config = self.world, self.config
+        states = self.recorded.cpu().double().numpy()
+        actions = world.scale_actions(self.store.actions).cpu().double().numpy()
+        spans = [slice(a, b) for a, b in pairwise(self.store.offsets)]
+        fitted = fit_dynamics([states[s] for s in spans], [actions[s] for s in spans], config.lags)
+        law = world.dynamics
+        for name, buffer in law.named_buffers():
+            numbers = torch.from_numpy(getattr(fitted, name)).float()
+            buffer.copy_(numbers.to(world.stored_dtype))  # as it will be kept
+        weight, rest = (x.cpu().double().numpy() for x in (law.weight, law.rest))
+        runs = []
+        for span in spans:
+            lawful = run_from_rest(weight, rest, actions[span][:2], config.lags)[:1]
+            near = np.abs(states[span][:1] - lawful) <= law.tolerance.cpu().double().numpy()
+            begun = np.concatenate((np.where(near, lawful, states[span][:1]), states[span][1:]))
+            runs.append(run_freely(weight, begun, actions[span], config.lags))
+        return fitted, torch.from_numpy(np.concatenate(runs)).to(self.recorded)
+
+    def fraction(self) -> float:
+        """See `ResumableTrainer.share_done`."""
+        return self.share_done(self.config.max_steps, seconds(self.config.budget))
+
+    def train_step(self) -> dict[str, float]:
+        """One optimizer step; now and then its losses."""
+        begin, share, config = time.perf_counter(), self.fraction(), self.config
+        self._set_rate(share)
+        anchors, shows = self._pairs()
+        anchor, true = self._pictures(anchors), self._pictures(shows)
+        with self.accelerator.autocast():
+            painted, wanted, by = self._paint(anchor, true, anchors, shows, share)
+            reward = self._reward_loss(anchor, anchors, shows)
+            estimated = self._estimator_loss(true, shows)
+        square = (painted.frame - wanted).square().flatten(1).mean(1)
+        if share < config.logarithm_from:
+            loss = SQUARE_SCALE * square.mean()
+        else:
+            floor = (config.floor * LEVEL) ** 2
+            loss = LOGARITHM_SCALE * (square + floor).log().mean()
+        loss = loss + config.still_weight * still_loss(painted, wanted, by)
+        if share >= config.sharpen_from:
+            with self.accelerator.autocast():
+                self.adversary.learn(painted.frame, wanted, by)
+                last = self.world.painter.refine_out.weight
+                loss = loss + self.adversary.loss(painted.frame, by, loss, last)
+        self.accelerator.backward(loss + reward + estimated)
+        self.apply_gradients()
+        figures = {}
+        if self.progress.step % self.report_every == 0:
+            figures = {
+                "loss/psnr": float(-10 * (square.detach().mean() / 4).log10()),
+                "loss/reward": float(reward.detach()),
+                "loss/estimator": float(estimated.detach()),
+                "rate": self.optimizer.param_groups[0]["lr"],
+            }
+        return self.count_step(begin, config.batch, figures)
+
+    def _pairs(self) -> tuple[Tensor, Tensor]:
+        """Anchors and the later frames to paint, flat numbers (B,) each."""
+        config, device = self.config, self.accelerator.device
+        first = self.progress.step * config.batch
+        samples = torch.arange(first, first + config.batch, device=device)
+        seeds = torch.full_like(samples, config.seed)
+        where, back, kind = counted_uniform(seeds, samples, (3,), stream=STREAM).unbind(1)
+        # Any frame but an episode's first, all alike: their numbers, with those firsts left out.
+        ends = (self.offsets.diff() - 1).cumsum(0)
+        number = (where * ends[-1]).long().clamp(max=int(ends[-1]) - 1)
+        episodes = torch.searchsorted(ends, number, right=True)
+        shows = number + episodes + 1
+        begins = self.offsets[episodes]
+        anchors = begins + (back * (shows - begins)).long()
+        return torch.where(kind < config.first_anchored, begins, anchors), shows
+
+    def _pictures(self, index: Tensor) -> Tensor:
+        """(B, 3, H, W) in [-1, 1]."""
+        return frames_to_pixels(self.store.frames[index])
+
+    def _paint(
+        self, anchor: Tensor, true: Tensor, anchors: Tensor, shows: Tensor, share: float
+    ) -> tuple[Painted, Tensor, Tensor]:
+        """Frames, what they should be and their anchors: coarse at first, then at full size."""
+        painter = self.world.painter
+        sketch = painter.sketch(anchor, self.followed[anchors], self.followed[shows])
+        if share < self.config.refine_from:
+            coarse = F.avg_pool2d(true, painter.coarse), F.avg_pool2d(anchor, painter.coarse)
+            return painter.sketched(sketch, anchor), *coarse
+        return painter.refined(sketch, anchor), true, anchor
+
+    def _reward_loss(self, anchor: Tensor, anchors: Tensor, shows: Tensor) -> Tensor:
+        """Error of reward and end as read off what is painted; unknown rewards count nothing."""
+        world, config = self.world, self.world.config
+        if not config.reward_head:
+            return anchor.new_zeros(())
+        with torch.no_grad():  # the painter stays what it is
+            sketch = world.painter.sketch(anchor, self.followed[anchors], self.followed[shows])
+        reward, end = world.read_reward(self.followed[shows], sketch.pooled).unbind(-1)
+        known = ~self.store.rewards[shows].isnan()
+        wanted = torch.where(known, self.store.rewards[shows], 0.0)
+        scale = 0.1 * (config.reward_high - config.reward_low)
+        loss = F.smooth_l1_loss(reward / scale, wanted / scale, reduction="none")
+        ended = self.store.ended[shows].float()
+        loss = loss + F.binary_cross_entropy_with_logits(end, ended, reduction="none")
+        return (loss * known).sum() / known.sum().clamp(min=1)
+
+    def _estimator_loss(self, true: Tensor, shows: Tensor) -> Tensor:
+        """Error of states read off recorded frames."""
+        read = self.world.estimator(true)
+        return F.smooth_l1_loss(10 * read, 10 * self.recorded[shows])
+
+    def _set_rate(self, share: float) -> None:
+        config = self.config
+        rise = min(1.0, (self.progress.step + 1) / max(1, config.warmup))
+        fall = min(1.0, max(0.02, (1 - share) / max(1 - config.decay_from, 1e-9)))
+        for group in self.optimizer.param_groups:
+            group["lr"] = config.rate * rise * fall
+
+    def _more_state(self) -> dict[str, Tensor]:
+        return self.adversary.tensors()
+
+    def _load_more_state(self, tensors: dict[str, Tensor]) -> None:
+        self.adversary.load(tensors)
+
+
+def still_loss(painted: Painted, true: Tensor, anchor: Tensor) -> Tensor:
+    """How far the blend is from the anchor where nothing has moved, ().
+
+    There recorded frame and anchor agree, so that the anchor's weight has a label for free. Without
+    it the network redraws the background of each training episode from memory.
+    """
+    change = (true - anchor).abs().amax(dim=1, keepdim=True)
+    around = F.max_pool2d(change, STILL_AROUND, stride=1, padding=STILL_AROUND // 2)
+    still = (around < STILL_LEVELS * LEVEL / 2).float()[:, 0]
+    return -(still * painted.weights[:, 0].clamp(min=1e-4).log()).mean()

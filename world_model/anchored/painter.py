@@ -1,0 +1,257 @@
+"""Paints a frame from an anchor, a recorded frame of the same episode, and the states of both.
+
+With a fixed camera a robot is a function of its joints, and nearly all else is where the anchor
+shows it. So no frame in between is looked at, and no error adds up along a rollout.
+
+Dimensions: B batch, S components of all states, H W pixels, E width of the embedding.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from world_model.anchored.config import CELLS, AnchoredConfig
+
+REACH = 0.2
+"""What flows are measured in, of half the picture."""
+DETAIL = 24
+"""Channels of the head that blends."""
+SOURCES = 3
+"""What is blended: the anchor, the anchor warped by a flow, and a picture of the network's own."""
+
+
+class Residual(nn.Module):
+    """Two convolutions, modulated by an embedding (FiLM: Perez et al., arXiv 1709.07871)."""
+
+    def __init__(self, channels: int, embedding: int):
+        super().__init__()
+        self.norm = nn.GroupNorm(8, channels)
+        self.modulation = nn.Linear(embedding, 2 * channels)
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        for parameter in (*self.modulation.parameters(), *self.second.parameters()):
+            nn.init.zeros_(parameter)
+
+    def forward(self, x: Tensor, embedded: Tensor) -> Tensor:
+        """(B, channels, h, w) and (B, E) -> (B, channels, h, w)."""
+        scale, shift = self.modulation(embedded)[:, :, None, None].chunk(2, dim=1)
+        hidden = self.first(F.silu(self.norm(x) * (1 + scale) + shift))
+        return x + self.second(F.silu(hidden))
+
+
+class Level(nn.Module):
+    """Residual blocks of one resolution, one after the other."""
+
+    def __init__(self, channels: int, embedding: int, depth: int):
+        super().__init__()
+        self.blocks = nn.ModuleList(Residual(channels, embedding) for _ in range(depth))
+
+    def forward(self, x: Tensor, embedded: Tensor) -> Tensor:
+        """(B, channels, h, w) and (B, E) -> (B, channels, h, w)."""
+        for block in self.blocks:
+            x = block(x, embedded)
+        return x
+
+
+@dataclass(frozen=True, eq=False)
+class Sketch:
+    """What the coarse part has made of a frame; h w are coarse pixels."""
+
+    picture: Tensor
+    """The network's own, (B, 3, h, w)."""
+    weights: Tensor
+    """Logits of the blend's sources, (B, 3, h, w)."""
+    flow: Tensor
+    """Where the warped anchor comes from, (B, 2, h, w): across, down."""
+    hidden: Tensor
+    """What they were made of, (B, DETAIL, h / 2, w / 2)."""
+    embedded: Tensor
+    """The states, (B, E)."""
+    pooled: Tensor
+    """The coarsest features' mean over the picture, (B, 4 channels)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Painted:
+    """A frame, and how it was made."""
+
+    frame: Tensor
+    """(B, 3, H, W), about in [-1, 1]."""
+    weights: Tensor
+    """Weights of the blend, (B, 3, H, W), summing to 1: the first is that of the anchor as it
+    is."""
+
+
+class Painter(nn.Module):
+    """A small U-Net at a coarse size, and a refiner at full size, each with a blend at its end.
+
+    A blend chooses for each pixel, by softmax weights, between the anchor, the anchor warped by a
+    predicted flow, and a picture of the network's own. At the start of training it is the anchor.
+    """
+
+    coarse_grid: Tensor
+    grid: Tensor
+
+    def __init__(self, config: AnchoredConfig):
+        super().__init__()
+        shape = config.painter
+        self.coarse = shape.coarse
+        height, width = config.height // shape.coarse, config.width // shape.coarse
+        fine, middle, coarse, size = (
+            *(shape.channels, 2 * shape.channels, 4 * shape.channels),
+            shape.embedding,
+        )
+        self.coarse_shape = (coarse // 2, height // CELLS, width // CELLS)
+        layers: list[nn.Module] = []
+        for inputs in (2 * config.state_dim, size, size):
+            layers += [nn.Linear(inputs, size), nn.SiLU()]
+        self.embed = nn.Sequential(*layers)
+        # A picture of the states at each level: what the robot looks like is learned in weights.
+        self.image = nn.Linear(size, coarse // 2 * (height // CELLS) * (width // CELLS))
+        self.image_middle = nn.ConvTranspose2d(coarse // 2, middle // 2, 4, 2, 1)
+        self.image_fine = nn.ConvTranspose2d(middle // 2, fine // 2, 4, 2, 1)
+        self.position = nn.Parameter(0.02 * torch.randn(1, fine, height // 4, width // 4))
+
+        self.stem = nn.Conv2d(48 + fine // 2, fine, 3, padding=1)
+        self.down_fine = Level(fine, size, 1)
+        self.to_middle = nn.Conv2d(fine, middle, 2, 2)
+        self.join_middle = nn.Conv2d(middle // 2, middle, 1)
+        self.down_middle = Level(middle, size, 1)
+        self.to_coarse = nn.Conv2d(middle, coarse, 2, 2)
+        self.join_coarse = nn.Conv2d(coarse // 2, coarse, 1)
+        self.bottom = Level(coarse, size, 2)
+        self.from_coarse = nn.Conv2d(coarse, 4 * middle, 1)
+        self.skip_middle = nn.Conv2d(2 * middle, middle, 1)
+        self.up_middle = Level(middle, size, 2)
+        self.from_middle = nn.Conv2d(middle, 4 * fine, 1)
+        self.skip_fine = nn.Conv2d(2 * fine, fine, 1)
+        self.up_fine = Level(fine, size, 2)
+
+        self.flow = nn.Conv2d(fine, 2, 3, padding=1)
+        for parameter in self.flow.parameters():
+            nn.init.zeros_(parameter)
+        self.to_detail = nn.Conv2d(fine, 4 * DETAIL, 1)
+        self.head = nn.Sequential(
+            nn.Conv2d(DETAIL + 24, DETAIL, 3, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(DETAIL, DETAIL, 3, padding=1),
+            nn.SiLU(),
+        )
+        self.last = nn.Conv2d(DETAIL, 4 * (3 + SOURCES), 3, padding=1)
+        with torch.no_grad():
+            self.last.weight.mul_(0.1)
+        favour = torch.zeros(4 * (3 + SOURCES))
+        favour[12:16] = 3.0  # the anchor's logit, above the other two's
+        self.last.bias = nn.Parameter(favour)
+
+        channels = shape.refiner_channels
+        self.refine_in = nn.Conv2d(12 + 12 + 3 + SOURCES + DETAIL, channels, 3, padding=1)
+        self.refine = Level(channels, size, 2)
+        self.refine_out = nn.Conv2d(channels, 4 * (3 + SOURCES), 3, padding=1)
+        for parameter in self.refine_out.parameters():
+            nn.init.zeros_(parameter)
+        self.register_buffer("coarse_grid", _centres(height, width), persistent=False)
+        self.register_buffer("grid", _centres(config.height, config.width), persistent=False)
+
+    def forward(self, anchor: Tensor, anchor_states: Tensor, states: Tensor) -> Painted:
+        """A frame at full size.
+
+        Args:
+            anchor: (B, 3, H, W) in [-1, 1].
+            anchor_states: Of the anchor, scaled to [-1, 1], (B, S).
+            states: Of the frame to paint, (B, S).
+        """
+        return self.refined(self.sketch(anchor, anchor_states, states), anchor)
+
+    def sketch(self, anchor: Tensor, anchor_states: Tensor, states: Tensor) -> Sketch:
+        """The coarse part; see `forward`."""
+        small = F.avg_pool2d(anchor, self.coarse)
+        embedded = self.embed(torch.cat((states, anchor_states), dim=1).to(self.dtype))
+        coarse = F.silu(self.image(embedded)).unflatten(1, self.coarse_shape)
+        middle = F.silu(self.image_middle(coarse))
+        fine = F.silu(self.image_fine(middle))
+        x = torch.cat((F.pixel_unshuffle(small, 4).to(fine.dtype), fine), dim=1)
+        # Convolutions are half as fast again where channels lie together in memory.
+        x = self.stem(x.contiguous(memory_format=torch.channels_last)) + self.position
+        fine = self.down_fine(x, embedded)
+        middle = self.down_middle(self.to_middle(fine) + self.join_middle(middle), embedded)
+        bottom = self.bottom(self.to_coarse(middle) + self.join_coarse(coarse), embedded)
+        x = torch.cat((F.pixel_shuffle(self.from_coarse(bottom), 2), middle), dim=1)
+        x = self.up_middle(self.skip_middle(x), embedded)
+        x = torch.cat((F.pixel_shuffle(self.from_middle(x), 2), fine), dim=1)
+        x = self.up_fine(self.skip_fine(x), embedded)
+
+        flow = _resized(self.flow(x).float(), small.shape[-2:])
+        warped = _warped(small, flow, self.coarse_grid)
+        detail = F.pixel_shuffle(self.to_detail(x), 2)
+        sources = F.pixel_unshuffle(torch.cat((small, warped), dim=1), 2)
+        hidden = self.head(torch.cat((detail, sources.to(detail.dtype)), dim=1))
+        picture, weights = F.pixel_shuffle(self.last(hidden).float(), 2).split((3, SOURCES), dim=1)
+        return Sketch(
+            picture=0.5 * picture,
+            weights=weights,
+            flow=flow,
+            hidden=hidden,
+            embedded=embedded,
+            pooled=bottom.float().mean((2, 3)),
+        )
+
+    def sketched(self, sketch: Sketch, anchor: Tensor) -> Painted:
+        """The coarse part's own frame, (B, 3, h, w), which training begins with."""
+        small = F.avg_pool2d(anchor, self.coarse)
+        warped = _warped(small, sketch.flow, self.coarse_grid)
+        return _blended(sketch.weights, small, warped, sketch.picture)
+
+    def refined(self, sketch: Sketch, anchor: Tensor) -> Painted:
+        """The frame at full size, of a sketch."""
+        size = anchor.shape[-2:]
+        half = (size[0] // 2, size[1] // 2)
+        warped = _warped(anchor, _resized(sketch.flow, size), self.grid)
+        inputs = (
+            F.pixel_unshuffle(anchor, 2),
+            F.pixel_unshuffle(warped, 2),
+            _resized(sketch.picture, half),
+            _resized(sketch.weights.softmax(dim=1), half),
+            F.interpolate(sketch.hidden.float(), size=half, mode="nearest"),
+        )
+        x = torch.cat(inputs, dim=1).to(self.dtype)
+        x = self.refine_in(x.contiguous(memory_format=torch.channels_last))
+        out = self.refine_out(self.refine(x, sketch.embedded)).float()
+        picture, weights = F.pixel_shuffle(out, 2).split((3, SOURCES), dim=1)
+        return _blended(
+            _resized(sketch.weights, size) + weights,
+            anchor,
+            warped,
+            _resized(sketch.picture, size) + 0.5 * picture,
+        )
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights: pictures and blends are float32 whatever it is."""
+        return self.position.dtype
+
+
+def _blended(weights: Tensor, anchor: Tensor, warped: Tensor, own: Tensor) -> Painted:
+    weights = weights.softmax(dim=1)
+    sources = torch.stack((anchor, warped, own), dim=1)  # (B, 3, 3, H, W)
+    return Painted(frame=(weights[:, :, None] * sources).sum(dim=1), weights=weights)
+
+
+def _warped(picture: Tensor, flow: Tensor, grid: Tensor) -> Tensor:
+    where = grid + REACH * flow.permute(0, 2, 3, 1)
+    return F.grid_sample(picture, where, align_corners=False, padding_mode="border")
+
+
+def _resized(picture: Tensor, size: tuple[int, ...] | torch.Size) -> Tensor:
+    if picture.shape[-2:] == tuple(size):
+        return picture
+    return F.interpolate(picture, size=tuple(size), mode="bilinear", align_corners=False)
+
+
+def _centres(height: int, width: int) -> Tensor:
+    """Centres of pixels in [-1, 1], (1, height, width, 2): across, down."""
+    down = (2 * torch.arange(height) + 1) / height - 1
+    across = (2 * torch.arange(width) + 1) / width - 1
+    return torch.stack(torch.meshgrid(across, down, indexing="xy"), dim=-1)[None]
