@@ -79,6 +79,9 @@ class AnchoredTrainConfig:
     """Share of the run after which the rate falls linearly to nothing."""
     first_anchored: float = 0.5
     """Share of samples whose anchor is their episode's first frame; else any frame before."""
+    near: float = 0.25
+    """Share of samples, of all, whose anchor is near their frame, or that frame itself: there rest is
+    learned, and how motion begins."""
 
     validate_every: str = "10min"
     """How often validation runs and sample videos are written."""
@@ -99,7 +102,14 @@ class AnchoredTrainConfig:
     """How many starts the world keeps."""
 
     def __post_init__(self) -> None:
-        shares = ("logarithm_from", "refine_from", "sharpen_from", "decay_from", "first_anchored")
+        shares = (
+            "logarithm_from",
+            "refine_from",
+            "sharpen_from",
+            "decay_from",
+            "first_anchored",
+            "near",
+        )
         for name in shares:
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected a share from 0 to 1")

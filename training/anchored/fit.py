@@ -32,6 +32,8 @@ class Fitted:
     """(S, A + 1), as well."""
     tolerance: np.ndarray
     """(S,), as well: 0 where the law has no rest, or the states are not near it."""
+    explained: np.ndarray
+    """(S,), as well."""
     error: float
     """Mean absolute error, in half ranges of the states."""
     paired: bool
@@ -83,7 +85,11 @@ def fit_dynamics(states: Sequence[np.ndarray], actions: Sequence[np.ndarray], la
     off = np.concatenate([run - its for run, its in zip(runs, chosen[0], strict=True)])
     tolerance = SURE * np.sqrt(np.square(off).mean(axis=0))
     tolerance[tolerance > LOOSE] = 0.0
-    return Fitted(weight, rest, tolerance, error, paired)
+    runs = [run_freely(weight, its, led, lags) for its, led in zip(*chosen, strict=True)]
+    off = np.concatenate([run - its for run, its in zip(runs, chosen[0], strict=True)])
+    moved = np.concatenate([its - its.mean(axis=0) for its in chosen[0]])
+    unexplained = np.square(off).mean(axis=0) / (np.square(moved).mean(axis=0) + 1e-12)
+    return Fitted(weight, rest, tolerance, (1 - unexplained).clip(0, 1), error, paired)
 
 
 def run_from_rest(

@@ -19,13 +19,15 @@ from training.data.clips import ClipStore
 from training.run.config import seconds
 from training.run.directory import STATE
 from training.run.resumable import ResumableTrainer
-from world_model.anchored.painter import Painted
+from world_model.anchored.painter import Painted, Sketch
 from world_model.anchored.world import AnchoredWorld
 from world_model.frames import frames_to_pixels
 from world_model.runtime.counter_rng import counted_uniform
 
 STREAM = 41
 """Of the counted numbers of one step's samples."""
+NEAR = 12
+"""Frames from an anchor that count as near it."""
 LEVEL = 2 / 255
 """A grey level where pictures span [-1, 1]."""
 STILL_LEVELS, STILL_AROUND = 20, 5
@@ -132,12 +134,12 @@ class PainterTrainer(ResumableTrainer):
         return self.count_step(begin, config.batch, figures)
 
     def _pairs(self) -> tuple[Tensor, Tensor]:
-        """Anchors and the later frames to paint, flat numbers (B,) each."""
+        """Anchors and the frames to paint, the same or later, flat numbers (B,) each."""
         config, device = self.config, self.accelerator.device
         first = self.progress.step * config.batch
         samples = torch.arange(first, first + config.batch, device=device)
         seeds = torch.full_like(samples, config.seed)
-        where, back, kind = counted_uniform(seeds, samples, (3,), stream=STREAM).unbind(1)
+        where, back, kind, near = counted_uniform(seeds, samples, (4,), stream=STREAM).unbind(1)
         # Any frame but an episode's first, all alike: their numbers, with those firsts left out.
         ends = (self.offsets.diff() - 1).cumsum(0)
         number = (where * ends[-1]).long().clamp(max=int(ends[-1]) - 1)
@@ -145,7 +147,9 @@ class PainterTrainer(ResumableTrainer):
         shows = number + episodes + 1
         begins = self.offsets[episodes]
         anchors = begins + (back * (shows - begins)).long()
-        return torch.where(kind < config.first_anchored, begins, anchors), shows
+        anchors = torch.where(kind < config.first_anchored, begins, anchors)
+        recent = torch.maximum(begins, shows - (back * (NEAR + 1)).long())
+        return torch.where(near < config.near, recent, anchors), shows
 
     def _pictures(self, index: Tensor) -> Tensor:
         """(B, 3, H, W) in [-1, 1]."""
@@ -156,11 +160,16 @@ class PainterTrainer(ResumableTrainer):
     ) -> tuple[Painted, Tensor, Tensor]:
         """Frames, what they should be and their anchors: coarse at first, then at full size."""
         painter = self.world.painter
-        sketch = painter.sketch(anchor, self.followed[anchors], self.followed[shows])
+        sketch = self._sketch(anchor, anchors, shows)
         if share < self.config.refine_from:
             coarse = F.avg_pool2d(true, painter.coarse), F.avg_pool2d(anchor, painter.coarse)
             return painter.sketched(sketch, anchor), *coarse
         return painter.refined(sketch, anchor), true, anchor
+
+    def _sketch(self, anchor: Tensor, anchors: Tensor, shows: Tensor) -> Sketch:
+        """As the world has it made."""
+        states = self.followed * self.world.dynamics.explained
+        return self.world.painter.sketch(anchor, states[anchors], states[shows])
 
     def _reward_loss(self, anchor: Tensor, anchors: Tensor, shows: Tensor) -> Tensor:
         """Error of reward and end as read off what is painted; unknown rewards count nothing."""
@@ -168,7 +177,7 @@ class PainterTrainer(ResumableTrainer):
         if not config.reward_head:
             return anchor.new_zeros(())
         with torch.no_grad():  # the painter stays what it is
-            sketch = world.painter.sketch(anchor, self.followed[anchors], self.followed[shows])
+            sketch = self._sketch(anchor, anchors, shows)
         reward, end = world.read_reward(self.followed[shows], sketch.pooled).unbind(-1)
         known = ~self.store.rewards[shows].isnan()
         wanted = torch.where(known, self.store.rewards[shows], 0.0)

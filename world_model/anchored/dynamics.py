@@ -25,6 +25,8 @@ class LinearDynamics(nn.Module):
     """(S, A + 1): the states in which the law stays under an action that stays."""
     tolerance: Tensor
     """(S,): how far a measured state may be from what the law says, to be taken for it."""
+    explained: Tensor
+    """(S,): the share of a state's motion within episodes that the law explains, 0 to 1."""
 
     def __init__(self, config: AnchoredConfig):
         super().__init__()
@@ -32,6 +34,7 @@ class LinearDynamics(nn.Module):
         self.register_buffer("weight", torch.zeros(config.state_dim, size))
         self.register_buffer("rest", torch.zeros(config.state_dim, config.action_dim + 1))
         self.register_buffer("tolerance", torch.zeros(config.state_dim))
+        self.register_buffer("explained", torch.ones(config.state_dim))
 
     def forward(self, now: Tensor, before: Tensor, actions: Tensor) -> Tensor:
         """States (B, S) of the newest frame and of the one before, and actions (B, L, A), the

@@ -18,6 +18,11 @@ REACH = 0.2
 """What flows are measured in, of half the picture."""
 DETAIL = 24
 """Channels of the head that blends."""
+MOVES = 5.0
+"""By how much differences from the anchor's states are scaled."""
+REST_GAIN, REST_WITHIN = 6.0, 0.05
+"""What the anchor's logit has more at rest, and the distance of states at which that is a third; both
+are where training begins."""
 SOURCES = 3
 """What is blended: the anchor, the anchor warped by a flow, and a picture of the network's own."""
 
@@ -88,7 +93,8 @@ class Painter(nn.Module):
     """A small U-Net at a coarse size, and a refiner at full size, each with a blend at its end.
 
     A blend chooses for each pixel, by softmax weights, between the anchor, the anchor warped by a
-    predicted flow, and a picture of the network's own. At the start of training it is the anchor.
+    predicted flow, and a picture of the network's own. At the start of training it is the anchor;
+    and so it is, whatever the anchor shows, where the states are still the anchor's.
     """
 
     coarse_grid: Tensor
@@ -129,6 +135,8 @@ class Painter(nn.Module):
         self.skip_fine = nn.Conv2d(2 * fine, fine, 1)
         self.up_fine = Level(fine, size, 2)
 
+        self.rest_gain = nn.Parameter(torch.tensor([REST_GAIN]))
+        self.rest_within = nn.Parameter(torch.tensor([REST_WITHIN]).log())
         self.flow = nn.Conv2d(fine, 2, 3, padding=1)
         for parameter in self.flow.parameters():
             nn.init.zeros_(parameter)
@@ -168,7 +176,8 @@ class Painter(nn.Module):
     def sketch(self, anchor: Tensor, anchor_states: Tensor, states: Tensor) -> Sketch:
         """The coarse part; see `forward`."""
         small = F.avg_pool2d(anchor, self.coarse)
-        embedded = self.embed(torch.cat((states, anchor_states), dim=1).to(self.dtype))
+        move = (states - anchor_states).float()
+        embedded = self.embed(torch.cat((states, MOVES * move), dim=1).to(self.dtype))
         coarse = F.silu(self.image(embedded)).unflatten(1, self.coarse_shape)
         middle = F.silu(self.image_middle(coarse))
         fine = F.silu(self.image_fine(middle))
@@ -189,6 +198,9 @@ class Painter(nn.Module):
         sources = F.pixel_unshuffle(torch.cat((small, warped), dim=1), 2)
         hidden = self.head(torch.cat((detail, sources.to(detail.dtype)), dim=1))
         picture, weights = F.pixel_shuffle(self.last(hidden).float(), 2).split((3, SOURCES), dim=1)
+        away = move.square().sum(dim=1) / (2 * self.rest_within.float()).exp()
+        rest = self.rest_gain.float() * (-away).exp()  # (B,)
+        weights = weights + F.pad(rest[:, None], (0, SOURCES - 1))[:, :, None, None]
         return Sketch(
             picture=0.5 * picture,
             weights=weights,

@@ -98,7 +98,8 @@ class AnchoredWorld(WorldModel):
             before = self.dynamics.agreed(before, earlier)
         acted = torch.full((len(now),), bool(actions.shape[1]), device=self.device)
         anchor = frames_to_pixels(frames[:, -1])
-        sketch = self._painter().sketch(anchor, now, now)
+        shown = now * self.dynamics.explained
+        sketch = self._painter().sketch(anchor, shown, shown)
         return AnchoredState(
             latents=anchor.clone(),
             seeds=seeds,
@@ -168,7 +169,9 @@ class AnchoredWorld(WorldModel):
         frame, sketch = None, None
         if frames or self.config.reward_head:
             painter = self._painter()
-            sketch = painter.sketch(state.anchor, state.anchor_states, state.now)
+            explained = self.dynamics.explained  # the rest would be noise to the painter
+            states = (state.anchor_states * explained, state.now * explained)
+            sketch = painter.sketch(state.anchor, *states)
             if frames:
                 painted = painter.refined(sketch, state.anchor).frame
                 state.latents.copy_(self.codec.settle(painted))

@@ -14,9 +14,9 @@ from training.anchored.command import main
 from training.anchored.config import AnchoredTrainConfig
 from training.anchored.fit import fit_dynamics, run_freely
 from training.anchored.trainer import PainterTrainer, still_loss
+from training.command import parse
 from training.data.episodes import Episode, write_episode
 from training.run.resumable import ResumableTrainer
-from training.command import parse
 from world_model import AnchoredWorld, WorldModel
 from world_model.anchored.painter import Painted
 
@@ -184,9 +184,9 @@ def test_pairs_are_of_one_episode_and_in_order(data, tmp_path):
     anchors, shows = trainer._pairs()
     of = [torch.searchsorted(offsets, index, right=True) for index in (anchors, shows)]
     assert torch.equal(*of)
-    assert (anchors < shows).all()
+    assert (anchors <= shows).all()
     firsts = torch.isin(anchors, offsets).float().mean()
-    assert 0.5 < firsts < 0.9  # half of them by choice, some by chance
+    assert 0.4 < firsts < 0.9  # half of three quarters by choice, some by chance
     trainer.progress.step += 1
     assert not torch.equal(trainer._pairs()[1], shows)
 
