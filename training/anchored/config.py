@@ -80,7 +80,7 @@ class AnchoredTrainConfig:
     first_anchored: float = 0.5
     """Share of samples whose anchor is their episode's first frame; else any frame before."""
     near: float = 0.25
-    """Share of samples, of all, whose anchor is near their frame, or that frame itself: there rest is
+    """Share of all samples whose anchor is near their frame, or that frame itself: there rest is
     learned, and how motion begins."""
 
     validate_every: str = "10min"

@@ -21,8 +21,8 @@ DETAIL = 24
 MOVES = 5.0
 """By how much differences from the anchor's states are scaled."""
 REST_GAIN, REST_WITHIN = 6.0, 0.05
-"""What the anchor's logit has more at rest, and the distance of states at which that is a third; both
-are where training begins."""
+"""What the anchor's logit has more at rest, and the distance of states at which that is a third:
+where training begins."""
 SOURCES = 3
 """What is blended: the anchor, the anchor warped by a flow, and a picture of the network's own."""
 
