@@ -13,6 +13,10 @@ COMMANDS = {
         "write latents of a dataset's videos with an autoencoder",
     ),
     "convert": ("training.data.lerobot.convert", "bring in a LeRobot dataset, or write one"),
+    "label": (
+        "training.data.labels.command",
+        "find poses of rigid bodies in recorded frames, to train on",
+    ),
     "import": (
         "training.chunk.import_world",
         "make a world of a checkpoint of the IRASim reference",

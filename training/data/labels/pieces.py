@@ -72,9 +72,7 @@ def find_pieces(
             colour = frame[rows, columns].mean(0)
             pixels = np.stack([rows, columns], axis=1)
             reach = float(away.max())
-            pieces.append(
-                Piece(number, centres[i], colour, area, reach, bool(whole), pixels)
-            )
+            pieces.append(Piece(number, centres[i], colour, area, reach, bool(whole), pixels))
     return pieces
 
 

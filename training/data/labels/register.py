@@ -171,9 +171,7 @@ def refine(
     poses = poses.astype(np.float64)
     pixels = Pixels(sprite, poses, frames.shape[1:3], margin)
     usable = free[pixels.frame, pixels.y, pixels.x]
-    pixels.frame, pixels.x, pixels.y = (
-        part[usable] for part in (pixels.frame, pixels.x, pixels.y)
-    )
+    pixels.frame, pixels.x, pixels.y = (part[usable] for part in (pixels.frame, pixels.x, pixels.y))
     seen = frames[pixels.frame, pixels.y, pixels.x]
     behind = background[pixels.y, pixels.x]
     active = np.arange(len(poses))  # their numbers in the batch
@@ -238,9 +236,7 @@ def judge(
     pixels = Pixels(sprite, poses, frames.shape[1:3], MARGIN)
     usable = free[pixels.frame, pixels.y, pixels.x].astype(np.float32)
     seen = frames[pixels.frame, pixels.y, pixels.x]
-    residual, slopes, alpha = residuals(
-        sprite, poses, pixels, seen, background[pixels.y, pixels.x]
-    )
+    residual, slopes, alpha = residuals(sprite, poses, pixels, seen, background[pixels.y, pixels.x])
     covered = alpha * usable
     matches = np.abs(residual).max(1) < MATCH
     free_area = pixels.sums(covered)

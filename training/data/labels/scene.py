@@ -158,9 +158,7 @@ def _body(
     areas = np.array([piece.area for piece in chosen])
     first = chosen[int(np.abs(areas - np.median(areas)).argmin())]
     radius = max(piece.reach for piece in chosen if piece.area <= np.quantile(areas, 0.9)) + BORDER
-    free = np.stack(
-        [free_of_others(p, foreground[p.frame]) & ~left_out[p.frame] for p in chosen]
-    )
+    free = np.stack([free_of_others(p, foreground[p.frame]) & ~left_out[p.frame] for p in chosen])
     numbers = [piece.frame for piece in chosen]
     seen = frames[numbers]
     pictures = seen.astype(np.float32)

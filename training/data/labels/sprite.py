@@ -61,10 +61,14 @@ class Sprite:
         parts += [self.colour, *tints]
         return np.concatenate(parts, axis=-1).reshape(-1, TABLE).astype(np.float32)
 
+    @cached_property
+    def away(self) -> np.ndarray:
+        """How far each cell is from what it covers, in pixels, (G, G)."""
+        return np.asarray(ndimage.distance_transform_edt(self.alpha <= LEAST_ALPHA)) / FINE
+
     def near(self, margin: float) -> np.ndarray:
         """Cells within a margin, in pixels, of what it covers: bool (G, G)."""
-        away = ndimage.distance_transform_edt(self.alpha <= LEAST_ALPHA)
-        return np.asarray(away) <= margin * FINE
+        return self.away <= margin
 
     def blurred(self, sigma: float) -> "Sprite":
         """As it looks in a picture blurred by a Gaussian of `sigma` pixels."""
@@ -133,9 +137,11 @@ class Sprite:
         local = (np.stack([x, y], axis=-1).reshape(-1, 2) - (side - 1) / 2) / FINE
         found = self.at(turn(local, pose[2]) + pose[:2])
         colour = found[:, 3:6].reshape(side, side, 3)
-        return replace(self, alpha=found[:, 0].reshape(side, side), colour=_spread(
-            colour, found[:, 0].reshape(side, side) > LEAST_ALPHA
-        ))
+        return replace(
+            self,
+            alpha=found[:, 0].reshape(side, side),
+            colour=_spread(colour, found[:, 0].reshape(side, side) > LEAST_ALPHA),
+        )
 
 
 def turn(places: np.ndarray, angle: float | np.ndarray) -> np.ndarray:

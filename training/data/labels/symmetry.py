@@ -37,7 +37,9 @@ def order_of_symmetry(sprite: Sprite) -> int:
         return ROUND
     for order in range(HIGHEST, 1, -1):
         steps = np.rint(np.arange(1, order) * len(difference) / order).astype(int)
-        around = [difference[np.arange(step - 2, step + 3) % len(difference)].min() for step in steps]
+        around = [
+            difference[np.arange(step - 2, step + 3) % len(difference)].min() for step in steps
+        ]
         if max(around) < ALIKE:
             return order
     return 1
