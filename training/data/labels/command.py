@@ -87,7 +87,8 @@ def main(config: LabelConfig) -> None:
         "scene": summary.scene(),
     }
     folder.mkdir(exist_ok=True)
-    write_json(folder / RECORD, {**content, "splits": record.get("splits", {})})
+    runs = [] if config.overwrite else record.get("runs", [])
+    write_json(folder / RECORD, {**content, "runs": runs})
     save_scene(folder, scene, names)
     for batch in _batches(config, todo, scene):
         observations = [observed(scene, episode) for _, episode in batch]
@@ -100,10 +101,9 @@ def main(config: LabelConfig) -> None:
             add_columns(config.data, split, episode_id, labels)
             summary.add(split, episode_id, tracks)
             sheet.add(f"{split}/{episode_id}", episode.frames, tracks)
-    splits = record.get("splits", {}) if not config.overwrite else {}
-    runs = [*splits.get("runs", []), summary.figures(time.time() - begin)] if todo else None
-    if runs is not None:
-        write_json(folder / RECORD, {**content, "splits": {"runs": runs}})
+    if todo:
+        runs = [*runs, summary.figures(time.time() - begin)]
+        write_json(folder / RECORD, {**content, "runs": runs})
         sheet.write(folder / SHEET)
     print(told(summary, len(episodes) - len(todo)))
     print(f"look at {folder / SHEET} and the sprites beside it; the record is {folder / RECORD}")
@@ -239,7 +239,7 @@ def _earlier_record(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     record = read_json(path)
-    if not all(key in record for key in ("names", "columns", "plane", "splits")):
+    if not all(key in record for key in ("names", "columns", "plane", "runs")):
         raise ValueError(f"{path}: is not as irasim label writes it; restore it, or delete it")
     return record
 

@@ -15,8 +15,8 @@ from training.data.labels.sprite import FINE, LEAST_ALPHA, Sprite
 
 # Grey levels at which a pixel's residual begins to count less.
 OUTLIER = 30.0
-# A pixel shows the body where it is this near to what is predicted, in grey levels.
-MATCH = 48.0
+# A pixel shows the body where its colour is this near to what is predicted, in grey levels.
+MATCH = 60.0
 # Pixels beside the body that take part.
 MARGIN = 1.5
 # Steps smaller than this end it, in pixels (the angle's at the body's edge).
@@ -114,6 +114,11 @@ class Pixels:
         return kept
 
 
+def dot(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Of colours (P, 3) and (P, 3): (P,)."""
+    return np.einsum("pc,pc->p", first, second)
+
+
 def residuals(
     sprite: Sprite, poses: np.ndarray, pixels: Pixels, seen: np.ndarray, behind: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -179,7 +184,7 @@ def refine(
 
     def look(at: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         residual, slopes, _ = residuals(sprite, at, pixels, seen, behind)
-        squared = (residual**2).sum(1)
+        squared = dot(residual, residual)
         if robust:
             cost = OUTLIER**2 * np.log1p(squared / OUTLIER**2)
             weight = 1 / (1 + squared / OUTLIER**2)
@@ -188,9 +193,9 @@ def refine(
         gradient = np.empty((pixels.count, 3))
         curvature = np.empty((pixels.count, 3, 3))
         for i in range(3):
-            gradient[:, i] = pixels.sums(weight * (slopes[:, i] * residual).sum(1))
+            gradient[:, i] = pixels.sums(weight * dot(slopes[:, i], residual))
             for j in range(i + 1):
-                both = pixels.sums(weight * (slopes[:, i] * slopes[:, j]).sum(1))
+                both = pixels.sums(weight * dot(slopes[:, i], slopes[:, j]))
                 curvature[:, i, j] = curvature[:, j, i] = both
         if not turns:
             gradient[:, 2] = curvature[:, 2, :] = curvature[:, :, 2] = 0
@@ -238,10 +243,10 @@ def judge(
     seen = frames[pixels.frame, pixels.y, pixels.x]
     residual, slopes, alpha = residuals(sprite, poses, pixels, seen, background[pixels.y, pixels.x])
     covered = alpha * usable
-    matches = np.abs(residual).max(1) < MATCH
+    squared = dot(residual, residual)
+    matches = squared < MATCH**2
     free_area = pixels.sums(covered)
     matched_area = pixels.sums(covered * matches)
-    squared = (residual**2).sum(1)
     weight = usable / (1 + squared / OUTLIER**2)
     on_body = (alpha > LEAST_ALPHA) * usable
     cost = usable * OUTLIER**2 * np.log1p(squared / OUTLIER**2)
@@ -250,7 +255,7 @@ def judge(
     curvature = np.zeros((len(poses), 3, 3))
     for i in range(size):
         for j in range(i + 1):
-            both = pixels.sums(weight * (slopes[:, i] * slopes[:, j]).sum(1))
+            both = pixels.sums(weight * dot(slopes[:, i], slopes[:, j]))
             curvature[:, i, j] = curvature[:, j, i] = both
     curvature += 1e-6 * np.eye(3)
     spread = np.linalg.inv(curvature) * error[:, None, None]

@@ -8,41 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from training.data.labels.background import Background, fit_background
+from training.data.labels.body import BORDER, INSTANCES, Body, fit_body, spread_over
 from training.data.labels.pieces import Piece, find_kinds, find_pieces, free_of_others
-from training.data.labels.register import Pixels, judge, refine
+from training.data.labels.register import Pixels
 from training.data.labels.robot import ROUND_IT, RobotPart, follow
-from training.data.labels.search import Search
-from training.data.labels.sprite import Sprite, build_sprite, turn
-from training.data.labels.symmetry import ROUND, order_of_symmetry
-
-# Frames of a body that its sprite is made of, at most, and rounds of registering and averaging.
-INSTANCES, ROUNDS = 240, 4
-# Pixels beside a piece that its sprite has.
-BORDER = 2.5
-# Instances that match less than this are left out of the sprite.
-MATCHES = 0.7
-
-
-@dataclass(frozen=True, eq=False)
-class Body:
-    """A rigid body.
-
-    Attributes:
-        sprite: About its centroid.
-        symmetry: Order of its turns that cannot be seen; 1: none, `ROUND`: all.
-        error: Squared residual a pixel where it is wholly seen, the median.
-        instances: Frames that the sprite was made of.
-    """
-
-    sprite: Sprite
-    symmetry: int
-    error: float
-    instances: int
-
-    @property
-    def turns(self) -> bool:
-        """Whether its angle can be seen."""
-        return self.symmetry != ROUND
+from training.data.labels.sprite import Sprite, build_sprite
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +86,9 @@ def fit_scene(
             "the background, apart from what follows the robot. Label more episodes, in which "
             "bodies lie free of the robot and of each other"
         )
-    bodies = [_body(kind, frames, foreground & ~left_out, left_out, background) for kind in kinds]
+    bodies = [
+        fit_body(kind, frames, foreground & ~left_out, left_out, background) for kind in kinds
+    ]
     bodies.sort(key=lambda body: -body.sprite.area)
     named = sum(piece.area for kind in kinds for piece in kind)
     cut = sum(piece.area for piece in pieces if not piece.whole)
@@ -134,7 +106,7 @@ def _robot_part(
     background: Background,
 ) -> RobotPart:
     matrix, offset, off = found
-    chosen = _spread_over(kind, INSTANCES)
+    chosen = spread_over(kind, INSTANCES)
     numbers = [piece.frame for piece in chosen]
     places = observations[numbers] @ matrix.T + offset
     poses = np.concatenate([places, np.zeros((len(places), 1))], axis=1)
@@ -144,86 +116,3 @@ def _robot_part(
         frames[numbers], background.picture, free, poses, radius, contrast=background.contrast
     )
     return RobotPart(sprite, matrix, offset, off)
-
-
-def _body(
-    kind: list[Piece],
-    frames: np.ndarray,
-    foreground: np.ndarray,
-    left_out: np.ndarray,
-    background: Background,
-) -> Body:
-    """Sprite of a kind: registered to one frame, averaged, registered to the average, and so on."""
-    chosen = _spread_over(kind, INSTANCES)
-    areas = np.array([piece.area for piece in chosen])
-    first = chosen[int(np.abs(areas - np.median(areas)).argmin())]
-    radius = max(piece.reach for piece in chosen if piece.area <= np.quantile(areas, 0.9)) + BORDER
-    free = np.stack([free_of_others(p, foreground[p.frame]) & ~left_out[p.frame] for p in chosen])
-    numbers = [piece.frame for piece in chosen]
-    seen = frames[numbers]
-    pictures = seen.astype(np.float32)
-    behind = background.picture
-    start = np.array([[*first.centre, 0.0]])
-    sprite = build_sprite(
-        frames[first.frame][None],
-        behind,
-        free[chosen.index(first)][None],
-        start,
-        radius,
-        contrast=background.contrast,
-        smooth=1.8,
-    )
-    poses = np.array([[*piece.centre, 0.0] for piece in chosen])
-    turns, used = True, np.ones(len(chosen), bool)
-    for number in range(ROUNDS):
-        if number < 2:  # at first one frame's pixels, and then an average, may mislead
-            poses = _search_all(sprite, pictures, behind, free)
-        poses = refine(sprite, pictures, behind, free, poses, turns=turns)
-        fit = judge(sprite, pictures, behind, free, poses, turns=turns)
-        used = fit.matched >= min(MATCHES, float(np.median(fit.matched)))
-        sprite = build_sprite(
-            seen[used],
-            behind,
-            free[used],
-            poses[used],
-            radius,
-            contrast=background.contrast,
-        )
-        sprite, moved = sprite.canonical()
-        poses = np.concatenate(
-            [poses[:, :2] + turn(moved[None, :2], poses[:, 2]), poses[:, 2:] + moved[2]], axis=1
-        )
-        if number == ROUNDS - 1:
-            # Made anew, since moving it to its centroid has blurred it.
-            sprite = build_sprite(
-                seen[used], behind, free[used], poses[used], radius, contrast=background.contrast
-            )
-        turns = order_of_symmetry(sprite) != ROUND
-    poses = refine(sprite, pictures, behind, free, poses, turns=turns)
-    fit = judge(sprite, pictures, behind, free, poses, turns=turns)
-    return Body(
-        sprite, order_of_symmetry(sprite), float(np.median(fit.error[used])), int(used.sum())
-    )
-
-
-def _search_all(
-    sprite: Sprite, pictures: np.ndarray, behind: np.ndarray, free: np.ndarray
-) -> np.ndarray:
-    """The best pose of a sprite in each picture."""
-    search = Search(sprite, behind)
-    best = None
-    found = [search.candidates(picture, mask) for picture, mask in zip(pictures, free, strict=True)]
-    for candidate in range(max(map(len, found))):
-        poses = np.stack([one[min(candidate, len(one) - 1)] for one in found])
-        poses = refine(sprite, pictures, behind, free, poses, margin=3.0)
-        fit = judge(sprite, pictures, behind, free, poses)
-        best = fit if best is None else best.better(fit)
-    assert best is not None
-    return best.poses
-
-
-def _spread_over(kind: list[Piece], count: int) -> list[Piece]:
-    """At most so many of them, evenly."""
-    if len(kind) <= count:
-        return kind
-    return [kind[i] for i in np.linspace(0, len(kind) - 1, count).astype(int)]

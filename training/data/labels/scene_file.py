@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 
 from training.data.labels.background import Background
+from training.data.labels.body import Body
 from training.data.labels.robot import RobotPart
-from training.data.labels.scene import Body, Scene
+from training.data.labels.scene import Scene
 from training.data.labels.sprite import FINE, Sprite
 from world_model.io.whole_files import whole_file
 

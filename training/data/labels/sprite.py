@@ -105,19 +105,17 @@ class Sprite:
         found = self.at(turn(offsets, -angle))
         return found[:, 0].reshape(size), found[:, 3:6].reshape(*size, 3)
 
-    def canonical(self) -> tuple["Sprite", np.ndarray]:
-        """About its centroid, its longer axis along x and its heavier end at negative x.
+    def principal(self) -> np.ndarray:
+        """Its centroid and longer axis, the heavier end at the axis' negative side: (x, y, angle).
 
-        Returns:
-            The sprite, and where that lies in its old coordinates: (x, y, angle).
+        A sprite of no longer axis keeps its direction, but for half a turn.
         """
         middle = (len(self.alpha) - 1) / 2
         rows, columns = np.nonzero(self.alpha > LEAST_ALPHA)
         weights = self.alpha[rows, columns].astype(np.float64)
         places = (np.stack([columns, rows], axis=1) - middle) / FINE
         centroid = np.average(places, axis=0, weights=weights)
-        spread = np.cov((places - centroid).T, aweights=weights)
-        sizes, axes = np.linalg.eigh(spread)
+        sizes, axes = np.linalg.eigh(np.cov((places - centroid).T, aweights=weights))
         angle = 0.0
         if sizes[1] > 1.1 * sizes[0]:
             angle = float(np.arctan2(axes[1, 1], axes[0, 1]))
@@ -127,21 +125,7 @@ class Sprite:
             if abs(skew) > 0.05:
                 angle += np.pi if skew < 0 else 0.0
                 break
-        pose = np.array([*centroid, (angle + np.pi) % (2 * np.pi) - np.pi])
-        return self.moved(pose), pose
-
-    def moved(self, pose: np.ndarray) -> "Sprite":
-        """With its origin at `pose` (x, y, angle) of its coordinates."""
-        side = len(self.alpha)
-        y, x = np.mgrid[:side, :side]
-        local = (np.stack([x, y], axis=-1).reshape(-1, 2) - (side - 1) / 2) / FINE
-        found = self.at(turn(local, pose[2]) + pose[:2])
-        colour = found[:, 3:6].reshape(side, side, 3)
-        return replace(
-            self,
-            alpha=found[:, 0].reshape(side, side),
-            colour=_spread(colour, found[:, 0].reshape(side, side) > LEAST_ALPHA),
-        )
+        return np.array([*centroid, (angle + np.pi) % (2 * np.pi) - np.pi])
 
 
 def turn(places: np.ndarray, angle: float | np.ndarray) -> np.ndarray:

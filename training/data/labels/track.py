@@ -12,8 +12,9 @@ from functools import cached_property
 
 import numpy as np
 
+from training.data.labels.body import Body
 from training.data.labels.register import Fit, Pixels, judge, refine
-from training.data.labels.scene import Body, Scene, cover
+from training.data.labels.scene import Scene, cover
 from training.data.labels.search import Search, blurred
 
 # A pose is one where so much of what is free looks as predicted; less, and it is looked for anew.
