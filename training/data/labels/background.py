@@ -12,7 +12,7 @@ MODE_WINDOW = 4
 # Grey levels by which something is told from the background, at least, and in deviations of noise.
 LEAST_CONTRAST, NOISE_CONTRAST = 12.0, 6.0
 # Of the pixels of half of the frames, the background must explain this share.
-EXPLAINED = 0.6
+EXPLAINED = 0.7
 # The least share of frames that must show the background, in nine pixels of ten.
 SEEN = 0.35
 
@@ -56,8 +56,22 @@ class Background:
         )
 
 
-def fit_background(frames: np.ndarray) -> Background:
-    """The background of uint8 (N, H, W, 3), of as many episodes as there are."""
+def noise_between(frames: np.ndarray) -> float:
+    """Deviation of a pixel's noise, grey levels: half of the pixels of successive frames uint8
+    (T, H, W, 3) show the same thing twice."""
+    steps = np.abs(np.diff(frames.astype(np.int16), axis=0))
+    if not steps.size:
+        return 0.0
+    # The median of whole levels is too coarse: as many are above it as below, by interpolation.
+    counts = np.bincount(steps.ravel(), minlength=2).cumsum() / steps.size
+    level = int(np.searchsorted(counts, 0.5))
+    below = counts[level - 1] if level else 0.0
+    median = level - 0.5 + (0.5 - below) / (counts[level] - below) if level else 0.0
+    return float(1.4826 * median / np.sqrt(2))
+
+
+def fit_background(frames: np.ndarray, noise: float) -> Background:
+    """The background of uint8 (N, H, W, 3), of as many episodes as there are, and their noise."""
     count, height = len(frames), frames.shape[1]
     picture = np.empty(frames.shape[1:], np.float32)
     levels = np.arange(256)
@@ -74,9 +88,6 @@ def fit_background(frames: np.ndarray) -> Background:
         near = np.abs(levels - best[:, None]) <= MODE_WINDOW
         weights = histogram * near
         picture[row] = ((weights * levels).sum(1) / weights.sum(1)).reshape(-1, 3)
-    away = np.abs(frames.astype(np.float32) - picture)
-    # Of what the background explains: most of the pixels of most frames.
-    noise = 1.4826 * float(np.median(away[away <= 4 * MODE_WINDOW])) if away.size else 0.0
     background = Background(picture, noise, 1.0, 1.0)
     shown = ~background.foreground(frames)
     return Background(

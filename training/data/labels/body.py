@@ -26,6 +26,8 @@ BORDER = 2.5
 OF_ONE, OF_MANY = 1.8, 0.8
 # Instances that match less than this are left out of the sprite.
 MATCHES = 0.7
+# What is rigid matches one sprite: of its instances this share, and residuals in grey levels.
+RIGID_SHARE, RIGID_RESIDUAL = 0.6, 30.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,17 +39,24 @@ class Body:
         symmetry: Order of its turns that cannot be seen; 1: none, `ROUND`: all.
         error: Squared residual a pixel where it is wholly seen, the median.
         instances: Frames that the sprite was made of.
+        share: Of the frames that were looked at, how many match it.
     """
 
     sprite: Sprite
     symmetry: int
     error: float
     instances: int
+    share: float = 1.0
 
     @property
     def turns(self) -> bool:
         """Whether its angle can be seen."""
         return self.symmetry != ROUND
+
+    @property
+    def rigid(self) -> bool:
+        """Whether one sprite explains it."""
+        return self.share >= RIGID_SHARE and self.error < RIGID_RESIDUAL**2
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,14 +143,15 @@ def fit_body(
     turns = True
     for _ in range(ROUNDS - 1):
         turns = order_of_symmetry(sprite) != ROUND
-        fit = instances.fit(sprite, poses, turns=turns)
-        poses = fit.poses
-        used = fit.matched >= min(MATCHES, float(np.median(fit.matched)))
+        all_fits = instances.fit(sprite, poses, turns=turns)
+        poses = all_fits.poses
+        used = all_fits.matched >= min(MATCHES, float(np.median(all_fits.matched)))
         sprite = instances.take(used).build(poses[used])
     sprite, poses = about_centroid(instances.take(used), poses[used])
     symmetry = order_of_symmetry(sprite)
     fit = instances.take(used).fit(sprite, poses, turns=symmetry != ROUND)
-    return Body(sprite, symmetry, float(np.median(fit.error)), int(used.sum()))
+    matched = float((all_fits.matched >= MATCHES).mean())
+    return Body(sprite, symmetry, float(np.median(fit.error)), int(used.sum()), matched)
 
 
 def about_centroid(instances: Instances, poses: np.ndarray) -> tuple[Sprite, np.ndarray]:

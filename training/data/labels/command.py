@@ -22,6 +22,7 @@ from training.data.episodes import (
     read_json,
     write_json,
 )
+from training.data.labels.background import noise_between
 from training.data.labels.columns import (
     Units,
     add_columns,
@@ -46,6 +47,8 @@ FOLDER, RECORD, SHEET = "labels", "labels.json", "sheet.png"
 EPISODES_AT_ONCE, BYTES_AT_ONCE = 64, 400e6
 # Episodes that the frames of the scene are drawn from, at most: each is decoded whole.
 FIT_EPISODES = 100
+# First frames of an episode that its noise is read from.
+NOISE_FRAMES = 12
 
 Where = tuple[str, str]
 
@@ -135,7 +138,7 @@ def _scene(
     rng = np.random.default_rng(config.seed)
     chosen = [episodes[i] for i in _evenly(len(episodes), FIT_EPISODES)]
     each = -(-config.fit_frames // len(chosen))
-    frames, observations, names = [], [], config.robot
+    frames, observations, noises, names = [], [], [], config.robot
     for split, episode_id in chosen:
         episode = read_episode(config.data, split, episode_id)
         names = tuple(episode.states) if names is None else names
@@ -152,12 +155,14 @@ def _scene(
             )
         pick = np.sort(rng.permutation(len(episode.frames))[:each])
         frames.append(episode.frames[pick])
+        noises.append(noise_between(episode.frames[:NOISE_FRAMES]))
         parts = [episode.states[name][pick] for name in names]
         observations.append(np.concatenate([*parts, np.zeros((len(pick), 0))], axis=1))
     scene = fit_scene(
         np.concatenate(frames),
         np.concatenate(observations),
         names or (),
+        noise=float(np.median(noises)),
         most_bodies=config.bodies,
     )
     count = len(scene.bodies)

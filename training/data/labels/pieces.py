@@ -15,7 +15,7 @@ LEAST_AREA = 6
 # Grey levels and logarithms of areas that count as one unit of distance between pieces.
 COLOUR_UNIT, AREA_UNIT = 16.0, 0.2
 # A kind shows in this share of the frames, at least.
-LEAST_SHARE = 0.05
+LEAST_SHARE = 0.1
 # Pieces of one kind are so many units from its middle, at most.
 WITHIN = 2.0
 

@@ -14,6 +14,9 @@ from training.data.labels.register import Pixels
 from training.data.labels.robot import ROUND_IT, RobotPart, follow
 from training.data.labels.sprite import Sprite, build_sprite
 
+# Of what moves, besides the robot, so much may be of no kind.
+SHAPELESS = 0.5
+
 
 @dataclass(frozen=True, eq=False)
 class Scene:
@@ -25,6 +28,7 @@ class Scene:
         bodies: The largest first.
         observations: Names of the observations, in the order that the robot's parts read.
         unexplained: Share of the foreground that neither the robot nor a body explains.
+        soft: Kinds of things that no one sprite explains, and that are not labelled.
     """
 
     background: Background
@@ -32,6 +36,7 @@ class Scene:
     bodies: tuple[Body, ...]
     observations: tuple[str, ...]
     unexplained: float
+    soft: int = 0
 
     def robot_mask(self, observations: np.ndarray) -> np.ndarray:
         """Pixels that the robot's layer covers or touches, for (N, Q): bool (N, H, W)."""
@@ -54,6 +59,7 @@ def fit_scene(
     observations: np.ndarray,
     names: tuple[str, ...],
     *,
+    noise: float,
     most_bodies: int | None = None,
 ) -> Scene:
     """Find background, robot and bodies in frames of many episodes.
@@ -62,20 +68,21 @@ def fit_scene(
         frames: uint8 (N, H, W, 3).
         observations: The robot's own, float64 (N, Q).
         names: Of the observations.
+        noise: Of a pixel, as `noise_between` frames of an episode.
         most_bodies: Keep no more than so many kinds, those that show most often.
 
     Raises:
-        ValueError: There is no constant background, or no body before it.
+        ValueError: There is no constant background, or no rigid body before it.
     """
-    background = fit_background(frames)
+    background = fit_background(frames, noise)
     background.check()
     foreground = background.foreground(frames)
     kinds = find_kinds(find_pieces(frames, foreground), len(frames))
     robot = []
     for kind in kinds:
-        found = follow(kind, observations)
-        if found is not None:
-            robot.append(_robot_part(kind, found, frames, foreground, observations, background))
+        follows = follow(kind, observations)
+        if follows is not None:
+            robot.append(_robot_part(kind, follows, frames, foreground, observations, background))
     first = Scene(background, tuple(robot), (), names, 0.0)
     left_out = first.robot_mask(observations)
     pieces = find_pieces(frames, foreground, left_out)
@@ -86,15 +93,27 @@ def fit_scene(
             "the background, apart from what follows the robot. Label more episodes, in which "
             "bodies lie free of the robot and of each other"
         )
-    bodies = [
-        fit_body(kind, frames, foreground & ~left_out, left_out, background) for kind in kinds
-    ]
-    bodies.sort(key=lambda body: -body.sprite.area)
+    everything = sum(piece.area for piece in pieces)
     named = sum(piece.area for kind in kinds for piece in kind)
     cut = sum(piece.area for piece in pieces if not piece.whole)
-    everything = sum(piece.area for piece in pieces)
     unexplained = max(0.0, 1 - (named + cut) / max(everything, 1))
-    return Scene(background, tuple(robot), tuple(bodies), names, unexplained)
+    if most_bodies is None and unexplained > SHAPELESS:
+        raise ValueError(
+            f"{unexplained:.0%} of what moves comes in no kind of one colour and size (at most "
+            f"{SHAPELESS:.0%}): soft or shapeless things, or a camera that moves. Rigid bodies "
+            "before a fixed camera can be labelled; --bodies N tries all the same"
+        )
+    rest = foreground & ~left_out
+    found = [fit_body(kind, frames, rest, left_out, background) for kind in kinds]
+    bodies = sorted((body for body in found if body.rigid), key=lambda body: -body.sprite.area)
+    if not bodies:
+        raise ValueError(
+            f"{len(found)} kinds of things move, but none looks the same wherever it lies "
+            f"(residuals of {', '.join(f'{body.error**0.5:.0f}' for body in found)} grey levels). "
+            "Only rigid bodies in the picture's plane can be labelled: train without --hidden"
+        )
+    soft = len(found) - len(bodies)
+    return Scene(background, tuple(robot), tuple(bodies), names, unexplained, soft)
 
 
 def _robot_part(

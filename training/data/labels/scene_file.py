@@ -38,6 +38,7 @@ def save_scene(folder: Path, scene: Scene, names: tuple[str, ...]) -> None:
         "bodies": [[body.symmetry, body.error, body.instances] for body in scene.bodies],
         "observations": scene.observations,
         "unexplained": scene.unexplained,
+        "soft": scene.soft,
     }
     with whole_file(folder / SCENE) as temporary, open(temporary, "wb") as file:
         np.savez_compressed(file, described=np.array(json.dumps(described)), **arrays)
@@ -83,6 +84,7 @@ def load_scene(folder: Path) -> tuple[Scene, tuple[str, ...]]:
             bodies,
             tuple(described["observations"]),
             described["unexplained"],
+            described["soft"],
         )
         return scene, tuple(described["names"])
     except FileNotFoundError:

@@ -61,6 +61,7 @@ class Summary:
                 for name, body in zip(self.names, scene.bodies, strict=True)
             ],
             "unexplained": scene.unexplained,
+            "not_rigid": scene.soft,
         }
 
     def figures(self, seconds: float) -> dict[str, Any]:
@@ -131,6 +132,11 @@ def told(summary: Summary, num_before: int) -> str:
                 f"{180 / body.symmetry:.0f} degrees of 0 and is followed from there"
             )
         lines.append(line)
+    if scene.soft:
+        lines.append(
+            f"{scene.soft} more kind(s) of things move that look another way from frame to frame: "
+            "not rigid, or not in the picture's plane; they are not labelled"
+        )
     if scene.unexplained > 0.05:
         lines.append(
             f"{scene.unexplained:.0%} of what moves is neither robot nor one of these bodies: soft "

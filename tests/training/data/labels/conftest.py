@@ -5,6 +5,7 @@ import pytest
 
 from tests.training.data.labels.synthetic import make_episode
 from training.data.episodes import Episode
+from training.data.labels.background import noise_between
 from training.data.labels.scene import Scene, fit_scene
 
 SEEN, NEW = range(7), range(20, 24)
@@ -26,4 +27,4 @@ def new_episodes() -> list[Episode]:
 def scene(episodes: list[Episode]) -> Scene:
     frames = np.concatenate([episode.frames for episode in episodes])
     joints = np.concatenate([episode.states["joints"] for episode in episodes])
-    return fit_scene(frames, joints, ("joints",))
+    return fit_scene(frames, joints, ("joints",), noise=noise_between(episodes[0].frames))

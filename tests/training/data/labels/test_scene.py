@@ -109,14 +109,14 @@ def test_a_camera_that_moves_is_refused_with_numbers():
     moving = [make_episode(i, length=12, moving_camera=True) for i in range(4)]
     frames = np.concatenate([episode.frames for episode in moving])
     with pytest.raises(ValueError, match=r"constant background: .*%.*fixed camera"):
-        fit_scene(frames, np.zeros((len(frames), 0)), ())
+        fit_scene(frames, np.zeros((len(frames), 0)), (), noise=1.5)
 
 
 def test_nothing_that_moves_is_told():
     rng = np.random.default_rng(0)
     frames = background() + rng.normal(0, 1.5, (40, 64, 64, 3))
     with pytest.raises(ValueError, match="no rigid body found"):
-        fit_scene(frames.astype(np.uint8), np.zeros((40, 0)), ())
+        fit_scene(frames.astype(np.uint8), np.zeros((40, 0)), (), noise=1.5)
 
 
 def test_a_round_body_has_no_angle():
