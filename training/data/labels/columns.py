@@ -79,6 +79,16 @@ def add_columns(root: Path, split: str, episode_id: str, found: dict[str, np.nda
     write_json(path, content)
 
 
+def drop_columns(root: Path, split: str, episode_id: str, names: set[str]) -> None:
+    """Take labels out of the annotation."""
+    path = annotation_path(root, split, episode_id)
+    content = read_json(path)
+    hidden = content.get("hidden", {})
+    if names & set(hidden):
+        content["hidden"] = {key: hidden[key] for key in hidden if key not in names}
+        write_json(path, content)
+
+
 def hidden_names(root: Path, split: str, episode_id: str) -> set[str]:
     """Names of the hidden states that an episode has."""
     hidden = read_json(annotation_path(root, split, episode_id)).get("hidden", {})

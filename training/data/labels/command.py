@@ -15,6 +15,7 @@ import numpy as np
 import tyro
 
 from training.data.episodes import (
+    SPLITS,
     Episode,
     list_episodes,
     read_annotation,
@@ -28,6 +29,7 @@ from training.data.labels.columns import (
     add_columns,
     column_names,
     columns,
+    drop_columns,
     hidden_names,
 )
 from training.data.labels.config import LabelConfig
@@ -77,7 +79,13 @@ def main(config: LabelConfig) -> None:
             f"{config.data} has labels {', '.join(record['names'])} of plane {record['plane']}, "
             f"asked for is {', '.join(names)} of {now['plane']}: give --overwrite to replace them"
         )
-    todo = _without_labels(config, episodes, mine, set(record.get("columns", [])))
+    known = set(record.get("columns", []))
+    _check_recorded(config, episodes, set(mine) - known)
+    if config.overwrite:  # of all splits, since bodies found anew have other origins
+        for split in SPLITS:
+            for episode_id in list_episodes(config.data, split):
+                drop_columns(config.data, split, episode_id, known)
+    todo = [where for where in episodes if set(mine) - hidden_names(config.data, *where)]
     summary, sheet = Summary(names, scene), Sheet(scene)
     content = {
         "command": shlex.join(["irasim", "label", *_words(config)]),
@@ -93,25 +101,56 @@ def main(config: LabelConfig) -> None:
     runs = [] if config.overwrite else record.get("runs", [])
     write_json(folder / RECORD, {**content, "runs": runs})
     save_scene(folder, scene, names)
-    for batch in _batches(config, todo, scene):
-        observations = [observed(scene, episode) for _, episode in batch]
-        found = track(scene, [episode.frames for _, episode in batch], observations)
-        for ((split, episode_id), episode), tracks in zip(batch, found, strict=True):
-            units = Units.of(plane, (episode.frames.shape[1], episode.frames.shape[2]))
-            labels: dict[str, np.ndarray] = {}
-            for name, one in zip(names, tracks, strict=True):
-                labels |= columns(name, one, units)
-            add_columns(config.data, split, episode_id, labels)
-            summary.add(split, episode_id, tracks)
-            sheet.add(f"{split}/{episode_id}", episode.frames, tracks)
+    _label(config, todo, scene, plane, summary, sheet)
     if todo:
         runs = [*runs, summary.figures(time.time() - begin)]
         write_json(folder / RECORD, {**content, "runs": runs})
         sheet.write(folder / SHEET)
     print(told(summary, len(episodes) - len(todo)))
     print(f"look at {folder / SHEET} and the sprites beside it; the record is {folder / RECORD}")
+    print(_next(config, names, scene, plane))
+
+
+def _label(
+    config: LabelConfig,
+    todo: list[Where],
+    scene: Scene,
+    plane: tuple[float, float, float, float] | None,
+    summary: Summary,
+    sheet: Sheet,
+) -> None:
+    """Follow the bodies through episodes, and write where they are."""
+    for batch in _batches(config, todo, scene):
+        observations = [observed(scene, episode) for _, episode in batch]
+        found = track(scene, [episode.frames for _, episode in batch], observations)
+        for ((split, episode_id), episode), tracks in zip(batch, found, strict=True):
+            units = Units.of(plane, (episode.frames.shape[1], episode.frames.shape[2]))
+            labels: dict[str, np.ndarray] = {}
+            for name, one in zip(summary.names, tracks, strict=True):
+                labels |= columns(name, one, units)
+            add_columns(config.data, split, episode_id, labels)
+            summary.add(split, episode_id, tracks)
+            sheet.add(f"{split}/{episode_id}", episode.frames, tracks)
+
+
+def _next(
+    config: LabelConfig,
+    names: tuple[str, ...],
+    scene: Scene,
+    plane: tuple[float, float, float, float] | None,
+) -> str:
+    """The command that trains on the labels."""
     name = " ".join(names)
-    print(f"next: irasim train --data {config.data} --hidden {name} --poses {name}")
+    line = f"next: irasim train --data {config.data} --hidden {name} --poses {name}"
+    if scene.robot:
+        line += f" --points {' '.join(scene.observations)}"
+    if plane is None:
+        line += (
+            "\n(labels are in pixels, and --points must be in the same units: give --plane LEFT TOP "
+            "RIGHT BOTTOM of the picture in the units of the observation here, if it is a place in "
+            "the picture)"
+        )
+    return line
 
 
 def observed(scene: Scene, episode: Episode) -> np.ndarray:
@@ -183,25 +222,15 @@ def _plane(config: LabelConfig, episodes: list[Where]) -> tuple[float, float, fl
     return None if task is None else task.plane
 
 
-def _without_labels(
-    config: LabelConfig, episodes: list[Where], mine: list[str], known: set[str]
-) -> list[Where]:
-    """Episodes that are to be labelled.
-
-    Raises:
-        ValueError: A column has the name of a state that was recorded.
-    """
-    todo = []
+def _check_recorded(config: LabelConfig, episodes: list[Where], new: set[str]) -> None:
+    """Raise ValueError if a column has the name of a state that was recorded."""
     for split, episode_id in episodes:
-        there = hidden_names(config.data, split, episode_id) & set(mine)
-        if there - known:
+        there = new & hidden_names(config.data, split, episode_id)
+        if there:
             raise ValueError(
-                f"episode {episode_id} of {split} has {sorted(there - known)[0]!r} recorded "
-                "already: choose other --names"
+                f"episode {episode_id} of {split} has {min(there)!r} recorded already: choose "
+                "other --names"
             )
-        if config.overwrite or len(there) < len(mine):
-            todo.append((split, episode_id))
-    return todo
 
 
 def _batches(

@@ -30,7 +30,8 @@ class LabelConfig:
     like: Path | None = None
     """A labelled data set of the same scene: its bodies, names and origins are taken."""
     overwrite: bool = False
-    """Find the bodies anew and replace labels that are there; recorded states never are."""
+    """Find the bodies anew and drop all labels that are there, of other splits too; recorded
+    states never are."""
     fit_frames: int = 600
     """Frames, of as many episodes as there are, in which background, robot and bodies are found."""
     seed: int = 0

@@ -72,6 +72,8 @@ def test_labels_are_replaced_only_when_asked(
         label(root, "--plane", "0", "0", "1", "1")
     label(root, "--overwrite", "--plane", "0", "0", "1", "1")
     assert 0 < json.loads(path.read_text())["hidden"]["body_0"][0][0] < 1
+    label(root, "--overwrite", "--splits", "val", "--names", "corner", "box")
+    assert set(json.loads(path.read_text())["hidden"]) == {"bracket", "square"}
 
 
 @pytest.mark.usefixtures("fitted")
