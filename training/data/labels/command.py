@@ -146,9 +146,9 @@ def _next(
         line += f" --points {' '.join(scene.observations)}"
     if plane is None:
         line += (
-            "\n(labels are in pixels, and --points must be in the same units: give --plane LEFT TOP "
-            "RIGHT BOTTOM of the picture in the units of the observation here, if it is a place in "
-            "the picture)"
+            "\n(labels are in pixels, and --points must be in their units: where the observation is "
+            "a place in the picture, label with --plane LEFT TOP RIGHT BOTTOM, its edges in the "
+            "observation's units)"
         )
     return line
 
@@ -173,7 +173,7 @@ def _scene(
         return load_scene(config.like / FOLDER)
     if (folder / SCENE).is_file() and not config.overwrite:
         scene, names = load_scene(folder)
-        return scene, config.names or names
+        return scene, _named(config, scene) if config.names else names
     rng = np.random.default_rng(config.seed)
     chosen = [episodes[i] for i in _evenly(len(episodes), FIT_EPISODES)]
     each = -(-config.fit_frames // len(chosen))
@@ -204,13 +204,22 @@ def _scene(
         noise=float(np.median(noises)),
         most_bodies=config.bodies,
     )
+    return scene, _named(config, scene)
+
+
+def _named(config: LabelConfig, scene: Scene) -> tuple[str, ...]:
+    """Names of the bodies.
+
+    Raises:
+        ValueError: Not as many were given as bodies were found.
+    """
     count = len(scene.bodies)
     if config.names and len(config.names) != count:
         raise ValueError(
             f"{count} bodies were found, {len(config.names)} names given: give as many, or "
             "--bodies N for those that show most often"
         )
-    return scene, config.names or tuple(f"body_{i}" for i in range(count))
+    return config.names or tuple(f"body_{i}" for i in range(count))
 
 
 def _plane(config: LabelConfig, episodes: list[Where]) -> tuple[float, float, float, float] | None:
