@@ -146,7 +146,7 @@ def _next(
         line += f" --points {' '.join(scene.observations)}"
     if plane is None:
         line += (
-            "\n(labels are in pixels, and --points must be in their units: where the observation is "
+            "\n(labels are in pixels, as --points must be then: where the observation is "
             "a place in the picture, label with --plane LEFT TOP RIGHT BOTTOM, its edges in the "
             "observation's units)"
         )
