@@ -9,7 +9,8 @@ Dimensions: B frames, A angles, H height, W width.
 from functools import cached_property
 
 import numpy as np
-from scipy import fft, ndimage
+from scipy import ndimage
+from scipy.fft import next_fast_len
 
 from training.data.labels.sprite import Sprite
 
@@ -28,8 +29,8 @@ class Search:
         height, width = background.shape[:2]
         margin = int(np.ceil(sprite.reach)) + 1
         self.size = (
-            fft.next_fast_len(height + margin, real=True),
-            fft.next_fast_len(width + margin, real=True),
+            int(next_fast_len(height + margin, real=True)),
+            int(next_fast_len(width + margin, real=True)),
         )
 
     @cached_property
@@ -55,7 +56,7 @@ class Search:
             padded = np.zeros((len(parts), *self.size), np.float32)
             padded[:, :side, :side] = parts
             padded = np.roll(padded, (-reach, -reach), axis=(1, 2))
-            found.append(np.conj(fft.rfft2(padded)).astype(np.complex64))
+            found.append(np.conj(np.fft.rfft2(padded)).astype(np.complex64))
         return np.stack(found)
 
     def candidates(self, frame: np.ndarray, free: np.ndarray) -> np.ndarray:
@@ -72,9 +73,9 @@ class Search:
                 (behind**2).sum(-1),
             ]
         )
-        transformed = fft.rfft2(maps, s=self.size).astype(np.complex64)
+        transformed = np.fft.rfft2(maps, s=self.size).astype(np.complex64)
         height, width = frame.shape[:2]
-        gains = fft.irfft2((self.kernels * transformed).sum(1), s=self.size)[:, :height, :width]
+        gains = np.fft.irfft2((self.kernels * transformed).sum(1), s=self.size)[:, :height, :width]
         gains = gains.reshape(len(self.angles), -1)
         places, best = gains.argmax(1), gains.max(1)
         neighbours = np.maximum(np.roll(best, 1), np.roll(best, -1))

@@ -84,7 +84,7 @@ class Sprite:
         """The table at places (P, 2) of its own coordinates, bilinear; nothing outside: (P, 12)."""
         side = len(self.alpha)
         cells = places * FINE + (side - 1) / 2
-        inside = ((cells >= 0) & (cells < side - 1.001)).all(1)
+        inside = np.all((cells >= 0) & (cells < side - 1.001), axis=1)
         cells = np.where(inside[:, None], cells, 0).astype(np.float32)
         corner = cells.astype(np.int32)
         share_x, share_y = (cells - corner).T[..., None]
@@ -188,8 +188,8 @@ def build_sprite(
             colour = (wanted + prior[..., None] * nearest) / (total(share**2) + prior)[..., None]
             colour = colour.clip(0, 255)
     # What does not hang together with the body is none of it.
-    labels, number = ndimage.label(alpha > 0.3)
-    if number:
+    labels = np.empty(alpha.shape, np.int32)
+    if ndimage.label(alpha > 0.3, output=labels):
         sizes = np.bincount(labels.ravel(), alpha.ravel())
         sizes[0] = 0
         body = ndimage.binary_dilation(labels == sizes.argmax(), iterations=FINE)
@@ -221,7 +221,7 @@ def _spread(colour: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Colours (G, G, 3), where they are not known that of the nearest cell where they are."""
     if not known.any():
         return colour
-    rows, columns = ndimage.distance_transform_edt(
-        ~known, return_distances=False, return_indices=True
+    rows, columns = np.asarray(
+        ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
     )
     return colour[rows, columns]
