@@ -139,4 +139,4 @@ def test_poses_between_are_interpolated_the_short_way():
     result = filled(poses, found)
     np.testing.assert_allclose(result[1, :2], [1, 2])
     assert np.cos(result[1, 2]) == pytest.approx(-1, abs=1e-6)
-    np.testing.assert_allclose(result[3], poses[2])
+    np.testing.assert_allclose(result[3], [2, 4, 2 * np.pi - 3])
