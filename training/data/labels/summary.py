@@ -149,7 +149,7 @@ def told(summary: Summary, num_before: int) -> str:
             never = [episode_id for episode_id, track in tracks if not track.labelled.any()]
             line = f"{split}: {name} labelled in {labelled.mean():.2%} of {len(labelled):,} frames"
             if not labelled.all():
-                line += "; elsewhere too little of it is seen, or it looks unlike its sprite: interpolated"
+                line += "; elsewhere too little of it is seen, or it looks otherwise: interpolated"
             if never:
                 line += (
                     f"; never found in {len(never)} episodes ({', '.join(never[:NAMED])}"
