@@ -42,6 +42,11 @@ COMMANDS = {
         run="training.data.lerobot.convert:main",
         summary="bring in a LeRobot dataset, or write one",
     ),
+    "label": Command(
+        config="training.data.labels.config:LabelConfig",
+        run="training.data.labels.command:main",
+        summary="find poses of rigid bodies in recorded frames, to train on",
+    ),
     "import": Command(
         config="training.chunk.import_world:ImportConfig",
         run="training.chunk.import_world:main",

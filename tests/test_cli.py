@@ -32,6 +32,9 @@ FLAGS = {
         world start seed device fps scale smooth no-smooth reality no-reality directions speed
         auto-reset no-auto-reset max-episode-steps record keys steps typed chunk
     """,
+    "label": """
+        splits names bodies robot plane like overwrite no-overwrite fit-frames seed
+    """,
     "collect": """
         env-id env-kwargs policy out split episodes max-steps camera states height width hidden
         workers
