@@ -18,17 +18,18 @@ from policies.tabletop.scene import (
     PUSHER_COLOUR,
     PUSHER_RADIUS,
     PUSHER_TIP,
-    REACH_HIGH,
     TABLE,
     Block,
 )
 
 TIMESTEP = 0.005
 SUBSTEPS = 20  # of a step of 0.1 s
-RAMP = 14  # substeps in which the actuators' targets move; in the others the pusher arrives
+RAMP = 16  # substeps in which the pusher is led to its target; in the others it settles there
 MASS, DAMPING = 0.05, 2.5  # of a block; it comes to rest with a time constant of 20 ms
 TURN_DAMPING = 4e-4
-PUSHER_MASS, GAIN, FORCE = 0.3, 4500.0, 8.0
+# Of the pusher: mass, stiffness of its actuators, and the most force that they have (N).
+PUSHER_MASS, GAIN, FORCE = 0.08, 1800.0, 5.0
+SERVO_DAMPING = 2 * (GAIN * PUSHER_MASS) ** 0.5  # critical
 RIM, RIM_HEIGHT = 0.008, 0.012  # its width and height, m
 
 _TABLE_GREY, _RIM_GREY, _FLOOR_GREY = 0.93, 0.55, 0.70
@@ -147,10 +148,19 @@ def _pusher() -> str:
 
 
 def _actuators() -> str:
-    # Critically damped.
-    damping = 2 * (GAIN * PUSHER_MASS) ** 0.5
     return "\n    ".join(
-        f'<position name="pusher_{axis}" joint="pusher_{axis}" kp="{GAIN}" kv="{damping:.6g}" '
-        f'forcerange="{-FORCE} {FORCE}" ctrlrange="{-high} {high}"/>'
-        for axis, high in zip("xy", REACH_HIGH, strict=True)
+        f'<position name="pusher_{axis}" joint="pusher_{axis}" kp="{GAIN}" kv="{SERVO_DAMPING:.6g}" '
+        f'forcerange="{-FORCE} {FORCE}" ctrllimited="false"/>'
+        for axis in "xy"
     )
+
+
+def lead(substep: int, begin: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """What the pusher's actuators are told in a substep (from 1) of a move from begin to end, (2,).
+
+    A smooth way (3 s^2 - 2 s^3), ahead of it by what damping would make the pusher lag behind.
+    """
+    share = min(substep / RAMP, 1.0)
+    place = begin + (3 * share**2 - 2 * share**3) * (end - begin)
+    speed = 6 * share * (1 - share) / (RAMP * TIMESTEP) * (end - begin)
+    return place + SERVO_DAMPING / GAIN * speed

@@ -32,7 +32,9 @@ HUE_WIDTH = {"cube": 10, "cylinder": 16, "prism": 10, "cross": 22, PUSHER: 13}
 FULL = 0.45  # difference of the highest and the lowest of red, green and blue of a face in shade
 SEEN = 0.25  # below it a pixel is haze
 FOUND = 0.3  # share of what a block in full view shows that must be seen
-RIVAL = 0.6  # more of its colour elsewhere than this share of it: it is undecided which one is meant
+RIVAL = (
+    0.6  # more of its colour elsewhere than this share of it: it is undecided which one is meant
+)
 # Height above the table, m, of what is read as the place: half of a block's, and of the pusher the
 # middle of what the arm leaves to be seen of its tip.
 HEIGHTS = {**dict.fromkeys(NAMES, BLOCK_HEIGHT / 2), PUSHER: 0.0145}

@@ -8,7 +8,7 @@ import numpy as np
 from gymnasium import spaces
 
 from policies.tabletop.drawing import load_mujoco, painter
-from policies.tabletop.model import RAMP, SUBSTEPS, model_xml
+from policies.tabletop.model import SUBSTEPS, lead, model_xml
 from policies.tabletop.scene import (
     BLOCKS,
     NAMES,
@@ -142,8 +142,11 @@ class TabletopSim(gym.Env[Any, np.ndarray]):
 
     @property
     def poses(self) -> np.ndarray:
-        """x, y (m) and angle (rad) of each block, in the order of `scene.BLOCKS`, (4, 3)."""
-        return self._data.qpos[: 3 * len(BLOCKS)].reshape(-1, 3).copy()
+        """x, y (m) and angle (rad, in [-pi, pi)) of each block, in the order of `scene.BLOCKS`,
+        (4, 3)."""
+        poses = self._data.qpos[: 3 * len(BLOCKS)].reshape(-1, 3).copy()
+        poses[:, 2] = (poses[:, 2] + np.pi) % (2 * np.pi) - np.pi
+        return poses
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -175,7 +178,7 @@ class TabletopSim(gym.Env[Any, np.ndarray]):
         end = begin + STEP * move.astype(np.float64).clip(-1, 1)
         end = end.clip(REACH_LOW, REACH_HIGH)
         for substep in range(1, SUBSTEPS + 1):
-            self._data.ctrl[:] = begin + min(substep / RAMP, 1.0) * (end - begin)
+            self._data.ctrl[:] = lead(substep, begin, end)
             self._mujoco.mj_step(self._model, self._data)
         before, self._distance = self._distance, self._measured_distance()
         self._ended = self._distance <= TOUCHING
@@ -233,7 +236,7 @@ class TabletopSim(gym.Env[Any, np.ndarray]):
             return pixels
         if self.obs_type == "pixels_effector_pos":
             return spaces.Dict(pixels=pixels, effector_pos=effector)
-        pose = np.array([*TABLE, np.inf])
+        pose = np.array([*TABLE, np.pi])
         high = np.concatenate([effector.high, *[pose] * len(BLOCKS)])
         return spaces.Box(-high, high, dtype=np.float64)
 
