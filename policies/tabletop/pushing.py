@@ -10,7 +10,8 @@ from policies.tabletop.scene import BLOCKS, NAMES, PUSHER_RADIUS, REACH_HIGH, RE
 RADII = np.array([block.radius for block in BLOCKS])
 # How far around a block the pusher's axis passes, and behind it stops, m.
 PASSING, BEHIND = 0.004, 0.003
-# How a push is steered: back to the line per distance off it; off by more, in radii, it begins anew.
+# How a push is steered: back to the line per distance off it; off by more, in radii, it begins
+# anew.
 STEERING, OFF_LINE = 1.0, 0.75
 
 

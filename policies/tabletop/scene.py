@@ -107,6 +107,12 @@ def at_height(places: np.ndarray, height: float) -> np.ndarray:
     return np.concatenate((places, np.full((*places.shape[:-1], 1), height)), axis=-1)
 
 
+def polygon_area(corners: tuple[tuple[float, float], ...]) -> float:
+    """Area inside of corners, m^2 (the shoelace formula)."""
+    x, y = np.array(corners).T
+    return abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
+
+
 def rotation(angle: float) -> np.ndarray:
     """Turns by an angle, counterclockwise, (2, 2)."""
     cos, sin = np.cos(angle), np.sin(angle)

@@ -65,8 +65,8 @@ class TabletopSim(gym.Env[Any, np.ndarray]):
     With `obs_type="pixels"` the picture, `Box(0, 255, (96, 96, 3), uint8)`. With
     "pixels_effector_pos" a `Dict` of "pixels" and "effector_pos", the pusher's place (x, y) on the
     table in metres, `Box(float64)`, from the table's middle to the right and away from the camera.
-    With "state" nothing is drawn: `Box(float64, (14,))`, the pusher's place, then x, y (m) and angle
-    (rad) of cube, cylinder, prism and cross.
+    With "state" nothing is drawn: `Box(float64, (14,))`, the pusher's place, then x, y (m) and the
+    angle (rad) of cube, cylinder, prism and cross.
 
     ## Rewards
 
