@@ -7,6 +7,7 @@ a hundred pictures.
 """
 
 import atexit
+import importlib
 import os
 import sys
 import threading
@@ -26,13 +27,13 @@ _LINK, _JOINT, _ROD = 0.16, 0.42, 0.30  # greys of the arm's parts
 
 
 def load_mujoco() -> Any:
-    """The package, set up to draw without a display where nothing else is asked for.
+    """The package.
 
     Raises:
         gym.error.DependencyNotInstalled: it is missing.
     """
     if sys.platform.startswith("linux"):
-        os.environ.setdefault("MUJOCO_GL", "egl")  # read once, when mujoco is imported
+        os.environ.setdefault("MUJOCO_GL", "egl")  # without a display, where nothing else is asked
     try:
         import mujoco
     except ModuleNotFoundError as missing:
@@ -41,6 +42,19 @@ def load_mujoco() -> Any:
             "run pip install 'irasim-env[tabletop]'"
         ) from missing
     return mujoco
+
+
+def gl_context(size: int) -> Any:
+    """What OpenGL draws in, of MuJoCo's backend that MUJOCO_GL names now.
+
+    `mujoco.Renderer` takes the one that was named when mujoco was first imported, which may have
+    been before anybody knew.
+    """
+    if sys.platform.startswith("linux"):
+        backend = os.environ["MUJOCO_GL"].lower()
+        if backend in ("egl", "osmesa"):
+            return importlib.import_module(f"mujoco.{backend}").GLContext(size, size)
+    return load_mujoco().GLContext(size, size)
 
 
 def painter(size: int) -> "Painter":
@@ -69,27 +83,48 @@ class Painter:
     def __init__(self, size: int):
         self._mujoco = mujoco = load_mujoco()
         self._size = size
+        self._model = model = mujoco.MjModel.from_xml_string(model_xml())
         try:
-            model = mujoco.MjModel.from_xml_string(model_xml())
-            self._renderer = mujoco.Renderer(model, FINER * size, FINER * size)
+            self._gl = gl_context(FINER * size)
+            self._gl.make_current()
+            self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100.value)
         except Exception as error:  # each of MuJoCo's backends has its own
             raise gym.error.Error(
                 f"MuJoCo cannot draw here with MUJOCO_GL={os.environ.get('MUJOCO_GL', '')!r} "
-                f"({error}); install libegl1 (Debian) and set MUJOCO_GL=egl, or osmesa"
+                f"({type(error).__name__}: {error}); install libegl1 (Debian) and set "
+                "MUJOCO_GL=egl, or libosmesa6 and osmesa, before Python starts"
             ) from error
+        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._context)
+        self._rect = mujoco.MjrRect(0, 0, FINER * size, FINER * size)
+        self._scene = mujoco.MjvScene(model, maxgeom=100)
         for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
-            self._renderer.scene.flags[flag] = 0
+            self._scene.flags[flag] = 0
+        self._option, self._perturb = mujoco.MjvOption(), mujoco.MjvPerturb()
+        self._camera = mujoco.MjvCamera()
+        self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
+        self._camera.fixedcamid = 0
+        self._large = np.empty((FINER * size, FINER * size, 3), np.uint8)
 
     def picture(self, data: Any, effector: np.ndarray) -> np.ndarray:
         """What the camera sees, uint8 (size, size, 3), with the pusher at (2,)."""
-        self._renderer.update_scene(data, "front")
+        mujoco = self._mujoco
+        everything = mujoco.mjtCatBit.mjCAT_ALL.value
+        mujoco.mjv_updateScene(
+            self._model, data, self._option, self._perturb, self._camera, everything, self._scene
+        )
         self._add_arm(effector)
-        large = self._renderer.render()
-        return cv2.resize(large, (self._size, self._size), interpolation=cv2.INTER_AREA)
+        self._gl.make_current()
+        mujoco.mjr_render(self._rect, self._scene, self._context)
+        mujoco.mjr_readPixels(self._large, None, self._rect, self._context)
+        size = (self._size, self._size)
+        small = cv2.resize(self._large, size, interpolation=cv2.INTER_AREA)
+        return np.ascontiguousarray(small[::-1])  # OpenGL begins at the bottom
 
     def close(self) -> None:
         """Free what draws."""
-        self._renderer.close()
+        self._gl.make_current()
+        self._context.free()
+        self._gl.free()
 
     def _add_arm(self, effector: np.ndarray) -> None:
         shoulder, elbow, wrist = joints(effector)
@@ -106,7 +141,7 @@ class Painter:
             self._add(capsule, radius, begin, end, grey)
 
     def _add(self, kind: Any, radius: float, begin: np.ndarray, end: np.ndarray, grey: float):
-        scene = self._renderer.scene
+        scene = self._scene
         geom = scene.geoms[scene.ngeom]
         rgba = np.array([grey, grey, grey, 1.0], np.float32)
         size = np.full(3, radius)

@@ -45,8 +45,7 @@ class TouchJudge:
         move: The block that is pushed.
         to: The block that it is pushed to.
         threshold: Distance read, m, at which they have met: a little more than the simulator's, as
-            readings are off by half a millimetre
-            in the median, by more where the arm hides a part.
+            readings are off by half a millimetre in the median, by more where the arm hides a part.
         most_unreadable: An episode without success in which more than this share of the frames
             does not show both blocks is undecidable: success may have been among them.
     """

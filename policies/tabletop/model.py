@@ -149,7 +149,7 @@ def _pusher() -> str:
 
 def _actuators() -> str:
     return "\n    ".join(
-        f'<position name="pusher_{axis}" joint="pusher_{axis}" kp="{GAIN}" kv="{SERVO_DAMPING:.6g}" '
+        f'<position joint="pusher_{axis}" kp="{GAIN}" kv="{SERVO_DAMPING:.6g}" '
         f'forcerange="{-FORCE} {FORCE}" ctrllimited="false"/>'
         for axis in "xy"
     )

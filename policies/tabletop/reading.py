@@ -2,9 +2,9 @@
 
 Everything on the table but the blocks and the pusher's tip is grey, so a pixel's hue says what it
 shows and how colourful it is says how much of it. A place is the middle of what is seen of a
-colour, and where the arm or another block hides a part, as far from it as the middle of an upright
-cylinder would be from that of what is seen of it. What does not look enough like a block is unreadable and comes back as NaN,
-so that it can be counted.
+colour; where the arm or another block hides a part, it is moved by as much as the middle of an
+upright cylinder would move, were the same part of it hidden. What does not look enough like a block
+is unreadable and comes back as NaN, so that it can be counted.
 
 H height, W width. Positions are (x, y) in pixels, y down: where the camera sees the middle of the
 block, half its height above the table, or of the pusher's tip.
@@ -118,6 +118,7 @@ def _place(shares: np.ndarray, hidden: np.ndarray, name: str) -> np.ndarray:
     radius = RADII[name] * size / SIZE * _PIXELS_PER_METRE
     blurred = cv2.GaussianBlur(shares, (0, 0), radius / 2, borderType=cv2.BORDER_CONSTANT)
     middle = np.array(np.unravel_index(np.argmax(blurred), shares.shape))[::-1] + 0.5
+    near = np.zeros(len(rows), bool)
     for _ in range(3):
         near = np.linalg.norm(points - middle, axis=1) < 1.6 * radius + 1
         if not near.any():

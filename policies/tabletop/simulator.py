@@ -209,15 +209,19 @@ class TabletopSim(gym.Env[Any, np.ndarray]):
             physics=physics,
             distance=self._distance,
             ended=self._ended,
-            random=self.np_random.bit_generator.state,
+            random=dict(self.np_random.bit_generator.state),
         )
 
     def restore(self, snapshot: TabletopSnapshot) -> None:
         """Return to a moment.
 
         Raises:
-            ValueError: it is of another task.
+            ValueError: it is none, or one of other blocks to move.
         """
+        if not isinstance(snapshot, TabletopSnapshot):
+            raise ValueError(
+                f"restore got {type(snapshot).__name__} {snapshot!r}, expected what snapshot() gave"
+            )
         if (snapshot.move, snapshot.to) != (self.move, self.to):
             raise ValueError(
                 f"the snapshot is of {snapshot.move} to {snapshot.to}, this environment moves "
