@@ -14,6 +14,10 @@ PARTS = {
         module="benchmarks.speed.command",
         summary="steps a second, latency and memory",
     ),
+    "simulator": Part(
+        module="benchmarks.speed.simulator",
+        summary="steps a second of the simulator that a task's episodes are recorded from",
+    ),
     "endurance": Part(
         module="benchmarks.prediction.endurance",
         summary="one very long episode: memory, speed, what holds",

@@ -68,6 +68,7 @@ FLAGS = {
     "bench speed": """
         world out batch steps repeats threads seed device precision age contexts compare
     """,
+    "bench simulator": "task out steps repeats seed",
     "bench endurance": "world out steps hold start seed real no-real device",
     "bench passes": """
         world data out split episodes context horizons passes teacher-passes seed batch device

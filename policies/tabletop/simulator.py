@@ -152,9 +152,9 @@ class TabletopSim(gym.Env[Any, np.ndarray]):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         """Begin an episode at places that the seed draws."""
-        super().reset(seed=seed)
         if options:
             raise ValueError(f"options are {sorted(options)}, but this environment takes none")
+        super().reset(seed=seed)
         places = self._draw_places()
         self._mujoco.mj_resetData(self._model, self._data)
         angles = self.np_random.uniform(-np.pi, np.pi, len(BLOCKS))

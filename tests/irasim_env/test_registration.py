@@ -23,7 +23,8 @@ def test_ids_are_registered_by_name_only():
 
 
 def test_import_loads_nothing_heavy():
-    code = "import sys, irasim_env; print({'torch', 'pygame', 'world_model'} & set(sys.modules))"
+    heavy = "{'torch', 'pygame', 'mujoco', 'cv2', 'world_model.world'}"
+    code = f"import sys, irasim_env; print({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 
