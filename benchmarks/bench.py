@@ -26,6 +26,10 @@ PARTS = {
         module="benchmarks.control.policy_ranking",
         summary="a family of policies in the world and in its ground truth: is their order kept",
     ),
+    "family": Part(
+        module="benchmarks.control.family",
+        summary="a task's family of policies in its simulator alone",
+    ),
     "passes": Part(
         module="benchmarks.prediction.passes",
         summary="what fewer denoising passes a step cost in quality",

@@ -83,6 +83,8 @@ FLAGS = {
         precision workers imagine
     """,
     "bench ranking": f"{POLICIES} family policies",
+    "bench family": "task policies episodes seed out",
+    "bench tabletop-readings": "data split episodes stride out",
     "bench chunk": """
         size patch-size height width frames batch pndm-steps few-steps variants turns
         decode-batches threads seed device out

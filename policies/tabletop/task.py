@@ -28,6 +28,12 @@ TABLETOP = Task(
     judge="policies.tabletop.judge:TouchJudge",
     measure="policies.tabletop.reading:measure",
     place_reading="pusher",
+    benchmarks={
+        "tabletop-readings": (
+            "benchmarks.tabletop.readings",
+            "how well pictures of the tabletop are read, against the simulator",
+        )
+    },
     presets={
         "tabletop": {
             **FROM_VIDEO,
