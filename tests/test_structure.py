@@ -36,6 +36,7 @@ DOCUMENTED = {
     "irasim_env.gymnasium_play",
     "policies.planning",
     "policies.pusht",
+    "policies.tabletop",
     "policies.vec_env",
     "world_model.video",
 }

@@ -108,8 +108,8 @@ def tables(results: dict[str, Any]) -> str:
         [
             f"Simulator {results['env_id']}, one environment: median of {config['repeats']} "
             f"repeats of {config['steps']} steps by random actions, seeds from {config['seed']}; "
-            "by the clock, and per second that a core worked for it, which other work on the machine "
-            f"changes little; {results['hardware']}.",
+            "by the clock, and per second that a core worked for it, which other work changes "
+            f"little; {results['hardware']}.",
             table(header, rows),
         ]
     )
