@@ -8,7 +8,15 @@ import gymnasium as gym
 import pytest
 
 import irasim_env
+from tests.installed_tasks import install
+from world_model.tasks import Task
 
+BROUGHT = Task(
+    name="brought",
+    env_id="irasim_env:Brought/Dot-v0",
+    simulator="tests.toy.environment:Dot",
+    max_episode_steps=7,
+)
 IDS = ("IRASim/PushT-v0", "IRASim/World-v0")
 
 
@@ -38,3 +46,14 @@ def test_world_v0_asks_for_its_world():
     for make in (gym.make, gym.make_vec):
         with pytest.raises(ValueError, match=r'no world.*make\("IRASim/World-v0", world="pusht"\)'):
             make("IRASim/World-v0")
+
+
+def test_the_simulator_that_another_package_brings_is_registered(monkeypatch, tmp_path):
+    install(monkeypatch, tmp_path, "brought-package", {"brought": f"{__name__}:BROUGHT"})
+    try:
+        importlib.reload(irasim_env)
+        with gym.make(BROUGHT.env_id) as env:
+            assert env.spec is not None and env.spec.max_episode_steps == 7
+            assert type(env.unwrapped).__name__ == "Dot"
+    finally:
+        gym.registry.pop(BROUGHT.bare_id, None)
