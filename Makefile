@@ -66,7 +66,7 @@ format: $(INSTALLED)
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("$(PYTHON) is Python %d.%d, needed is 3.11 or newer: install it and run make PYTHON=python3.11" % v[:2])'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --progress-bar off -c constraints.txt -e '.[pusht,dev,docs]'
+	$(BIN)/python -m pip install --progress-bar off -c constraints.txt -e '.[pusht,tabletop,dev,docs]'
 	@touch $@
 
 clean:

@@ -16,6 +16,11 @@ PARTS = {
         run="benchmarks.speed.command:main",
         summary="steps a second, latency and memory",
     ),
+    "simulator": Command(
+        config="benchmarks.speed.simulator:SimulatorConfig",
+        run="benchmarks.speed.simulator:main",
+        summary="steps a second of the simulator that a task's episodes are recorded from",
+    ),
     "endurance": Command(
         config="benchmarks.prediction.config:EnduranceConfig",
         run="benchmarks.prediction.endurance:main",
@@ -25,6 +30,11 @@ PARTS = {
         config="benchmarks.control.config:RankingConfig",
         run="benchmarks.control.policy_ranking:main",
         summary="a family of policies in the world and in its ground truth: is their order kept",
+    ),
+    "family": Command(
+        config="benchmarks.control.family:FamilyConfig",
+        run="benchmarks.control.family:main",
+        summary="a task's family of policies in its simulator alone",
     ),
     "passes": Command(
         config="benchmarks.prediction.config:PassesConfig",

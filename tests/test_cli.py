@@ -71,6 +71,7 @@ FLAGS = {
     "bench speed": """
         world out batch steps repeats threads seed device precision age contexts compare
     """,
+    "bench simulator": "task out steps repeats seed",
     "bench endurance": "world out steps hold start seed real no-real device",
     "bench passes": """
         world data out split episodes context horizons passes teacher-passes seed batch device
@@ -85,6 +86,8 @@ FLAGS = {
         precision workers imagine
     """,
     "bench ranking": f"{POLICIES} family policies",
+    "bench family": "task policies episodes seed out",
+    "bench tabletop-readings": "data split episodes stride out",
     "bench chunk": """
         size patch-size height width frames batch pndm-steps few-steps variants turns
         decode-batches threads seed device out

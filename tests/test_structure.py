@@ -36,6 +36,7 @@ DOCUMENTED = {
     "irasim_env.gymnasium_play",
     "policies.planning",
     "policies.pusht",
+    "policies.tabletop",
     "policies.vec_env",
     "world_model.video",
 }
@@ -151,7 +152,7 @@ def test_no_folder_holds_more_than_a_reader_takes_in():
 
 
 # Tasks that ship, by the names of their folders in policies/ and benchmarks/; each in any spelling.
-SPELLINGS = {"pusht": r"push[-_ ]?t\b|pusht"}
+SPELLINGS = {"pusht": r"push[-_ ]?t\b|pusht", "tabletop": r"table[-_ ]?top"}
 # What outside of its folders may name a task: the world that ships and the id of its environment,
 # which are names that users type.
 MAY_NAME_IT = {

@@ -25,7 +25,16 @@ from world_model.config_fields import check_counts, check_positive
 
 GROUP = "irasim.tasks"
 # Fields that are import strings, "module:name".
-PARTS = ("recorder", "warm_up", "rest_action", "judge", "measure", "scores", "proposals")
+PARTS = (
+    "simulator",
+    "recorder",
+    "warm_up",
+    "rest_action",
+    "judge",
+    "measure",
+    "scores",
+    "proposals",
+)
 PARTS += ("outcome", "rl_wrapper", "rl_starts")
 
 
@@ -41,6 +50,9 @@ class Task:
     env_id: str
     """Ground truth as `gymnasium.make` takes it; "module:id" imports the module that registers
     it."""
+    simulator: str | None = None
+    """The environment's class or function, where the task brings it itself: `import irasim_env`
+    registers it under `env_id`, with the time limit, and it loads when it is made."""
     env_kwargs: Mapping[str, Any] = field(default_factory=dict)
     """Arguments of the environment when episodes are recorded."""
     undrawn_kwargs: Mapping[str, Any] = field(default_factory=dict)

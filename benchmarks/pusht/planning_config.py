@@ -76,11 +76,3 @@ class PushTPlanningConfig(ModelConfig):
         base = [(BASE, 1)] if 1 in self.candidates else []
         models = [*self.worlds, *([REAL] if self.real else [])]
         return base + [(model, count) for model in models for count in ranked]
-
-
-def cli(arguments: list[str]) -> None:
-    """Run `irasim bench pusht-planning` with command-line arguments."""
-    config = tyro.cli(PushTPlanningConfig, args=arguments, prog="irasim bench pusht-planning")
-    from benchmarks.pusht.planning import main
-
-    main(config)

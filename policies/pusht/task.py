@@ -89,7 +89,7 @@ PUSHT = Task(
     },
     benchmarks={
         "pusht-planning": (
-            "benchmarks.pusht.planning_config",
+            "benchmarks.pusht.planning_command",
             "IRASim's experiment: the best of K pushes, chosen in the world",
         )
     },

@@ -8,7 +8,15 @@ import gymnasium as gym
 import pytest
 
 import irasim_env
+from tests.installed_tasks import install
+from world_model.tasks import Task
 
+BROUGHT = Task(
+    name="brought",
+    env_id="irasim_env:Brought/Dot-v0",
+    simulator="tests.toy.environment:Dot",
+    max_episode_steps=7,
+)
 IDS = ("IRASim/PushT-v0", "IRASim/World-v0")
 
 
@@ -23,7 +31,8 @@ def test_ids_are_registered_by_name_only():
 
 
 def test_import_loads_nothing_heavy():
-    code = "import sys, irasim_env; print({'torch', 'pygame', 'world_model'} & set(sys.modules))"
+    heavy = "{'torch', 'pygame', 'mujoco', 'cv2', 'world_model.world'}"
+    code = f"import sys, irasim_env; print({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 
@@ -37,3 +46,14 @@ def test_world_v0_asks_for_its_world():
     for make in (gym.make, gym.make_vec):
         with pytest.raises(ValueError, match=r'no world.*make\("IRASim/World-v0", world="pusht"\)'):
             make("IRASim/World-v0")
+
+
+def test_the_simulator_that_another_package_brings_is_registered(monkeypatch, tmp_path):
+    install(monkeypatch, tmp_path, "brought-package", {"brought": f"{__name__}:BROUGHT"})
+    try:
+        importlib.reload(irasim_env)
+        with gym.make(BROUGHT.env_id) as env:
+            assert env.spec is not None and env.spec.max_episode_steps == 7
+            assert type(env.unwrapped).__name__ == "Dot"
+    finally:
+        gym.registry.pop(BROUGHT.bare_id, None)

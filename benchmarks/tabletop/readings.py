@@ -1,0 +1,125 @@
+"""`irasim bench tabletop-readings`: how well pictures are read, against what the simulator knows.
+
+On recorded episodes of the simulator, whose hidden states hold the blocks' true places: it is what
+judges learned worlds, so it is judged itself.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import tyro
+
+POSES = ("cube_pose", "cylinder_pose", "prism_pose", "cross_pose")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadingsConfig:
+    """What to read."""
+
+    data: Path
+    """Episodes of `irasim collect`, recorded with --hidden and the poses of all blocks."""
+    split: Literal["train", "val", "test"] = "test"
+    """Of these."""
+    episodes: int = 100
+    """How many of it."""
+    stride: int = 3
+    """Every so manieth frame."""
+    out: Path | None = None
+    """Directory for readings.json; nothing is written without it."""
+
+    def __post_init__(self):
+        for name in ("episodes", "stride"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
+
+
+def main(config: ReadingsConfig) -> dict[str, Any]:
+    """Read, print tables, write the report if asked to, and return it."""
+    import numpy as np
+
+    from benchmarks import report
+    from policies.tabletop.judge import TouchJudge
+    from policies.tabletop.reading import measure, true_pixels
+    from training.data.episodes import list_episodes, read_episode
+    from world_model.progress import progress_bar
+
+    errors: dict[str, list[np.ndarray]] = {}
+    verdicts: list[tuple[bool, str]] = []
+    judge = TouchJudge()
+    ids = list_episodes(config.data, config.split)[: config.episodes]
+    for episode_id in progress_bar(ids, desc="reading", unit="episode"):
+        episode = read_episode(config.data, config.split, episode_id)
+        if missing := set(POSES) - set(episode.hidden):
+            raise ValueError(
+                f"{config.data}: episode {episode_id} has no {', '.join(sorted(missing))}; record "
+                f"it with irasim collect --hidden {' '.join(POSES)}"
+            )
+        poses = np.stack([episode.hidden[name] for name in POSES], axis=1)[:: config.stride]
+        frames = episode.frames[:: config.stride]
+        effector = episode.states["effector_pos"][:: config.stride]
+        truth, found = true_pixels(poses, effector, frames.shape[1]), measure(frames)
+        for name, at in found.items():
+            errors.setdefault(name, []).append(np.linalg.norm(at - truth[name], axis=-1))
+        judged = judge(episode.frames[1:])
+        verdicts.append((bool(episode.terminated.any()), str(judged.verdict)))
+    results = {
+        "command": "irasim bench tabletop-readings",
+        "config": asdict(config),
+        "readings": {name: summary(np.concatenate(each)) for name, each in errors.items()},
+        "judge": {
+            f"{'success' if true else 'failure'} judged {verdict}": verdicts.count((true, verdict))
+            for true, verdict in sorted(set(verdicts))
+        },
+        "versions": report.versions(),
+    }
+    print(tables(results))
+    if config.out is not None:
+        report.write_report(config.out / "readings.json", results)
+    return results
+
+
+def summary(errors: Any) -> dict[str, Any]:
+    """Of distances to the truth (n,), px; NaN where nothing was read."""
+    import numpy as np
+
+    return {
+        "frames": len(errors),
+        "found": float(np.isfinite(errors).mean()),
+        "median_px": float(np.nanmedian(errors)),
+        "p90_px": float(np.nanquantile(errors, 0.9)),
+        "p99_px": float(np.nanquantile(errors, 0.99)),
+    }
+
+
+def tables(results: dict[str, Any]) -> str:
+    """The report as printed."""
+    from benchmarks.report import number, table
+
+    rows = [
+        (
+            name,
+            str(one["frames"]),
+            f"{100 * one['found']:.2f} %",
+            *(number(one[key]) for key in ("median_px", "p90_px", "p99_px")),
+        )
+        for name, one in results["readings"].items()
+    ]
+    judged = "; ".join(f"{label}: {count}" for label, count in results["judge"].items())
+    header = ("read", "frames", "found", "median px", "90th percentile", "99th percentile")
+    config = results["config"]
+    return "\n\n".join(
+        [
+            f"Readings of the {config['split']} episodes of {config['data']}, every "
+            f"{config['stride']} frames, against the simulator.",
+            table(header, rows),
+            f"Episodes by the judge of frames: {judged}.",
+        ]
+    )
+
+
+def cli(arguments: list[str]) -> None:
+    """Run `irasim bench tabletop-readings` with command-line arguments."""
+    about = "How well pictures of the tabletop are read, against the simulator."
+    prog = "irasim bench tabletop-readings"
+    main(tyro.cli(ReadingsConfig, args=arguments, prog=prog, description=about))

@@ -1,0 +1,61 @@
+"""The tabletop as a task: what the other packages know about it, all by import strings."""
+
+from world_model.config import KeysConfig
+from world_model.tasks import Task
+
+# From video, actions and the pusher's place alone: what `hidden` records is for measuring.
+FROM_VIDEO = {"hidden": (), "poses": (), "dead_zone": 0.03, "edge_weight": 0.25}
+
+TABLETOP = Task(
+    name="tabletop",
+    env_id="irasim_env:IRASim/TabletopSim-v0",
+    simulator="policies.tabletop.simulator:TabletopSim",
+    env_kwargs={"obs_type": "pixels_effector_pos"},
+    undrawn_kwargs={"obs_type": "state"},
+    extra="irasim-env[tabletop]",
+    packages=("mujoco",),
+    max_episode_steps=100,
+    success_on_termination=True,
+    success="the middles of the two blocks are within 4 cm",
+    outcome="policies.tabletop.outcome:outcome",
+    action_names=("right", "away"),
+    keys=KeysConfig(directions=("right", "up"), velocity=0.7),
+    hidden=("cube_pose", "cylinder_pose", "prism_pose", "cross_pose"),
+    recorder="policies.tabletop:mixture",
+    warm_up="policies.tabletop.from_pixels:Rest",
+    rest_action="policies.tabletop.outcome:stay",
+    family="policies.tabletop.family",
+    judge="policies.tabletop.judge:TouchJudge",
+    measure="policies.tabletop.reading:measure",
+    place_reading="pusher",
+    benchmarks={
+        "tabletop-readings": (
+            "benchmarks.tabletop.readings",
+            "how well pictures of the tabletop are read, against the simulator",
+        )
+    },
+    presets={
+        "tabletop": {
+            **FROM_VIDEO,
+            "patch": 8,
+            "batch_clips": 8,
+            "collect_episodes": (1500, 100, 100),
+        },
+        "tabletop_tiny": {  # toy size: proves in two minutes that the whole path runs
+            **FROM_VIDEO,
+            "data": "data/tabletop_tiny",
+            "name": "tabletop_tiny",
+            "budget": "40s",
+            "patch": 24,
+            "width": 32,
+            "depth": 2,
+            "num_heads": 2,
+            "context": 3,
+            "clip_frames": 7,
+            "batch_clips": 4,
+            "mixed_precision": "no",
+            "validation_episodes": 2,
+            "collect_episodes": (6, 2, 4),
+        },
+    },
+)
