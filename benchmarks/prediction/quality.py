@@ -47,8 +47,8 @@ ABOUT_CONTROLS = (
 
 def main(config: QualityConfig) -> dict[str, Any]:
     """Measure, print tables, write the report, and return it."""
-    config = settle(config)
     world = report.open_world(config)
+    config = settle(config)
     results = {
         **report.heading("irasim bench quality", config, str(world.device), world),
         "conventions": {

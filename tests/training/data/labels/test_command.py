@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from irasim_env import console
 from tests.training.data.labels.synthetic import errors
 from training.data.clips import ClipStore
 from training.data.episodes import Episode, read_record, write_episode
@@ -31,7 +32,7 @@ def root(tmp_path: Path, new_episodes: list[Episode]) -> Path:
 
 
 def label(*arguments: str | Path) -> None:
-    command.cli([str(argument) for argument in arguments])
+    console.run(["label", *map(str, arguments)])
 
 
 @pytest.mark.usefixtures("fitted")
