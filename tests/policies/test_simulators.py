@@ -14,7 +14,7 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.utils.env_checker import data_equivalence as equivalent
 
 import irasim_env  # noqa: F401 (registers the ids)
-from tests.simulators import NEEDED, OURS, TASKS, simulator
+from tests.simulators import NEEDED, OURS, TASKS, needs, simulator
 from training.data.record import load_policy, record_episode
 from world_model.tasks import load_task
 
@@ -37,7 +37,7 @@ def roll_out(env, actions):
 
 @pytest.fixture(params=OURS)
 def task(request):
-    pytest.importorskip(NEEDED[request.param])
+    needs(request.param)
     return load_task(request.param)
 
 

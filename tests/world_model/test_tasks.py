@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import TINY_CONFIG
 from tests.installed_tasks import install
-from tests.simulators import NEEDED, TASKS
+from tests.simulators import TASKS, needs
 from world_model import tasks
 from world_model.tasks import (
     PARTS,
@@ -55,7 +55,7 @@ def test_the_task_that_ships_is_found():
 @pytest.mark.parametrize("name", TASKS)
 def test_each_part_that_a_task_names_is_there(name):
     task = load_task(name)
-    pytest.importorskip(NEEDED[name], reason=f"needs pip install '{task.extra}'")
+    needs(name)
     named = [part for part in PARTS if getattr(task, part) is not None]
     assert {"recorder", "judge", "measure"} <= set(named)
     assert all(task.load(part) for part in named)

@@ -4,7 +4,9 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-pytest.importorskip("mujoco", reason="needs pip install 'irasim-env[tabletop]'")
+from tests.simulators import needs, simulator
+
+needs("tabletop")
 
 from policies.tabletop import arm, family
 from policies.tabletop.cloning import CloneConfig, CloneNetwork, load_clone, save_clone
@@ -26,7 +28,6 @@ from policies.tabletop.scene import (
     to_table,
 )
 from policies.tabletop.simulator import TabletopSim
-from tests.simulators import simulator
 from world_model.tasks import load_task
 
 
