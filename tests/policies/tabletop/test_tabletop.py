@@ -4,9 +4,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from tests.simulators import needs, simulator
-
-needs("tabletop")
+pytest.importorskip("mujoco", reason="needs pip install 'irasim-env[tabletop]'")
 
 from policies.tabletop import arm, family
 from policies.tabletop.cloning import CloneConfig, CloneNetwork, load_clone, save_clone
@@ -28,6 +26,7 @@ from policies.tabletop.scene import (
     to_table,
 )
 from policies.tabletop.simulator import TabletopSim
+from tests.simulators import simulator
 from world_model.tasks import load_task
 
 
