@@ -8,7 +8,7 @@ INSTALLED := .venv/installed
 # pyright would ask the package index whether it is the newest.
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: help demo play rehearsal test check lint types docs gif format clean
+.PHONY: help demo play rehearsal test test-all check lint types docs gif format clean
 # mkdocs-material would tell what becomes of MkDocs, in every build.
 export NO_MKDOCS_2_WARNING := 1
 
@@ -16,8 +16,9 @@ help:
 	@echo "make demo       roll out the shipped Push-T world beside the real simulator"
 	@echo "make play       drive it with the arrow keys or the mouse"
 	@echo "make rehearsal  collect, encode, train, evaluate: all of it, tiny, in minutes"
-	@echo "make test       run the tests"
-	@echo "make check      format, lint, types, docs and tests: what .ci/run does"
+	@echo "make test       run the quick tests, in less than five minutes on two cores"
+	@echo "make test-all   run all tests but those that take many minutes or a GPU"
+	@echo "make check      format, lint, types, docs and all tests: what .ci/run does"
 	@echo "make docs       build the site of docs/ into build/site; a broken link is an error"
 	@echo "make gif        record the README's GIF again"
 	@echo "make format     format the code and sort its imports"
@@ -33,10 +34,15 @@ rehearsal: $(INSTALLED)
 	$(BIN)/python examples/rehearsal.py
 
 # Up to four processes, each with one thread for its matrices: more would wait for each other.
-test: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 4
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 4
 
-check: lint types docs test
+test: $(INSTALLED)
+	$(PYTEST)
+
+test-all: $(INSTALLED)
+	$(PYTEST) -m "not gpu and not slow"
+
+check: lint types docs test-all
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .

@@ -102,7 +102,7 @@ def test_python_blocks_run(page, block, tmp_path, monkeypatch):
 def test_commands_parse(page, monkeypatch, tmp_path):
     if page == "docs/tasks.md":  # its example is a package that is installed
         install(monkeypatch, tmp_path, "toy-task", {"toy": "tests.toy.task:TOY"})
-    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
     for _, line in (one for one in SHELL if one[0] == page):
         for command in line.split(" && "):
             words = shlex.split(command.replace("$p", "100"), comments=True)  # of a loop

@@ -213,6 +213,7 @@ def test_evaluations_per_step_are_those_that_are_made(tiny_world, monkeypatch):
     assert sum(frames) == report.evaluations_per_step(world)
 
 
+@pytest.mark.slow_suite
 def test_the_card_tells_what_was_measured(quality, tiny_world, tmp_path):
     directory = shutil.copytree(tiny_world, tmp_path / "tiny")
     speed = measure_speed(

@@ -136,6 +136,7 @@ def test_killed_while_the_states_are_put_beside_the_run(data, tmp_path, undistur
     assert result(tmp_path) == undisturbed
 
 
+@pytest.mark.slow_suite
 def test_killed_by_the_system(data, tmp_path, undisturbed):
     """kill -9 in each phase, then to the end: steps of all phases are counted on."""
     script = tmp_path / "killed.py"

@@ -123,10 +123,11 @@ def test_the_whole_command_writes_a_world_that_steps(data, tmp_path, capsys):
     assert "bounds are taken from the data" in capsys.readouterr().out
 
 
+@pytest.mark.slow_suite
 def test_loss_falls(data, tmp_path, accelerator):
     config = config_for(data, tmp_path, rate=3e-3)
-    trainer, _, _ = prepare(dataclasses.replace(config, max_steps=1000), accelerator)
-    curve = losses(trainer, 250)
+    trainer, _, _ = prepare(dataclasses.replace(config, max_steps=150), accelerator)
+    curve = losses(trainer, 150)
     assert np.mean(curve[-20:]) < 0.75 * np.mean(curve[:20])
 
 
@@ -172,6 +173,7 @@ run_training(train, config_for(data, out, sees_states=sees_states, own_past_from
 {AFTER}"""
 
 
+@pytest.mark.slow_suite
 @pytest.mark.parametrize("sees_states", [True, False])
 def test_two_processes_train_as_one_does(data, tmp_path, accelerator, sees_states):
     script = tmp_path / "process.py"

@@ -13,6 +13,7 @@ from benchmarks.speed.chunk_random import draw_inputs, random_denoiser
 TINY = {"size": "S", "patch_size": 8, "height": 64, "width": 64, "frames": 3, "device": "cpu"}
 
 
+@pytest.mark.slow_suite
 def test_a_small_model_on_the_processor(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(interleave, "WARM_UP", 0)
     monkeypatch.setattr(ceilings, "BUDGET", 0.01)
