@@ -191,7 +191,7 @@ def test_the_page_of_environments_is_true():
     *_, stepped = env.step(env.action_space.sample())
     told = {*re.findall(r"^\| `(\w+)` \| (?:always|after|with) ", page, flags=re.MULTILINE)}
     assert told == {*began, *stepped}
-    assert f"{len(env.unwrapped.task.world.starts)} recorded clips" in page
+    assert f"{len(env.unwrapped.world.starts)} recorded clips" in page
     arguments = {*inspect.signature(WorldEnv.__init__).parameters} - {"self"}
     table = page[page.index("## Arguments") : page.index("With `output=")]
     assert arguments == {*re.findall(r"^\| `(\w+)` \|", table, flags=re.MULTILINE)} - {
