@@ -170,7 +170,7 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
             uncertainty_samples=uncertainty_samples,
             output=output,
         )
-        self.metadata = {**self.metadata, "render_fps": self._task.config.fps}
+        self.metadata = {**self.metadata, "render_fps": self._task.render_fps}
         self.render_mode = render_mode
         self.observation_space = self._task.observation_space
         self.action_space = self._task.action_space

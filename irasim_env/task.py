@@ -146,6 +146,12 @@ class WorldTask:
         return self.config.name if task is None else task.name
 
     @property
+    def render_fps(self) -> int | float:
+        """Frames a second, an integer where it is whole: some writers of videos want one."""
+        fps = self.config.fps
+        return int(fps) if fps == int(fps) else fps
+
+    @property
     def description(self) -> str:
         """What is to be done, in words, where the world's task has them; else its name."""
         task = task_of(self.config)

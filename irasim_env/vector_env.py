@@ -107,7 +107,7 @@ class WorldVectorEnv(EachEnvironment):
         )
         self.metadata = {
             **self.metadata,
-            "render_fps": self._task.config.fps,
+            "render_fps": self._task.render_fps,
             "autoreset_mode": self.autoreset_mode,
         }
         self.render_mode = render_mode

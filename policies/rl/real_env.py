@@ -49,7 +49,7 @@ class RealEnv(gym.Env[Observation, np.ndarray]):
         self.truth = GroundTruth(world.config)
         self.observation_space = self.task.observation_space
         self.action_space = self.task.action_space
-        self.metadata = {**self.metadata, "render_fps": world.config.fps}
+        self.metadata = {**self.metadata, "render_fps": self.task.render_fps}
         self.render_mode = render_mode
         self._passed_over: set[str] = set()  # options that a warning told of
 

@@ -90,8 +90,8 @@ def assert_equal(ours, theirs):
     [
         ("IRASim/PushT-v0", {}),
         ("IRASim/World-v0", {}),
-        ("IRASim/World-v0", {"chunk": 2}),
-        ("IRASim/World-v0", {"uncertainty_samples": 2}),
+        pytest.param("IRASim/World-v0", {"chunk": 2}, marks=pytest.mark.slow_suite),
+        pytest.param("IRASim/World-v0", {"uncertainty_samples": 2}, marks=pytest.mark.slow_suite),
     ],
     ids=str,
 )

@@ -91,4 +91,5 @@ class IRASimEnv(EnvConfig):
         envs = gym.make_vec(
             self.gym_id, num_envs=n_envs, autoreset_mode="SameStep", **self.gym_kwargs
         )
+        envs.metadata["render_fps"] = self.fps  # its videos take whole frames a second only
         return {self.type: {0: envs}}

@@ -11,7 +11,7 @@ from torch import Tensor
 import irasim_env  # noqa: F401 (registers the ids)
 from lerobot_env_irasim.configuration_irasim_actor import IRASimActorConfig
 from lerobot_env_irasim.environment import LEROBOT_NAMES
-from policies.actors.actors import load_actor
+from policies.actors import load_actor
 
 
 class IRASimActorPolicy(PreTrainedPolicy):

@@ -116,6 +116,7 @@ def test_adversary_learns_what_blur_is_and_pulls_away_from_it():
     assert all(p.requires_grad for p in adversary.network.parameters())
 
 
+@pytest.mark.slow_suite
 def test_a_run_sharpens_at_its_end(recordings: Path, tmp_path: Path):
     config = AnchoredConfig(
         data=recordings, out=tmp_path / "run", max_steps=120, channels=8, rate=3e-3, log_from=0.3

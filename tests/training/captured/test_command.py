@@ -150,6 +150,7 @@ def test_the_rate_follows_the_clock(tmp_path):
     assert decay(0.998, 10**6) == 0.998
 
 
+@pytest.mark.slow_suite
 def test_a_whole_run_and_more_time_for_it(tmp_path, capsys):
     data = tmp_path / "data"
     data.mkdir()
