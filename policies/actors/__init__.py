@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 from world_model.lazy_names import lazy_names
 
 if TYPE_CHECKING:
-    from policies.actors.actors import Actor, load_actor
+    from policies.actors.actors import Actor, CallableActor, StableBaselinesActor, load_actor
 
-__all__ = ["Actor", "load_actor"]
+__all__ = ["Actor", "CallableActor", "StableBaselinesActor", "load_actor"]
 
-__getattr__ = lazy_names(__name__, {"actors": ["Actor", "load_actor"]})
+__getattr__ = lazy_names(__name__, {"actors": __all__})
