@@ -165,6 +165,7 @@ def test_quality_refuses_what_cannot_be_measured(episodes, tiny_world, tmp_path)
         measure_quality(QualityConfig(**make, episodes=50))
 
 
+@pytest.mark.slow_suite
 def test_speed_counts_and_times_every_step(tiny_world, tmp_path):
     threads = torch.get_num_threads()
     config = SpeedConfig(

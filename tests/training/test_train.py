@@ -205,6 +205,7 @@ def test_two_processes_train_as_one_does(data, tmp_path, accelerator, sees_state
     np.testing.assert_allclose([float(line[2]) for line in lines], alone, rtol=1e-5)
 
 
+@pytest.mark.slow_suite
 def test_a_world_is_trained_on_from_with_further_episodes(data, tmp_path, accelerator):
     first = main(config_for(data, tmp_path / "first"))
     write_moving_square(tmp_path / "more", "train", 3)
@@ -266,6 +267,7 @@ def test_missing_split_of_converted_data_is_not_to_be_collected(data, tmp_path, 
     assert "irasim collect" not in str(told.value)
 
 
+@pytest.mark.slow_suite
 def test_recordings_without_seed_and_environment_train(data, tmp_path):
     """As `irasim convert` brings them in: there is no simulator to put where they begin."""
     for split in ("train", "val"):

@@ -87,6 +87,7 @@ def test_painter_wants_pictures_that_divide():
         AnchoredPainter(joints=2, height=90, width=128)
 
 
+@pytest.mark.slow_suite
 def test_a_run_learns_to_follow_the_actions(recordings: Path, tmp_path: Path):
     config = AnchoredConfig(
         data=recordings, out=tmp_path / "run", max_steps=200, channels=8, rate=3e-3
