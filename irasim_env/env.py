@@ -255,6 +255,11 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
         return {**self.__dict__, "_window": None}
 
     @property
+    def output(self) -> Output:
+        """Whether it hands out arrays or tensors."""
+        return self._task.output
+
+    @property
     def world(self) -> WorldModel:
         """The world that it runs in."""
         return self._task.world

@@ -103,7 +103,7 @@ class WorldTask:
         uncertainty_samples: int | None = None,
         output: Output = "numpy",
     ):
-        self.output = check_output(output, reward_fn)
+        self.output: Output = check_output(output, reward_fn)
         self.chunk = check_chunk(chunk)
         self.samples = check_samples(uncertainty_samples)
         self.world = load_world(world, device)

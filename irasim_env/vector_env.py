@@ -264,6 +264,11 @@ class WorldVectorEnv(EachEnvironment):
         return tuple(to_host(self._begun_episodes()[1].frame, np.uint8))
 
     @property
+    def output(self) -> Output:
+        """Whether they hand out arrays or tensors."""
+        return self._task.output
+
+    @property
     def world(self) -> WorldModel:
         """The world that all of them run in."""
         return self._task.world

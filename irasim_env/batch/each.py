@@ -115,6 +115,7 @@ _SHARED: dict[str, Callable[[EachEnvironment], Any]] = {
     "action_space": lambda envs: envs.single_action_space,
     "observation_space": lambda envs: envs.single_observation_space,
     "metadata": lambda envs: envs.metadata,
+    "output": lambda envs: envs._task.output,
     "render_mode": lambda envs: envs.render_mode,
     "spec": lambda envs: envs.spec,
     "task": lambda envs: envs._task.name,
