@@ -21,6 +21,7 @@ COMMANDS = {
         "training.chunk.export_world",
         "write an imported world's model as such a checkpoint",
     ),
+    "push": ("training.push", "put a world on the Hugging Face Hub"),
     "train": ("training.train", "train a world from recorded episodes"),
     "bench": ("benchmarks.bench", "measure a world: quality, speed, and what policies make of it"),
     "distill": ("training.distill.command", "make a world of one or two denoising passes a step"),
