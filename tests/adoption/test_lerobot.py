@@ -1,6 +1,7 @@
 """LeRobot's own evaluation in a learned world, in an environment that has it."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,9 @@ import pytest
 
 pytestmark = pytest.mark.adoption
 ACTOR = "tests.adoption.test_lerobot:go_right"
-PACKAGE = Path(__file__).parents[2] / "examples/lerobot_env_irasim"
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "examples/lerobot_env_irasim"
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}  # the actor is found there
 
 
 def go_right(observation) -> np.ndarray:
@@ -27,7 +30,7 @@ def go_right(observation) -> np.ndarray:
 def policy(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("policies") / "right"
     command = [sys.executable, "-m", "lerobot_env_irasim", ACTOR, "--out", str(path)]
-    subprocess.run(command, check=True)
+    subprocess.run(command, check=True, env=ENVIRONMENT)
     return path
 
 
@@ -36,7 +39,7 @@ def evaluate(out: Path, *options: str) -> dict:
     command = shutil.which("lerobot-eval", path=str(Path(sys.executable).parent))
     assert command is not None
     fixed = ("--env.type=irasim", "--eval.n_episodes=4", "--eval.batch_size=2")
-    subprocess.run([command, *fixed, *options, f"--output_dir={out}"], check=True)
+    subprocess.run([command, *fixed, *options, f"--output_dir={out}"], check=True, env=ENVIRONMENT)
     return json.loads((out / "eval_info.json").read_text())["overall"]
 
 
