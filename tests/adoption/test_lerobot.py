@@ -1,5 +1,6 @@
 """LeRobot's own evaluation in a learned world, in an environment that has it."""
 
+import importlib
 import json
 import os
 import shutil
@@ -80,6 +81,7 @@ def test_a_diffusion_policy_of_its_own_runs(tmp_path):
 def test_a_world_of_ones_own_is_taken(tiny_world):
     from lerobot.envs import make_env, make_env_config
 
+    importlib.import_module("lerobot_env_irasim")  # registers it, as `lerobot-eval` does
     config = make_env_config("irasim", task="World-v0", world=str(tiny_world), episode_length=7)
     assert config.fps == 10
     assert config.features["agent_pos"].shape == (2,)
