@@ -8,7 +8,7 @@ INSTALLED := .venv/installed
 # pyright would ask the package index whether it is the newest.
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: help demo play rehearsal test check lint types docs gif format clean
+.PHONY: help demo play rehearsal test test-all test-adoption check lint types docs gif format clean
 # mkdocs-material would tell what becomes of MkDocs, in every build.
 export NO_MKDOCS_2_WARNING := 1
 
@@ -16,8 +16,10 @@ help:
 	@echo "make demo       roll out the shipped Push-T world beside the real simulator"
 	@echo "make play       drive it with the arrow keys or the mouse"
 	@echo "make rehearsal  collect, encode, train, evaluate: all of it, tiny, in minutes"
-	@echo "make test       run the tests"
-	@echo "make check      format, lint, types, docs and tests: what .ci/run does"
+	@echo "make test       run the quick tests, in less than five minutes on two cores"
+	@echo "make test-all   run all tests but those that take many minutes or a GPU"
+	@echo "make test-adoption  run LeRobot, TorchRL, RLlib and others in a world (some gigabytes)"
+	@echo "make check      format, lint, types, docs and all tests: what .ci/run does"
 	@echo "make docs       build the site of docs/ into build/site; a broken link is an error"
 	@echo "make gif        record the README's GIF again"
 	@echo "make format     format the code and sort its imports"
@@ -33,10 +35,29 @@ rehearsal: $(INSTALLED)
 	$(BIN)/python examples/rehearsal.py
 
 # Up to four processes, each with one thread for its matrices: more would wait for each other.
-test: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 4
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 4
 
-check: lint types docs test
+test: $(INSTALLED)
+	$(PYTEST)
+
+test-all: $(INSTALLED)
+	$(PYTEST) -m "not gpu and not slow and not adoption"
+
+# LeRobot wants Python 3.12 and older packages than ours, so they have an environment of their own.
+PYTHON_ADOPTION ?= python3.12
+ADOPTION := .venv-adoption
+
+test-adoption: $(ADOPTION)/installed
+	OMP_NUM_THREADS=1 $(ADOPTION)/bin/python -m pytest -q -m adoption -W ignore tests/adoption
+
+$(ADOPTION)/installed: pyproject.toml examples/lerobot_env_irasim/pyproject.toml
+	$(PYTHON_ADOPTION) -m venv $(ADOPTION)
+	$(ADOPTION)/bin/python -m pip install --progress-bar off -e . -e examples/lerobot_env_irasim \
+		"lerobot[dataset,diffusion,evaluation,pusht]==0.6.1" torchrl "ray[rllib]" loguru imageio \
+		stable-worldmodel==0.1.1 pytest
+	@touch $@
+
+check: lint types docs test-all
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
@@ -70,4 +91,4 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@touch $@
 
 clean:
-	rm -rf .venv build dist *.egg-info
+	rm -rf .venv .venv-adoption build dist *.egg-info

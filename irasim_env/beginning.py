@@ -4,10 +4,12 @@ Dimensions: T frames of a clip, H W pixels, A action components.
 """
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 from gymnasium.error import InvalidAction
 
@@ -46,17 +48,14 @@ class Asked:
 
 
 def check_options(world: WorldModel, options: Mapping[str, Any] | None) -> Asked:
-    """Check the options of a `reset`, before anything is drawn or changed.
+    """Check the options of a `reset`, before anything is drawn or changed; those of other programs
+    are passed over (see `own_options`).
 
     Raises:
-        ValueError: no dictionary, unknown or conflicting options, no such start, frames, actions
-            or observations of a wrong shape or type, or nothing to start from.
+        ValueError: no dictionary, conflicting options, no such start, frames, actions or
+            observations of a wrong shape or type, or nothing to start from.
     """
     options = check_mapping(options)
-    if unknown := sorted(map(str, set(options) - set(RESET_OPTIONS))):
-        raise ValueError(
-            f"reset got unknown option {unknown[0]!r}; known are {', '.join(RESET_OPTIONS)}"
-        )
     given = [name for name in CLIP_OPTIONS if name in options]
     if "start" in options and given:
         raise ValueError(
@@ -74,6 +73,39 @@ def check_options(world: WorldModel, options: Mapping[str, Any] | None) -> Asked
     if "start" in options:
         return Asked(start=_index(options["start"], len(world.starts)))
     return Asked()
+
+
+def own_options(
+    options: Mapping[str, Any] | None,
+    told: set[str],
+    known: Sequence[str] = RESET_OPTIONS,
+) -> dict[str, Any]:
+    """Those options of a `reset` that are ours. Programs that run any environment pass some of
+    their own: a warning tells that they do nothing here, once for each name.
+
+    Args:
+        options: What `reset` got.
+        told: Names that a warning has told of; new ones are added.
+        known: Names that are ours.
+
+    Raises:
+        ValueError: no mapping, or a name so near to one of ours that it looks misspelt.
+    """
+    options = check_mapping(options)
+    others = sorted({str(name) for name in options} - {*known})
+    for name in others:
+        if near := get_close_matches(name.lower(), known, n=1, cutoff=0.7):
+            raise ValueError(
+                f"reset got unknown option {name!r}; did you mean {near[0]!r}? Known are "
+                f"{', '.join(known)}"
+            )
+    if new := [name for name in others if name not in told]:
+        told.update(new)
+        gym.logger.warn(
+            f"reset passes over the option {', '.join(map(repr, new))}, which does nothing in a "
+            f"learned world; known are {', '.join(known)}"
+        )
+    return {name: value for name, value in options.items() if name in known}
 
 
 def check_mapping(options: Any) -> Mapping[str, Any]:

@@ -57,6 +57,11 @@ COMMANDS = {
         run="training.chunk.export_world:main",
         summary="write an imported world's model as such a checkpoint",
     ),
+    "push": Command(
+        config="training.push:PushConfig",
+        run="training.push:main",
+        summary="put a world on the Hugging Face Hub",
+    ),
     "train": Command(run="training.command:cli", summary="train a world from recorded episodes"),
     "bench": Command(
         run="benchmarks.bench:cli",

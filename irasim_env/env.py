@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from irasim_env.actions import check_actions
-from irasim_env.beginning import check_options, draw_beginning
+from irasim_env.beginning import check_options, draw_beginning, own_options
 from irasim_env.snapshot import Snapshot, check_snapshot, fingerprint
 from irasim_env.task import (
     Observation,
@@ -89,7 +89,8 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
       units: a robot knows its own state better than a picture shows it. What is left out is
       estimated from the frames.
 
-    The world's starts carry what was observed when they were recorded, and begin from it.
+    The world's starts carry what was observed when they were recorded, and begin from it. Options
+    of other programs do nothing, of which a warning tells; a misspelt one is an error.
 
     `info` after a reset has "start" (None for a clip of your own) and "noise_seed".
 
@@ -160,7 +161,7 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
         output: Output = "numpy",
     ):
         check_render_mode(render_mode, self.metadata["render_modes"])
-        self.task = WorldTask(
+        self._task = WorldTask(
             world,
             device=device,
             obs_type=obs_type,
@@ -169,12 +170,13 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
             uncertainty_samples=uncertainty_samples,
             output=output,
         )
-        self.metadata = {**self.metadata, "render_fps": self.task.config.fps}
+        self.metadata = {**self.metadata, "render_fps": self._task.render_fps}
         self.render_mode = render_mode
-        self.observation_space = self.task.observation_space
-        self.action_space = self.task.action_space
+        self.observation_space = self._task.observation_space
+        self.action_space = self._task.action_space
         self._episode: tuple[WorldState, Outcome] | None = None
         self._over = False
+        self._passed_over: set[str] = set()  # options of other programs that a warning told of
         self._fingerprint: str | None = None
         self._window = self._open_window() if render_mode == "human" else None
 
@@ -184,19 +186,20 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
         """Begin an episode; see "Starting State". A reset that fails changes nothing.
 
         Raises:
-            ValueError: unknown options, no such start, or a clip of the wrong form (its actions
+            ValueError: a misspelt option, no such start, or a clip of the wrong form (its actions
                 and observations too; actions out of bounds are clipped).
             gym.error.Error: a seed that is no integer, or negative.
         """
-        asked = check_options(self.task.world, options)  # a mistake in them changes nothing
+        own = own_options(options, self._passed_over)
+        asked = check_options(self._task.world, own)  # a mistake in them changes nothing
         super().reset(seed=seed)
-        beginning = draw_beginning(self.task.world, self.np_random, asked)
-        self._episode = _, outcome = self.task.begin([beginning])
+        beginning = draw_beginning(self._task.world, self.np_random, asked)
+        self._episode = _, outcome = self._task.begin([beginning])
         self._over = False
         if self.render_mode == "human":
             self.render()
-        info = self.task.info(outcome, 0, outcome.ended(), beginning)
-        return self.task.observation(outcome, 0), info
+        info = self._task.info(outcome, 0, outcome.ended(), beginning)
+        return self._task.observation(outcome, 0), info
 
     def step(self, action: Any) -> tuple[Observation, Any, Any, Any, dict[str, Any]]:
         """Predict what `action` leads to: (A,), or (k, A) with `chunk=k`.
@@ -212,15 +215,15 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
             ValueError: `reward_fn` returned something else than (reward, terminated), or NaN.
         """
         state, before = self._running_episode()
-        action = check_actions(self.task.config, action, self.task.action_shape)
-        outcome = self.task.step(state, action[None], before)
+        action = check_actions(self._task.config, action, self._task.action_shape)
+        outcome = self._task.step(state, action[None], before)
         self._episode = state, outcome
         ended = outcome.ended()
         self._over = terminated = bool(ended[0])
         if self.render_mode == "human":
             self.render()
-        observation, info = self.task.observation(outcome, 0), self.task.info(outcome, 0, ended)
-        if self.task.output == "numpy":
+        observation, info = self._task.observation(outcome, 0), self._task.info(outcome, 0, ended)
+        if self._task.output == "numpy":
             return observation, float(outcome.reward[0]), terminated, False, info
         flags = copy_of(outcome.terminated[0])
         return observation, copy_of(outcome.reward[0]), flags, torch.zeros_like(flags), info
@@ -251,6 +254,26 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
         """What a pickle or a copy holds: all but the window, which opens anew where it is used."""
         return {**self.__dict__, "_window": None}
 
+    @property
+    def output(self) -> Output:
+        """Whether it hands out arrays or tensors."""
+        return self._task.output
+
+    @property
+    def world(self) -> WorldModel:
+        """The world that it runs in."""
+        return self._task.world
+
+    @property
+    def task(self) -> str:
+        """Name of the world's task, or of the world where no installed package brings its task."""
+        return self._task.name
+
+    @property
+    def task_description(self) -> str:
+        """What is to be done, in words, for policies that read them; else the same as `task`."""
+        return self._task.description
+
     def snapshot(self) -> Snapshot:
         """The present moment, for `restore`.
 
@@ -260,7 +283,7 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
         state, outcome = self._begun_episode("take a snapshot")
         return Snapshot(
             world=self._world_fingerprint(),
-            precision=self.task.world.precision,
+            precision=self._task.world.precision,
             state=state.clone(),
             outcome=outcome,
             over=self._over,
@@ -275,8 +298,8 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
             ValueError: the snapshot is none, is of another world, or of the same on another device
                 or in another precision.
         """
-        check_snapshot(snapshot, Snapshot, self._world_fingerprint(), self.task.world.precision)
-        self._episode = snapshot.state.clone(), self.task.as_handed_out(snapshot.outcome)
+        check_snapshot(snapshot, Snapshot, self._world_fingerprint(), self._task.world.precision)
+        self._episode = snapshot.state.clone(), self._task.as_handed_out(snapshot.outcome)
         self._over = snapshot.over
         self._np_random = copy.deepcopy(snapshot.np_random)
         self._np_random_seed = snapshot.np_random_seed
@@ -286,7 +309,7 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
     def _open_window(self) -> "Window":
         from irasim_env.window import Window  # pygame greets on stdout: only where it is used
 
-        return Window(self.task.config.name, self.task.config.fps)
+        return Window(self._task.config.name, self._task.config.fps)
 
     def _begun_episode(self, what: str) -> tuple[WorldState, Outcome]:
         if self._episode is None:
@@ -301,7 +324,7 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
 
     def _world_fingerprint(self) -> str:
         if self._fingerprint is None:
-            self._fingerprint = fingerprint(self.task.world)
+            self._fingerprint = fingerprint(self._task.world)
         return self._fingerprint
 
 

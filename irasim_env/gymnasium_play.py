@@ -35,7 +35,7 @@ class KeyboardActions(gym.Wrapper[Any, np.ndarray, Any, np.ndarray]):
                 f"KeyboardActions got {env}, expected an environment of irasim_env, such as "
                 'gymnasium.make("IRASim/PushT-v0")'
             )
-        self._world = env.unwrapped.task.world
+        self._world = env.unwrapped.world
         config = self._world.config
         self.controls = controls or controls_of(config)
         self.action_space = gym.spaces.Box(-1, 1, (config.action_dim,), np.float32)
@@ -79,7 +79,7 @@ def play_arguments(env: gym.Env) -> dict[str, Any]:
             "it to gymnasium.make"
         )
     wrapped = KeyboardActions(env)
-    config = wrapped.env.unwrapped.task.config  # type: ignore[attr-defined]
+    config = wrapped.env.unwrapped.world.config  # type: ignore[attr-defined]
     return {
         "env": wrapped,
         "keys_to_action": _keys_to_action(wrapped.controls),

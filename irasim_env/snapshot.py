@@ -74,7 +74,7 @@ def check_snapshot(snapshot: Any, kind: type, world: str, precision: Precision) 
         raise ValueError(
             f"the snapshot is of steps in {snapshot.precision}, this environment's world steps "
             f"in {precision}, which would lead elsewhere; set "
-            f"env.unwrapped.task.world.precision = {snapshot.precision!r} before restore() "
+            f"env.unwrapped.world.precision = {snapshot.precision!r} before restore() "
             "(it may be changed again after it)"
         )
 

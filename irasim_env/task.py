@@ -21,6 +21,7 @@ from irasim_env.reward_fn import RewardFn, check_judged, check_reward_fn
 from irasim_env.uncertainty import check_samples, disagreement, draw_others
 from world_model import StepOutput, WorldModel, WorldState
 from world_model.config import DEFAULT_WORLD
+from world_model.tasks import task_of
 
 Array = np.ndarray | Tensor
 Observation = Array | dict[str, Array]
@@ -102,7 +103,7 @@ class WorldTask:
         uncertainty_samples: int | None = None,
         output: Output = "numpy",
     ):
-        self.output = check_output(output, reward_fn)
+        self.output: Output = check_output(output, reward_fn)
         self.chunk = check_chunk(chunk)
         self.samples = check_samples(uncertainty_samples)
         self.world = load_world(world, device)
@@ -137,6 +138,24 @@ class WorldTask:
         if self.names:
             chosen = {name: self._state_spaces[name] for name in self.names}
             self.observation_space = spaces.Dict({"pixels": self.observation_space, **chosen})
+
+    @property
+    def name(self) -> str:
+        """Name of the world's task, or of the world where there is none."""
+        task = task_of(self.config)
+        return self.config.name if task is None else task.name
+
+    @property
+    def render_fps(self) -> int | float:
+        """Frames a second, an integer where it is whole: some writers of videos want one."""
+        fps = self.config.fps
+        return int(fps) if fps == int(fps) else fps
+
+    @property
+    def description(self) -> str:
+        """What is to be done, in words, where the world's task has them; else its name."""
+        task = task_of(self.config)
+        return (None if task is None else task.description) or self.name
 
     def begin(self, beginnings: Sequence[Beginning]) -> tuple[WorldState, Outcome]:
         """Start B episodes, of one reset: all at starts of the world, or all with given clips of

@@ -53,7 +53,7 @@ class WorldVecEnv(VecEnv):
                 f"the vector environment's autoreset mode is {mode}, Stable-Baselines3 expects "
                 "resets in the same step; make it with autoreset_mode='SameStep'"
             )
-        if getattr(getattr(envs, "task", None), "output", "numpy") != "numpy":
+        if getattr(envs.unwrapped, "output", "numpy") != "numpy":
             raise ValueError(
                 "the vector environment gives tensors, Stable-Baselines3 expects arrays; make it "
                 "with output='numpy'"

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.golden import golden_checkpoints as golden_checkpoints
 from world_model import (
     Start,
     Starts,

@@ -39,6 +39,7 @@ FLAGS = {
         env-id env-kwargs policy out split episodes max-steps camera states height width hidden
         workers
     """,
+    "push": "revision private no-private message dry-run no-dry-run",
     "encode": """
         vae splits height width draw seed precision batch threads broken cpu no-cpu
     """,

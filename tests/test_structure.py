@@ -34,6 +34,7 @@ DOCUMENTED = {
     "benchmarks.report",
     "irasim_env.ground_truth",
     "irasim_env.gymnasium_play",
+    "policies.actors",
     "policies.planning",
     "policies.pusht",
     "policies.tabletop",

@@ -1,5 +1,6 @@
 """The wheel: what is in it, and that it works outside of the repository."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -27,7 +28,11 @@ print("stepped in", world_model.__file__)
 def run(*command: object, cwd: Path) -> str:
     """Run a command in a directory; what it prints."""
     arguments = [str(argument) for argument in command]
-    done = subprocess.run(arguments, cwd=cwd, capture_output=True, text=True, check=False)
+    # Nothing is found by the path that these tests may have been given.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        arguments, cwd=cwd, env=environment, capture_output=True, text=True, check=False
+    )
     assert not done.returncode, done.stdout + done.stderr
     return done.stdout
 

@@ -65,6 +65,8 @@ class Task:
     """The time limit."""
     success_on_termination: bool = False
     """An episode that ends before the time limit is a success."""
+    description: str | None = None
+    """What is to be done, in words, for policies that read them."""
     success: str | None = None
     """When the environment ends an episode as a success, in words for reports."""
     outcome: str | None = None

@@ -67,15 +67,25 @@ class WorldModel(nn.Module, ABC):
 
     @classmethod
     def from_pretrained(
-        cls, name_or_path: str | Path, device: str | torch.device = "cpu"
+        cls,
+        name_or_path: str | Path,
+        device: str | torch.device = "cpu",
+        *,
+        revision: str | None = None,
     ) -> "WorldModel":
         """Load a shipped world by name, a world directory, or a repository on the Hub.
 
+        Args:
+            name_or_path: Which one; a repository is `owner/name`.
+            device: Where it shall run.
+            revision: Branch, tag or commit of a repository; default: the newest.
+
         Raises:
-            ValueError: No such world or device, or one of the world's files is damaged or unknown.
+            ValueError: No such world or device, one of the world's files is damaged or unknown, or
+                a revision is given of what is not on the Hub.
         """
         place = find_device(device)
-        return cls._loaded(read_world(name_or_path)).to(place).eval()
+        return cls._loaded(read_world(name_or_path, revision)).to(place).eval()
 
     @classmethod
     def _loaded(cls, files: WorldFiles) -> "WorldModel":

@@ -167,7 +167,7 @@ class LearnedScene:
     def reset(self, seed: int) -> np.ndarray:
         """See `Scene.reset`; the last action of the clip that the episode begins with."""
         self._seed, self._steps = seed, 0
-        world = self.env.unwrapped.task.world  # type: ignore[attr-defined]
+        world = self.env.unwrapped.world  # type: ignore[attr-defined]
         if not world.starts:
             raise ValueError(f"world {self.config.name!r} has no starts to plan from")
         index = seed % len(world.starts)

@@ -14,6 +14,7 @@ PUSHT = Task(
     packages=("gym-pusht", "pymunk"),
     max_episode_steps=300,
     success_on_termination=True,
+    description="Push the T-shaped block onto the T-shaped target.",  # as in lerobot/pusht
     success="the T covers more than 0.95 of its goal",
     outcome="policies.pusht.nearness:outcome",
     action_names=("x", "y"),

@@ -10,7 +10,7 @@ import gymnasium as gym
 import numpy as np
 
 from irasim_env.actions import check_actions
-from irasim_env.beginning import check_options, draw_beginning
+from irasim_env.beginning import check_options, draw_beginning, own_options
 from irasim_env.ground_truth import GroundTruth
 from irasim_env.reward_fn import RewardFn
 from irasim_env.task import Observation, WorldTask
@@ -49,8 +49,9 @@ class RealEnv(gym.Env[Observation, np.ndarray]):
         self.truth = GroundTruth(world.config)
         self.observation_space = self.task.observation_space
         self.action_space = self.task.action_space
-        self.metadata = {**self.metadata, "render_fps": world.config.fps}
+        self.metadata = {**self.metadata, "render_fps": self.task.render_fps}
         self.render_mode = render_mode
+        self._passed_over: set[str] = set()  # options that a warning told of
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -58,9 +59,9 @@ class RealEnv(gym.Env[Observation, np.ndarray]):
         """Begin an episode at one of the world's starts, drawn by the seed or by `options`.
 
         Raises:
-            ValueError: unknown options, no such start, or a clip that is no start of the world.
+            ValueError: a misspelt option, no such start, or a clip that is no start of the world.
         """
-        asked = check_options(self.task.world, options)
+        asked = check_options(self.task.world, own_options(options, self._passed_over))
         if asked.clip is not None:
             raise ValueError(
                 "the simulator cannot be put where a clip of frames ends; give it a start of the "

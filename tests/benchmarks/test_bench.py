@@ -165,6 +165,7 @@ def test_quality_refuses_what_cannot_be_measured(episodes, tiny_world, tmp_path)
         measure_quality(QualityConfig(**make, episodes=50))
 
 
+@pytest.mark.slow_suite
 def test_speed_counts_and_times_every_step(tiny_world, tmp_path):
     threads = torch.get_num_threads()
     config = SpeedConfig(
@@ -213,6 +214,7 @@ def test_evaluations_per_step_are_those_that_are_made(tiny_world, monkeypatch):
     assert sum(frames) == world.config.evaluations_per_step
 
 
+@pytest.mark.slow_suite
 def test_the_card_tells_what_was_measured(quality, tiny_world, tmp_path):
     directory = shutil.copytree(tiny_world, tmp_path / "tiny")
     speed = measure_speed(

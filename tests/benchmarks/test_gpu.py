@@ -46,6 +46,7 @@ def alive(pid: int) -> bool:
         return False
 
 
+@pytest.mark.slow_suite
 def test_one_stage_is_killed_one_hangs_one_runs_out_of_memory_and_the_others_report(tmp_path):
     codes = {
         "killed": KILLED,
@@ -163,6 +164,7 @@ def test_all_tests_that_run_on_a_gpu_are_found(tmp_path):
     assert not truth.gpu_tests(tmp_path)
 
 
+@pytest.mark.slow_suite
 def test_the_rehearsal_runs_every_stage(tmp_path, capsys):
     console.run(["bench", "gpu", "--smoke", "--out", str(tmp_path / "out")])
     content = json.loads((tmp_path / "out" / "gpu.json").read_text())

@@ -238,6 +238,7 @@ def test_a_log_keeps_what_it_was_given(tmp_path):
         PolicyLog(path, {"seed": 1})
 
 
+@pytest.mark.slow_suite
 def test_a_family_is_ranked(tiny_world, tmp_path):
     settings = dataclasses.asdict(small(tiny_world, tmp_path))
     results = rank(RankingConfig(**settings, policies=("trembling_16", "wander", "expert_2")))

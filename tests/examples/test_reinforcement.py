@@ -10,6 +10,7 @@ pytest.importorskip("gym_pusht", reason="needs pip install 'irasim-env[pusht]'")
 EXAMPLE = Path(__file__).parents[2] / "examples" / "reinforcement.py"
 
 
+@pytest.mark.slow_suite
 def test_policy_of_the_world_runs_in_the_simulator(tiny_world, tmp_path):
     command = [sys.executable, EXAMPLE, "--world", tiny_world, "--steps", 32, "--num-envs", 2]
     command += ["--horizon", 3, "--out", tmp_path]

@@ -114,7 +114,8 @@ def test_step_after_the_end_is_refused_when_autoreset_is_disabled(tiny_world):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"begin": 3}, "unknown option 'begin'; known are start, frames, actions"),
+        ({"strat": 3}, "'strat'.*mean 'start'"),
+        ({"Frames": 3}, "'Frames'.*mean 'frames'"),
         ({"start": 4}, "start 4, this world has 4: expected an integer from 0 to 3"),
         ({"start": -1}, "start -1"),
         ({"start": 1.5}, "start 1.5"),
@@ -185,7 +186,7 @@ def test_a_failed_reset_changes_nothing(tiny_world):
         {"seed": [7, 8, 9], "options": {"start": [0, 1, 99]}},
         {"seed": [5, 6, -1]},
         {"seed": [5, 6, "seven"]},
-        {"seed": 4, "options": {"begin": 1}},
+        {"seed": 4, "options": {"strat": 1}},
     ],
 )
 def test_a_failed_reset_of_a_batch_changes_nothing(tiny_world, mistake):

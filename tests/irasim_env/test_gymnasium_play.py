@@ -48,7 +48,7 @@ def test_gymnasium_plays_a_world(gymnasium_play, endless_world):
     # play() resets twice with its seed: once to validate, once to begin.
     _, info = again.reset(seed=2)
     controls = arguments["env"].controls
-    world = again.unwrapped.task.world
+    world = again.unwrapped.world
     action = controls.first_action(world.starts[info["start"]])
     for direction, frame in zip(actions, frames, strict=True):
         action = controls.move(action, np.array(direction))
@@ -83,10 +83,10 @@ def test_keyboard_actions_begin_where_the_agent_is(endless_world):
     for _ in range(2):
         _, info = env.reset(seed=1, options={"start": 2})
         other.reset(seed=1, options={"start": 2})
-        agent = other.unwrapped.task.world.starts[info["start"]].states["agent_pos"][-1]
+        agent = other.unwrapped.world.starts[info["start"]].states["agent_pos"][-1]
         assert np.array_equal(env.step(still)[0], other.step(agent)[0])
         env.step(np.ones(2))
-    clip = other.unwrapped.task.world.starts[0].frames[:1]
+    clip = other.unwrapped.world.starts[0].frames[:1]
     env.reset(seed=1, options={"frames": clip})  # of no start: the middle
     other.reset(seed=1, options={"frames": clip})
     assert np.array_equal(env.step(still)[0], other.step(np.array([256, 256]))[0])

@@ -105,6 +105,7 @@ def small_world() -> WorldModel:
     return randomized(WorldModel.create(config, make_starts(config)))
 
 
+@pytest.mark.slow_suite
 def test_memory_is_flat_over_steps_resets_snapshots_and_restores():
     check(run(small_world(), 240, marks=4))
 

@@ -190,7 +190,7 @@ def test_reset_mask_is_read_not_popped(tiny_world):
     assert infos["_start"].tolist() == [False, True, False]
     assert envs.np_random_seed == (0, 51, 2)
     assert np.array_equal(before[[0, 2]], after[[0, 2]])
-    assert np.array_equal(after[1], envs.unwrapped.task.world.starts[1].frames[-1])
+    assert np.array_equal(after[1], envs.unwrapped.world.starts[1].frames[-1])
 
 
 def test_returned_arrays_are_the_callers_own(tiny_world):

@@ -88,10 +88,10 @@ def assert_equal(ours, theirs):
 @pytest.mark.parametrize(
     ("env_id", "kwargs"),
     [
-        ("IRASim/PushT-v0", {}),
+        pytest.param("IRASim/PushT-v0", {}, marks=pytest.mark.slow_suite),
         ("IRASim/World-v0", {}),
-        ("IRASim/World-v0", {"chunk": 2}),
-        ("IRASim/World-v0", {"uncertainty_samples": 2}),
+        pytest.param("IRASim/World-v0", {"chunk": 2}, marks=pytest.mark.slow_suite),
+        pytest.param("IRASim/World-v0", {"uncertainty_samples": 2}, marks=pytest.mark.slow_suite),
     ],
     ids=str,
 )

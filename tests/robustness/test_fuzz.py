@@ -8,6 +8,7 @@ from tests.robustness.fuzz import fuzz
 from tests.robustness.readers import FUZZED
 
 
+@pytest.mark.slow_suite
 def test_a_few_damaged_inputs_of_each_kind_are_refused_in_words():
     outcomes = fuzz([fuzzed.name for fuzzed in FUZZED], count=12, seed=1)
     assert not {name: one.faults for name, one in outcomes.items() if one.faults}

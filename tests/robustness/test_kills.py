@@ -27,6 +27,7 @@ def check(zygote: Zygote, command: Command, place: Path, kills: int, seed: int) 
     assert not report.problems, "\n".join(report.problems)
 
 
+@pytest.mark.slow_suite
 @pytest.mark.parametrize("command", [one for one in COMMANDS if one.name in QUICK])
 def test_a_killed_command_ends_as_an_undisturbed_one(
     command: Command, zygote: Zygote, tmp_path: Path

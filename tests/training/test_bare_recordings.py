@@ -153,6 +153,7 @@ def test_the_world_is_measured(made, tmp_path):
     assert ("rewards" in results) == ("no_reward" not in kind)
 
 
+@pytest.mark.slow_suite
 @pytest.mark.parametrize("made", ["pixels_alone", "no_reward"], indirect=True)
 def test_speed_and_endurance_are_measured_and_a_card_is_written(made, tmp_path, monkeypatch):
     for module in ("config", "endurance"):

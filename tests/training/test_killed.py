@@ -94,6 +94,7 @@ def undisturbed(data, tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, 
     return result(out)
 
 
+@pytest.mark.slow_suite
 def test_interrupted_again_and_again(data, tmp_path, undisturbed):
     """Each process takes three steps, in whatever phases, and loses the last."""
     deaths, every = [], 3
@@ -136,6 +137,7 @@ def test_killed_while_the_states_are_put_beside_the_run(data, tmp_path, undistur
     assert result(tmp_path) == undisturbed
 
 
+@pytest.mark.slow_suite
 def test_killed_by_the_system(data, tmp_path, undisturbed):
     """kill -9 in each phase, then to the end: steps of all phases are counted on."""
     script = tmp_path / "killed.py"
@@ -155,6 +157,7 @@ def test_killed_by_the_system(data, tmp_path, undisturbed):
     assert result(tmp_path / "run") == undisturbed
 
 
+@pytest.mark.slow_suite
 def test_a_run_that_is_given_more_time_trains_its_head_anew(data, tmp_path):
     """On the denoiser that it then has: as a run does that had the time from the beginning."""
     settings = SETTINGS | {"decay_from": 0.7, "rollout_from": 0.0, "own_past_from": 1.0}

@@ -125,10 +125,11 @@ def test_the_whole_command_writes_a_world_that_steps(data, tmp_path, capsys):
     assert "bounds are taken from the data" in capsys.readouterr().out
 
 
+@pytest.mark.slow_suite
 def test_loss_falls(data, tmp_path, accelerator):
     config = config_for(data, tmp_path, rate=3e-3)
-    trainer, _, _ = prepare(dataclasses.replace(config, max_steps=1000), accelerator)
-    curve = losses(trainer, 250)
+    trainer, _, _ = prepare(dataclasses.replace(config, max_steps=150), accelerator)
+    curve = losses(trainer, 150)
     assert np.mean(curve[-20:]) < 0.75 * np.mean(curve[:20])
 
 
@@ -174,6 +175,7 @@ run_training(train, config_for(data, out, sees_states=sees_states, own_past_from
 {AFTER}"""
 
 
+@pytest.mark.slow_suite
 @pytest.mark.parametrize("sees_states", [True, False])
 def test_two_processes_train_as_one_does(data, tmp_path, accelerator, sees_states):
     script = tmp_path / "process.py"
@@ -205,6 +207,7 @@ def test_two_processes_train_as_one_does(data, tmp_path, accelerator, sees_state
     np.testing.assert_allclose([float(line[2]) for line in lines], alone, rtol=1e-5)
 
 
+@pytest.mark.slow_suite
 def test_a_world_is_trained_on_from_with_further_episodes(data, tmp_path, accelerator):
     first = main(config_for(data, tmp_path / "first"))
     write_moving_square(tmp_path / "more", "train", 3)
@@ -266,6 +269,7 @@ def test_missing_split_of_converted_data_is_not_to_be_collected(data, tmp_path, 
     assert "irasim collect" not in str(told.value)
 
 
+@pytest.mark.slow_suite
 def test_recordings_without_seed_and_environment_train(data, tmp_path):
     """As `irasim convert` brings them in: there is no simulator to put where they begin."""
     for split in ("train", "val"):

@@ -28,6 +28,7 @@ CONFIG, WEIGHTS, STARTS, CARD = (
     "starts.safetensors",
     "README.md",
 )
+FILES = (CONFIG, WEIGHTS, STARTS, CARD)
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,23 @@ def shipped_worlds() -> list[str]:
     return sorted(path.parent.name for path in SHIPPED.glob(f"*/{CONFIG}"))
 
 
-def find_world(name_or_path: str | Path) -> Path:
-    """The directory of a world: a path, a shipped name, or a Hub id (fetched).
+def find_world(name_or_path: str | Path, revision: str | None = None) -> Path:
+    """The directory of a world: a path, a shipped name, or a Hub id (fetched, at a revision).
 
     Raises:
-        ValueError: There is no such world.
+        ValueError: There is no such world, or a revision is given of one that is not on the Hub.
     """
+    directory = _find(name_or_path, revision)
+    on_the_hub = str(name_or_path).count("/") == 1 and not Path(name_or_path).exists()
+    if revision is not None and not on_the_hub:
+        raise ValueError(
+            f"revision {revision!r} is given, and world {str(name_or_path)!r} is {directory}: "
+            "leave revision out, or give a Hub id (owner/name)"
+        )
+    return directory
+
+
+def _find(name_or_path: str | Path, revision: str | None) -> Path:
     if not isinstance(name_or_path, str | os.PathLike) or not str(name_or_path):
         raise ValueError(
             f"no world {name_or_path!r}: expected a directory, a Hub id (owner/name), or a shipped "
@@ -78,20 +90,20 @@ def find_world(name_or_path: str | Path) -> Path:
     if name in shipped_worlds():
         return SHIPPED / name
     if name.count("/") == 1 and not name.startswith((".", "/", "~")):
-        return fetch(name, "world", files=(CONFIG, WEIGHTS, STARTS, CARD))
+        return fetch(name, "world", files=FILES, revision=revision)
     raise ValueError(
         f"no world {name!r}: it is neither a directory nor shipped "
         f"({', '.join(shipped_worlds()) or 'none are'}) nor a Hub id (owner/name)"
     )
 
 
-def read_world(name_or_path: str | Path) -> WorldFiles:
+def read_world(name_or_path: str | Path, revision: str | None = None) -> WorldFiles:
     """Read a world directory of any engine, all but its weights.
 
     Raises:
         ValueError: No such world, an unknown or missing config key, or a damaged file.
     """
-    directory = find_world(name_or_path)
+    directory = find_world(name_or_path, revision)
     card = directory / CARD
     config, checksums = read_config(directory)
     for name in (WEIGHTS, STARTS):

@@ -23,6 +23,7 @@ from tests.conftest import TINY_CONFIG
 from world_model import RolloutOutput, StreamingWorld, WorldModel
 
 
+@pytest.mark.slow_suite
 def test_a_decision_is_timed_and_held_against_the_ceiling(tiny_world, tmp_path, capsys):
     console.run(
         f"bench planning --world {tiny_world} --out {tmp_path} --candidates 4 --horizon 2 "
@@ -39,6 +40,7 @@ def test_a_decision_is_timed_and_held_against_the_ceiling(tiny_world, tmp_path, 
     assert "one large product" in capsys.readouterr().out
 
 
+@pytest.mark.slow_suite
 def test_work_is_counted_where_it_shows(tiny_world, monkeypatch):
     """Not in a graph: its replay shows nothing, its capture everything several times."""
     world = WorldModel.from_pretrained(tiny_world)

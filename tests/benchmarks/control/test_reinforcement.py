@@ -28,6 +28,7 @@ def config(tiny_world, tmp_path_factory):
     )
 
 
+@pytest.mark.slow_suite
 def test_report_from_end_to_end_and_again_for_another_world(config, tmp_path, capsys):
     results = main(config)
     saved = json.loads((config.out / "reinforcement.json").read_text())

@@ -2,9 +2,12 @@
 
 import json
 
+import pytest
+
 from benchmarks.experiments.tables import DOCS, TablesConfig, main
 
 
+@pytest.mark.slow_suite
 def test_the_published_tables_are_made_from_the_records(tmp_path):
     made = main(TablesConfig(out=tmp_path))
     assert len(made) == 5

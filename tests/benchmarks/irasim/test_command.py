@@ -56,6 +56,7 @@ for part in ("short", "long"):
 """
 
 
+@pytest.mark.slow_suite
 def test_two_processes_do_what_one_does(files, tmp_path, short_run, long_run):
     flags = [f"--{n.replace('_', '-')}={v}" for n, v in files.weights.items() if n != "fetch"]
     flags += [f"--model={files.model}", f"--data={files.data}", f"--out={tmp_path}"]

@@ -11,6 +11,7 @@ from benchmarks.prediction.endurance import EnduranceConfig, main, read
 from world_model.tasks import load_task
 
 
+@pytest.mark.slow_suite
 def test_a_long_episode_is_measured(tiny_world, tmp_path):
     config = EnduranceConfig(world=str(tiny_world), out=tmp_path, steps=210, device="cpu")
     results = main(config)
@@ -44,6 +45,7 @@ def test_too_few_steps_are_refused():
         dataclasses.replace(EnduranceConfig(world="x"), steps=50)
 
 
+@pytest.mark.slow_suite
 def test_a_simulator_that_is_not_to_be_had_costs_nothing(tiny_world, tmp_path, monkeypatch, capsys):
     def missing(config):
         raise gym.error.DependencyNotInstalled("pip install 'irasim-env[pusht]'")

@@ -30,6 +30,7 @@ def passes_config(worlds, data, out, **changes) -> PassesConfig:
     return dataclasses.replace(config, **changes)
 
 
+@pytest.mark.slow_suite
 def test_passes_and_further_worlds_stand_beside_the_teacher(episodes, tiny_world, tmp_path, capsys):
     other = WorldModel.from_pretrained(tiny_world)
     assert isinstance(other, StreamingWorld)

@@ -14,6 +14,7 @@ from irasim_env import console
 TINY = {"size": "S", "patch_size": 8, "height": 64, "width": 64, "frames": 3, "device": "cpu"}
 
 
+@pytest.mark.slow_suite
 def test_a_small_model_on_the_processor(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(interleave, "WARM_UP", 0)
     monkeypatch.setattr(ceilings, "BUDGET", 0.01)

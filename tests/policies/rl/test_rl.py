@@ -184,6 +184,7 @@ def test_a_run_checks_saves_and_is_found_finished(config, capsys):
     np.testing.assert_allclose(real, result.checks[-1].real, atol=1e-3)
 
 
+@pytest.mark.slow_suite
 @pytest.mark.parametrize("algorithm", ["sac", "ppo"])
 def test_a_run_that_stopped_ends_with_the_same_policy(config, algorithm, tmp_path, monkeypatch):
     config = dataclasses.replace(config, algorithm=algorithm, steps=32, seed=5)

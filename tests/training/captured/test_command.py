@@ -81,6 +81,7 @@ def trained(device: str, tmp_path, **changes):
     return CapturedTrainer(world, store, config, accelerator), world, store
 
 
+@pytest.mark.slow_suite
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_phases_follow_each_other_and_the_head_comes_last(device, optimizer, tmp_path):
@@ -117,6 +118,7 @@ def test_phases_follow_each_other_and_the_head_comes_last(device, optimizer, tmp
     assert all(name.startswith("head.") for name in moved)
 
 
+@pytest.mark.slow_suite
 def test_a_state_is_gone_on_from(tmp_path):
     trainer, *_ = trained("cpu", tmp_path)
     trainer.run_dynamics(StepClock(), ())
@@ -148,6 +150,7 @@ def test_the_rate_follows_the_clock(tmp_path):
     assert decay(0.998, 10**6) == 0.998
 
 
+@pytest.mark.slow_suite
 def test_a_whole_run_and_more_time_for_it(tmp_path, capsys):
     data = tmp_path / "data"
     data.mkdir()

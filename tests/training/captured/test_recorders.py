@@ -35,6 +35,7 @@ def recording(out, **changes) -> Recording:
     return Recording(**(settings | changes))
 
 
+@pytest.mark.slow_suite
 def test_what_is_recorded_is_what_one_process_would_record(tmp_path):
     with Recorders(recording(tmp_path)) as recorders:
         wait_for(tmp_path, "val", 1, recorders, limit=300)

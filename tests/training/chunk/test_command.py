@@ -23,6 +23,7 @@ from world_model.video import read_video
 ROOT = Path(__file__).parents[3]
 
 
+@pytest.mark.slow_suite
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorboard.*")
 @pytest.mark.parametrize("model", ["frame_ada", "video_ada", "lvdm", "vdm"])
 def test_the_whole_command_writes_a_checkpoint_of_the_reference(chunk_data, tmp_path, model):
@@ -80,6 +81,7 @@ def environment() -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 
 
+@pytest.mark.slow_suite
 def test_a_run_that_was_killed_ends_as_one_that_was_not(chunk_data, tmp_path):
     script = tmp_path / "run.py"
     script.write_text(RUN)
@@ -134,6 +136,7 @@ run_training(measure_and_train, config, FREE)
 {AFTER}"""
 
 
+@pytest.mark.slow_suite
 @pytest.mark.parametrize("model", ["frame_ada", "lvdm"])
 def test_two_processes_train_and_validate_as_one_does(chunk_data, tmp_path, model):
     script = tmp_path / "process.py"
@@ -181,6 +184,7 @@ def vae(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow_suite
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorboard.*")
 @pytest.mark.parametrize("model", ["frame_ada", "lvdm", "vdm"])
 def test_training_ends_in_a_world_that_steps(chunk_data, tmp_path, vae, model):

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from irasim_env import console
 from tests.chunk_worlds import tiny_vae
+from tests.golden import figures
 from tests.training.published_data import make_frames, positions, write_arm, write_plane
 from tests.world_model.chunk_denoisers import chunk_inputs, tiny_irasim, tiny_unet
 from training.chunk import export_world
@@ -17,8 +17,7 @@ from training.chunk.import_world import ImportConfig, main
 from world_model import ChunkWorld, WorldModel, load_reference_checkpoint, save_reference_checkpoint
 from world_model.frames import pixels_to_frames
 
-SHARED = Path(__file__).parents[3].parent / "shared"
-GOLDEN, EXAMPLE = SHARED / "golden", SHARED / "irasim_example" / "languagetable"
+EXAMPLE = Path(__file__).parents[4] / "shared" / "irasim_example" / "languagetable"
 FAST = {"sampler": "ddim", "num_steps": 2}
 
 
@@ -187,13 +186,17 @@ def test_the_size_of_a_unets_frames_can_be_given(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["rt1_frame_ada", "languagetable_video_ada", "rt1_lvdm"])
-@pytest.mark.skipif(not GOLDEN.exists(), reason=f"no figures of the reference at {GOLDEN}")
-def test_the_references_checkpoints_keep_its_figures_through_a_world(name, vae, tmp_path):
-    golden = load_file(GOLDEN / f"{name}.safetensors")
+def test_the_references_checkpoints_keep_its_figures_through_a_world(
+    name, golden_checkpoints, vae, tmp_path
+):
+    golden = figures(name)
     num_heads = None if "lvdm" in name else 4
     world = imported(
         ImportConfig(
-            checkpoint=GOLDEN / f"{name}.pt", vae=vae, out=tmp_path / "w", num_heads=num_heads
+            checkpoint=golden_checkpoints / f"{name}.pt",
+            vae=vae,
+            out=tmp_path / "w",
+            num_heads=num_heads,
         )
     )
     with torch.no_grad():

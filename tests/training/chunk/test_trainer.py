@@ -24,6 +24,7 @@ def arm_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.slow_suite
 @pytest.mark.parametrize("model", ["frame_ada", "lvdm"])
 def test_loss_falls(chunk_data, tmp_path, model):
     curve = losses(fresh(config_for(chunk_data, tmp_path, model=model, rate=5e-3)), 50)
@@ -60,6 +61,7 @@ def test_an_arm_trains(arm_data, tmp_path):
     assert all(np.isfinite(losses(trainer, 2)))
 
 
+@pytest.mark.slow_suite
 def test_accumulation_and_checkpointed_activations_do_not_change_the_loss(chunk_data, tmp_path):
     for model in ("frame_ada", "lvdm"):
         config = config_for(chunk_data, tmp_path, model=model)

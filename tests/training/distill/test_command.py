@@ -75,6 +75,7 @@ def losses(trainer: DistillationTrainer, count: int) -> list[tuple[float, float]
     return [(step["loss/change"], step["loss/reading"]) for step in steps]
 
 
+@pytest.mark.slow_suite
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorboard.*")
 def test_the_whole_command_writes_a_world_of_fewer_passes(world, data, tmp_path, capsys):
     directory = main(distill_config(world, data, tmp_path, passes=1, validate_every="0s"))
@@ -96,6 +97,7 @@ def test_the_whole_command_writes_a_world_of_fewer_passes(world, data, tmp_path,
     assert "irasim bench passes" in capsys.readouterr().out
 
 
+@pytest.mark.slow_suite
 @pytest.mark.parametrize("passes", [1, 2])
 def test_the_student_comes_nearer_to_its_teacher(world, data, tmp_path, accelerator, passes):
     config = distill_config(
@@ -207,6 +209,7 @@ def test_accumulation_does_not_change_the_loss(world, data, tmp_path, accelerato
     np.testing.assert_allclose(losses(whole, 3), losses(parts, 3), rtol=1e-3)
 
 
+@pytest.mark.slow_suite
 def test_a_resumed_run_continues_as_if_it_had_not_stopped(world, data, tmp_path, accelerator):
     config = distill_config(world, data, tmp_path)
     trainer, _, teacher = prepare(config, accelerator)

@@ -66,6 +66,7 @@ def test_clips_begin_more_often_where_hidden_states_move(data):
     ]
 
 
+@pytest.mark.slow_suite
 @pytest.mark.usefixtures("small")
 def test_states_are_predicted_estimated_and_rewarded_after_the_phase(data, tmp_path):
     config, accelerator = config_for(data, tmp_path, **POSE, max_steps=1), Accelerator(cpu=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import pytest
 import torch
 
 from tests.conftest import TINY_CONFIG, without_states
@@ -54,6 +55,7 @@ def draws(picture: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> floa
     return sum(shares[-20:]) / 20
 
 
+@pytest.mark.slow_suite
 def test_a_place_can_be_found_by_a_control():
     """A spot where the guessed place is: learned in few steps."""
 
@@ -63,6 +65,7 @@ def test_a_place_can_be_found_by_a_control():
     assert draws(spot) < 0.1
 
 
+@pytest.mark.slow_suite
 def test_a_body_can_be_drawn_where_and_how_it_lies():
     """A bar at the guessed pose: a fixed picture in the body's own coordinates."""
 

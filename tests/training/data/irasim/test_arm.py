@@ -1,22 +1,15 @@
 """Arm actions: the reference's figures, and the geometry they stand for."""
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
 
+from tests.golden import arm_figures
 from training.data.irasim.arm import arm_actions, scale_arm_actions
-
-GOLDEN = Path(__file__).parents[4].parent / "shared" / "golden"
 
 
 @pytest.fixture
 def golden():
-    path = GOLDEN / "rt1_actions.json"
-    if not path.exists():
-        pytest.skip(f"no reference figures at {path}")
-    return json.loads(path.read_text())
+    return arm_figures()
 
 
 @pytest.mark.parametrize(

@@ -179,6 +179,7 @@ def test_broken_video_is_named(
     assert load(data, "train/a.pt")["obs"].shape == (5, 4, 2, 3)
 
 
+@pytest.mark.slow_suite
 def test_two_processes_encode_as_one_does(data: Path, vae: Path, tmp_path: Path):
     for name in ("c", "d", "e"):
         write_plane(data, name, 4)

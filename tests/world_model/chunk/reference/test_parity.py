@@ -1,24 +1,10 @@
 """Figures of the IRASim reference, reproduced through the public face."""
 
-from pathlib import Path
-
 import pytest
 import torch
-from safetensors.torch import load_file
 
+from tests.golden import TRANSFORMERS, figures
 from world_model import load_reference_checkpoint, noise_prediction_loss, sample_chunk
-
-GOLDEN = Path(__file__).parents[4].parent / "shared" / "golden"
-TRANSFORMERS = (
-    "rt1_frame_ada",
-    "rt1_video_ada",
-    "languagetable_frame_ada",
-    "languagetable_video_ada",
-)
-
-pytestmark = pytest.mark.skipif(
-    not GOLDEN.exists(), reason=f"no figures of the reference at {GOLDEN}"
-)
 
 
 def relative_error(ours: torch.Tensor, theirs: torch.Tensor) -> float:
@@ -26,9 +12,9 @@ def relative_error(ours: torch.Tensor, theirs: torch.Tensor) -> float:
 
 
 @pytest.fixture(params=TRANSFORMERS)
-def case(request):
-    denoiser = load_reference_checkpoint(GOLDEN / f"{request.param}.pt", num_heads=4)
-    return denoiser, load_file(GOLDEN / f"{request.param}.safetensors")
+def case(request, golden_checkpoints):
+    path = golden_checkpoints / f"{request.param}.pt"
+    return load_reference_checkpoint(path, num_heads=4), figures(request.param)
 
 
 def test_noise_prediction_is_the_references(case):
@@ -60,9 +46,9 @@ def test_pndm_sampling_is_the_references(case, num_steps):
     assert relative_error(latents, golden[f"pndm{num_steps}_latents"]) < 1e-5
 
 
-def test_half_precision_lvdm_is_the_references_with_and_without_actions():
-    denoiser = load_reference_checkpoint(GOLDEN / "rt1_lvdm.pt")
-    golden = load_file(GOLDEN / "rt1_lvdm.safetensors")
+def test_half_precision_lvdm_is_the_references_with_and_without_actions(golden_checkpoints):
+    denoiser = load_reference_checkpoint(golden_checkpoints / "rt1_lvdm.pt")
+    golden = figures("rt1_lvdm")
     with torch.no_grad():
         eps = denoiser(golden["x"], golden["t"], golden["actions"])
         unconditional = denoiser(golden["x"], golden["t"], None)
@@ -70,6 +56,6 @@ def test_half_precision_lvdm_is_the_references_with_and_without_actions():
     assert relative_error(unconditional, golden["eps_unconditional"]) < 1e-5
 
 
-def test_heads_are_asked_for_where_the_settings_describe_another_size():
+def test_heads_are_asked_for_where_the_settings_describe_another_size(golden_checkpoints):
     with pytest.raises(ValueError, match=r"IRASim-XL/2.*depth 4, width 48.*num_heads"):
-        load_reference_checkpoint(GOLDEN / "rt1_frame_ada.pt")
+        load_reference_checkpoint(golden_checkpoints / "rt1_frame_ada.pt")
