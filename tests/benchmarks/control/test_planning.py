@@ -15,7 +15,6 @@ from benchmarks.pusht.nearness import GOAL, LearnedNearness
 from benchmarks.pusht.planning import PushTPlanningConfig, summarise
 from benchmarks.speed.work import count_work
 from irasim_env import console
-from policies.pusht import proposals
 from policies.pusht.geometry import Pose
 from policies.pusht.nearness import nearness, simulator_nearness
 from policies.pusht.proposals import SKILL, SkillConfig
@@ -78,7 +77,7 @@ def run(tiny_world: Path, out: Path, trials: int) -> dict:
 
 
 def test_the_experiment_goes_on_where_it_was(tiny_world, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(proposals, "SKILL", SkillConfig(longest=4))
+    monkeypatch.setattr(pusht_planning, "SKILL", SkillConfig(longest=4))
     first = run(tiny_world, tmp_path, 1)
     lines = (tmp_path / "trials.jsonl").read_text().splitlines()
     assert [json.loads(line)["model"] for line in lines] == ["base", "0", "real"]
@@ -99,7 +98,7 @@ def test_the_experiment_goes_on_where_it_was(tiny_world, tmp_path, capsys, monke
 
 def test_states_are_imagined_where_they_are_asked_for(tiny_world, tmp_path, monkeypatch):
     """Trials of the one do not count for the other."""
-    monkeypatch.setattr(proposals, "SKILL", SkillConfig(longest=4))
+    monkeypatch.setattr(pusht_planning, "SKILL", SkillConfig(longest=4))
     monkeypatch.setattr(StreamingWorld, "rollout", None)
     arguments = f"--out {tmp_path} --world 0={tiny_world} --trials 1 --candidates 2 --no-real"
     planning_command.cli([*arguments.split(), "--max-steps", "5", "--imagine", "states"])
