@@ -30,7 +30,7 @@ NEAR = 12
 """Frames from an anchor that count as near it."""
 LEVEL = 2 / 255
 """A grey level where pictures span [-1, 1]."""
-STILL_LEVELS, STILL_AROUND = 20, 5
+STILL_LEVELS, STILL_AROUND = 10, 5
 """Where no pixel of so large a neighbourhood differs by so many grey levels nothing has moved."""
 SQUARE_SCALE, LOGARITHM_SCALE = 20.0, 0.3
 """They bring both losses to gradients of one size, about."""
@@ -118,9 +118,11 @@ class PainterTrainer(ResumableTrainer):
         loss = loss + config.still_weight * still_loss(painted, wanted, by)
         if share >= config.sharpen_from:
             with self.accelerator.autocast():
-                self.adversary.learn(painted.frame, wanted, by)
+                # Where nothing has moved there is nothing to sharpen, and rest would be lost.
+                moved = torch.where(still(wanted, by), wanted, painted.frame)
+                self.adversary.learn(moved, wanted, by)
                 last = self.world.painter.refine_out.weight
-                loss = loss + self.adversary.loss(painted.frame, by, loss, last)
+                loss = loss + self.adversary.loss(moved, by, loss, last)
         self.accelerator.backward(loss + reward + estimated)
         self.apply_gradients()
         figures = {}
@@ -206,13 +208,18 @@ class PainterTrainer(ResumableTrainer):
         self.adversary.load(tensors)
 
 
+def still(true: Tensor, anchor: Tensor) -> Tensor:
+    """Where a frame (B, 3, H, W) shows what its anchor does, bool (B, 1, H, W)."""
+    change = (true - anchor).abs().amax(dim=1, keepdim=True)
+    around = F.max_pool2d(change, STILL_AROUND, stride=1, padding=STILL_AROUND // 2)
+    return around < STILL_LEVELS * LEVEL
+
+
 def still_loss(painted: Painted, true: Tensor, anchor: Tensor) -> Tensor:
     """How far the blend is from the anchor where nothing has moved, ().
 
     There recorded frame and anchor agree, so that the anchor's weight has a label for free. Without
     it the network redraws the background of each training episode from memory.
     """
-    change = (true - anchor).abs().amax(dim=1, keepdim=True)
-    around = F.max_pool2d(change, STILL_AROUND, stride=1, padding=STILL_AROUND // 2)
-    still = (around < STILL_LEVELS * LEVEL / 2).float()[:, 0]
-    return -(still * painted.weights[:, 0].clamp(min=1e-4).log()).mean()
+    where = still(true, anchor).float()[:, 0]
+    return -(where * painted.weights[:, 0].clamp(min=1e-4).log()).mean()
