@@ -132,7 +132,10 @@ def dispatch(
         return
     import tyro
 
-    config = tyro.cli(find(command.config), args=rest, prog=f"{prog} {name}")
+    from world_model.renamed import with_current_flags
+
+    kind = find(command.config)
+    config = tyro.cli(kind, args=with_current_flags(kind, rest), prog=f"{prog} {name}")
     find(command.run)(config)
 
 

@@ -55,10 +55,10 @@ FLAGS = {
     "train": """
         preset data more-data init out name budget max-steps seed
         codec codec-share codec-width patch width depth num-heads context
-        sees-states no-sees-states hidden poses points plane reach action-names
-        reader-looks states-share
-        own-past-from absolute-weight clip-frames num-steps
-        noise-scale dead-zone
+        sees-states no-sees-states hidden poses points plane mask-radii action-names
+        refinement-iterations states-share
+        self-rollout-from absolute-weight clip-frames num-steps
+        noise-scale change-threshold
         batch-clips accumulation mixed-precision rate edge-weight ema clip-norm warmup
         rollout-from rollout-rounds decay-from heads-from
         validate-every save-every validation-episodes cpu no-cpu

@@ -22,6 +22,7 @@ from typing import Any
 
 from world_model.config import KeysConfig, WorldConfig
 from world_model.config_fields import check_counts, check_positive
+from world_model.renamed import renamed
 
 GROUP = "irasim.tasks"
 # Fields that are import strings, "module:name".
@@ -38,6 +39,7 @@ PARTS = (
 PARTS += ("outcome", "rl_wrapper", "rl_starts")
 
 
+@renamed(reach="mask_radii")
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """One task: its environment, what lies in its pictures, and who acts and judges in it.
@@ -85,7 +87,7 @@ class Task:
     """Those of them that are x, y and an angle of a body in the picture's plane."""
     plane: tuple[float, float, float, float] | None = None
     """Left, top, right and bottom of the picture in the units of `points`."""
-    reach: tuple[float, ...] = ()
+    mask_radii: tuple[float, ...] = ()
     """How far around each of `points` that is an observation, then around each of `poses` while it
     moves, the picture may change, in their units."""
 

@@ -124,7 +124,7 @@ def trainings(folder: Path) -> Iterator[tuple[str, str]]:
         irasim(*COLLECT, *hidden, "--out", data, "--split", split, "--episodes", episodes)
     run = folder / "run"
     told = ("--hidden", "block_pose", "--poses", "block_pose", "--points", "agent_pos")
-    own = ("--own-past-from", "0.5", "--rollout-from", "0.3", "--batch-clips", "4")
+    own = ("--self-rollout-from", "0.5", "--rollout-from", "0.3", "--batch-clips", "4")
     irasim("train", "--init", "pusht", "--data", data, "--out", run, *told, *own, *SHORT)
     yield "training on from the shipped world", weights(run / "world")
 

@@ -12,6 +12,7 @@ from typing import Literal
 from training.run.config import seconds
 from training.streaming.config import TrainConfig, task_preset
 from world_model.config_fields import check_least
+from world_model.renamed import renamed
 from world_model.tasks import all_tasks
 
 # What belongs to longer runs on recorded data; here it would do nothing, so it is refused.
@@ -23,10 +24,11 @@ NOT_HERE = (
     "hidden",
     "poses",
     "accumulation",
-    "own_past_from",
+    "self_rollout_from",
 )
 
 
+@renamed()
 @dataclass(frozen=True, kw_only=True)
 class GpuTrainConfig(TrainConfig):
     """One run that records and trains at the same time, all of it within its budget."""
@@ -99,5 +101,5 @@ def gpu_preset(name: str) -> GpuTrainConfig:
     """Such a preset: from video, actions and what a robot observes of itself, so without the hidden
     states of its task."""
     task = next(task for task in all_tasks() if name in task.gpu_presets)
-    seen = {"hidden": (), "poses": (), "reach": ()}
-    return task_preset(task, name, {**seen, **task.gpu_presets[name]}, GpuTrainConfig)
+    without = {"hidden": (), "poses": (), "mask_radii": ()}
+    return task_preset(task, name, {**without, **task.gpu_presets[name]}, GpuTrainConfig)

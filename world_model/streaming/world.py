@@ -3,7 +3,7 @@
 A step goes from `step_` to `predict`, to `advance`, to `sample_change` (sampler.py), to
 `StreamingDenoiser.stream` (denoiser.py). `predict` is what a CUDA graph holds: it changes a state
 in place, asks nothing of the host, and computes its noise from the state's seeds and steps, which
-are on the device. Nothing is drawn there, so that noise needs no way in from outside.
+are on the device.
 
 Dimensions: B environments, K candidates, H horizon, A action, C channels, h w latent cells, S
 components of all states.
@@ -44,7 +44,9 @@ RENAMED = {
     "denoiser.control_at_place.": "conditioner.at_token.",
     "denoiser.detail.control_at_cell.": "conditioner.at_cell.",
     "denoiser.foresight.": "conditioner.dynamics.",
+    "reader.looks.": "conditioner.estimator.refiners.",
     "reader.": "conditioner.estimator.",
+    "conditioner.estimator.looks.": "conditioner.estimator.refiners.",
     "head.judge.": "conditioner.reward.",
 }
 
@@ -55,10 +57,9 @@ class StreamingWorld(WorldModel):
     config: StreamingConfig
     stored_dtype = torch.float16
     precision: Precision = "float32"
-    """float32: strict, convolutions too, which cuDNN would make in TF32; matrix products as
-    `torch.set_float32_matmul_precision` has them, which is strict unless somebody asked for less.
-    bf16: large matrix products and convolutions in bfloat16, all else in float32. May be changed
-    between steps."""
+    """float32: without TF32, except in matrix products if `torch.set_float32_matmul_precision`
+    allows it. bf16: large matrix products and convolutions in bfloat16, all else in float32. May
+    be changed between steps."""
     action_middle: Tensor
     action_half: Tensor
     state_low: Tensor

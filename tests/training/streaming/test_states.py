@@ -32,7 +32,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, count in (("CLIPS", 32), ("PICTURES", 16), ("JUDGED", 64)):
+    for name, count in (("CLIPS", 32), ("FRAMES", 16), ("REWARDED", 64)):
         monkeypatch.setattr(states, name, count)
 
 
