@@ -59,7 +59,7 @@ def replay_ground_truth(
     replays = []
     try:
         for window, steps in zip(
-            progress_bar(windows, desc=title, unit="episode"), actions, strict=True
+            progress_bar(windows, desc=title, unit="episodes"), actions, strict=True
         ):
             truth.reset_to(
                 Start(

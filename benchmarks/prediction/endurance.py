@@ -33,7 +33,7 @@ def main(config: EnduranceConfig) -> dict[str, Any]:
     """Measure, print a table, write the report, and return it."""
     world = report.open_world(config)
     task = task_of(world.config)
-    truth = put_real(world, config)  # what is missing is told before the long run
+    truth = put_real(world, config)  # what is missing is reported before the long run
     episode = run(world, config)
     real = None if truth is None else run_real(truth, episode["targets"])
     results = {
@@ -66,7 +66,7 @@ def run(world: WorldModel, config: EnduranceConfig) -> dict[str, Any]:
     frames[0] = frame
     targets, memory, seconds = [], [], []
     target = rng.uniform(space.low + margin, space.high - margin)
-    for step in progress_bar(range(config.steps), desc="steps"):
+    for step in progress_bar(range(config.steps), desc="world"):
         if step % config.hold == 0:
             target = rng.uniform(space.low + margin, space.high - margin)
         begin = time.perf_counter()
@@ -95,7 +95,7 @@ def put_real(world: WorldModel, config: EnduranceConfig) -> GroundTruth | None:
 def run_real(truth: GroundTruth, targets: list[np.ndarray]) -> dict[str, Any]:
     """The ground truth's frames under the same actions."""
     frames = [truth.frame]
-    for target in progress_bar(targets, desc="real steps"):
+    for target in progress_bar(targets, desc="simulator"):
         truth.step(target.astype("float32"))
         frames.append(truth.frame)
     truth.close()

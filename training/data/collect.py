@@ -184,7 +184,7 @@ def main(config: CollectConfig) -> None:
         total=config.episodes,
         initial=config.episodes - len(missing),
         desc=label,
-        unit="episode",
+        unit="episodes",
     ) as progress:
         for _ in _collected(config, missing):
             progress.update()

@@ -106,7 +106,7 @@ def main(config: EncodeConfig) -> None:
         _ahead(mine, lambda path: _decode(config, path), config.threads),
         f"encoding on {state.num_processes} x {state.device.type}",
         total=len(mine),
-        unit="episode",
+        unit="episodes",
         shown=state.is_main_process,
     )
     for path, decoded in bar:

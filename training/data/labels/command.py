@@ -251,7 +251,7 @@ def _batches(
     frame_bytes = scene.background.picture.size
     batch: list[tuple[Where, Episode]] = []
     used = 0
-    with progress_bar(total=sum(lengths.values()), desc="labelling", unit="frame") as progress:
+    with progress_bar(total=sum(lengths.values()), desc="labelling", unit="frames") as progress:
         for where in sorted(todo, key=lambda one: lengths[one]):
             size = lengths[where] * frame_bytes
             if batch and (used + size > BYTES_AT_ONCE or len(batch) == EPISODES_AT_ONCE):

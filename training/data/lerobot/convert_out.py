@@ -42,7 +42,7 @@ def write_out(config: ConvertConfig, source: Path) -> None:
         raise ValueError(f"{config.out} is not empty: choose another directory or delete it")
 
     def episodes() -> Iterator[tuple[str, Episode]]:
-        for split, name in progress_bar(names, "writing", unit="episode"):
+        for split, name in progress_bar(names, "exporting", unit="episodes"):
             yield split, read_episode(source, split, name)
 
     part = config.out.with_name(f".{config.out.name}.part")
