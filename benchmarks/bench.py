@@ -49,7 +49,7 @@ PARTS = {
     "gpu": Command(
         config="benchmarks.gpu.command:GpuConfig",
         run="benchmarks.gpu.command:run",
-        summary="on a GPU, within minutes: correctness and speed of the captured step, training speed",
+        summary="on a GPU, in minutes: the captured step's correctness and speed, training speed",
     ),
     "planning": Command(
         config="benchmarks.control.config:PlanningConfig",

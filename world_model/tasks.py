@@ -1,14 +1,14 @@
 """Tasks by name: all that the other packages need to know about one task, as data.
 
 A task is one folder and one entry point. The folder holds whatever knows the task; a `Task` names
-its parts by import strings, so that nothing of it loads before it is needed; and a package tells
-that it has one in the entry-point group `irasim.tasks` of its pyproject.toml:
+its parts by import strings, so that nothing of it loads before it is needed; and a package
+registers it in the entry-point group `irasim.tasks` of its pyproject.toml:
 
     [project.entry-points."irasim.tasks"]
     mine = "my_package.task:TASK"
 
 Environments, training and benchmarks ask for a task by name, or by the environment that a world was
-learned from. docs/tasks.md tells how to add one.
+learned from. docs/tasks.md explains how to add one.
 """
 
 import sys
@@ -207,7 +207,7 @@ def load_task(name: str) -> Task:
 
 
 def all_tasks() -> list[Task]:
-    """All tasks that can be loaded; of those that cannot a warning tells."""
+    """All tasks that can be loaded; a warning names those that cannot."""
     tasks, broken = _load_all()
     _warn_of(broken)
     return tasks
@@ -216,7 +216,7 @@ def all_tasks() -> list[Task]:
 def find_task(env_id: str) -> Task | None:
     """The task of an environment, None where there is none.
 
-    If none is found but some installed task cannot be loaded, a warning tells: it may be that one.
+    If none is found but some installed task cannot be loaded, a warning says so.
 
     Raises:
         ValueError: several tasks are of this environment.
@@ -257,7 +257,7 @@ def need_task(config: WorldConfig, purpose: str) -> Task:
         raise ValueError(
             f"{purpose} needs a task, and world {config.name!r} {source}, of which no installed "
             f"package brings one (there are {', '.join(task_names()) or 'none'}; docs/tasks.md "
-            "tells how to add one)"
+            "explains how to add one)"
         )
     return task
 

@@ -1,10 +1,9 @@
 """`irasim bench ranking`: does a learned world order policies as its ground truth does.
 
 A family of policies plays in both from the same starts. Agreement of their success rates (and
-returns) is told by Pearson's and Spearman's correlations and by MMRV, with intervals that contain
-them (`benchmarks.metrics.rank_agreement`); success in the world by its head, and by the judge that
-sees frames alone.
-"""
+returns) is measured by Pearson's and Spearman's correlations and by MMRV, with intervals that
+contain them (`benchmarks.metrics.rank_agreement`); success in the world by its head, and by the
+judge that sees frames alone."""
 
 import importlib
 from collections.abc import Callable, Sequence
@@ -97,7 +96,7 @@ def family_module(config: RankingConfig) -> str:
         return config.family
     if task.family is None:
         raise ValueError(
-            f"task {task.name!r} brings no family of policies; give --family, a module with FAMILY"
+            f"task {task.name!r} has no family of policies; give --family, a module with FAMILY"
         )
     return task.family
 

@@ -44,7 +44,7 @@ class PolicyRuns:
         config: What to play.
 
     Raises:
-        ValueError: a world, judge, start or earlier run that does not fit; the message tells.
+        ValueError: a world, judge, start or earlier run that does not fit; the message says which.
     """
 
     def __init__(self, config: RunConfig):
@@ -167,17 +167,17 @@ class PolicyRuns:
             env.close()
 
     def _record(self, place: str, policy: str, episode: PlayedEpisode) -> EpisodeRecord:
-        seen = {}
+        verdict = {}
         if place == "world" and self.judge is not None:
             judged = self.judge(episode.frames)
-            seen = {"verdict": str(judged.verdict), "judged_step": judged.step}
+            verdict = {"verdict": str(judged.verdict), "judged_step": judged.step}
         return EpisodeRecord(
             policy=policy,
             start=episode.start,
             limit=self.max_steps,
             rewards=tuple(round(reward, REWARD_DIGITS) for reward in episode.rewards),
             ended=episode.ended,
-            **seen,
+            **verdict,
         )
 
     def episodes(self, place: str, name: str) -> list[EpisodeRecord]:

@@ -160,7 +160,7 @@ def _settings(config: GpuConfig, name: str, part: float, result: Path) -> dict[s
 
 
 def run(config: GpuConfig) -> None:
-    """What the command does: `main`, and a status that tells whether all stages ended well."""
+    """What the command does: `main`, and a status that says whether all stages succeeded."""
     content = main(config)
     good = ("ok", "skipped")
     bad = [name for name, stage in content["stages"].items() if stage["status"] not in good]

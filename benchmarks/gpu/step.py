@@ -114,22 +114,22 @@ def time_size(
         work = step_operations(world, size, settings.seed)
         for (way, graph), output in itertools.product(ways, OUTPUTS):
             world.graph = graph
-            told = time_env(world, size, output, plan.seconds, settings.seed)
-            rate = told["steps_per_second"]
+            figures = time_env(world, size, output, plan.seconds, settings.seed)
+            rate = figures["steps_per_second"]
             rates[size, precision, way, output] = rate
-            told["share_of_large_product"] = work.flops * rate / size / best[precision]
-            told["share_of_large_copy"] = work.num_bytes * rate / size / best["copy"]
+            figures["share_of_large_product"] = work.flops * rate / size / best[precision]
+            figures["share_of_large_copy"] = work.num_bytes * rate / size / best["copy"]
             key = f"batch {size}, {precision}, {way}, {output}"
-            record.figure(key, told)
+            record.figure(key, figures)
             record.row(
                 "Environment steps, decode included (a share: of a large product's FLOP/s, and of "
                 "a large copy's bytes a second, were nothing fused)",
                 ("batch", "precision", "way", "output", "steps/s", "p50 ms", "p99 ms", "MiB")
                 + ("of product", "of copy"),
                 (str(size), precision, way, output, number(rate, 1))
-                + (number(told["latency_ms_p50"], 3), number(told["latency_ms_p99"], 3))
-                + (number(told["peak_cuda_mib"], 0), f"{told['share_of_large_product']:.1%}")
-                + (f"{told['share_of_large_copy']:.1%}",),
+                + (number(figures["latency_ms_p50"], 3), number(figures["latency_ms_p99"], 3))
+                + (number(figures["peak_cuda_mib"], 0), f"{figures['share_of_large_product']:.1%}")
+                + (f"{figures['share_of_large_copy']:.1%}",),
             )
     except RuntimeError as error:
         if not is_out_of_memory(error):

@@ -157,9 +157,9 @@ class Bench:
         frames = size * self.config.clip_frames
         rate = frames * count / (time.perf_counter() - begin)
         peak = torch.cuda.max_memory_reserved(self.device) / 2**20 if on_gpu else None
-        told = {"frames_per_second": rate, "first_seconds": first, "peak_cuda_mib": peak}
+        figures = {"frames_per_second": rate, "first_seconds": first, "peak_cuda_mib": peak}
         share = self._utilisation(rate)
-        self.record.figure(f"batch {size}, {name}", told | {"share_of_large_product": share})
+        self.record.figure(f"batch {size}, {name}", figures | {"share_of_large_product": share})
         self.record.row(
             f"Training steps, clips of {self.config.clip_frames} frames",
             ("clips", "way", "frames/s", "before the first, s", "MiB", "of a large product"),
@@ -194,8 +194,8 @@ class Bench:
             count += 1
         finish_device(self.device)
         loss = validation_loss(clips)
-        told = {"seconds": seconds, "steps": count, "validation_loss": loss}
-        self.record.figure(f"optimizer {optimizer}", told)
+        figures = {"seconds": seconds, "steps": count, "validation_loss": loss}
+        self.record.figure(f"optimizer {optimizer}", figures)
         self.record.row(
             "Optimizers, the same time each, loss on other clips (noise over drawn discs: says "
             "more of speed than of worlds)",

@@ -97,7 +97,7 @@ def find_algorithm(path: str | Path, content: dict[str, Any]) -> str:
     if package == "stable_baselines3" and home in HOMES:
         return HOMES[home]
     raise ValueError(
-        f"{path}: its policy class is of module {module!r}, so the algorithm cannot be told; name "
+        f"{path}: its policy class is of module {module!r}, so the algorithm is not known; name "
         "it (--algorithm), and unpickle the file if you trust it (--trust-pickle)"
     )
 

@@ -74,8 +74,8 @@ class PlanConfig(ModelConfig):
             raise ValueError(f"seed is {self.seed}, expected 0 or more")
         if self.env == "learned" and self.model == "real":
             raise ValueError(
-                "the real simulator cannot be set to the state of a learned world, so it cannot be the "
-                "model for plans carried out there; use --env real, or --model learned"
+                "the real simulator cannot be set to the state of a learned world, so it cannot be "
+                "the model for plans carried out there; use --env real, or --model learned"
             )
         if self.model == "real" and self.imagine == "states":
             raise ValueError(

@@ -24,7 +24,7 @@ class EpisodeResult:
     total_reward: float
     final_reward: float
     outcome: Mapping[str, float]
-    """How far the goal was reached at the end, by name; empty where the scene does not tell."""
+    """How far the goal was reached at the end, by name; empty if the scene does not measure it."""
     decision_seconds: tuple[float, ...]
     """Of each decision: taking in the last frames, and planning."""
 

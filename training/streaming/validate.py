@@ -89,11 +89,11 @@ def validate_world(
         result = predict_episodes(world, store, count)
         world.save_pretrained(directory)
         (directory / "train.json").unlink(missing_ok=True)  # of an earlier end of the run
-    tell(trainer, result)
+    report(trainer, result)
     return result
 
 
-def tell(trainer: ResumableTrainer, result: Validation) -> None:
+def report(trainer: ResumableTrainer, result: Validation) -> None:
     """Log and print a validation on the way."""
     figures, step = result.figures(), trainer.progress.step
     trainer.accelerator.log({f"validation/{k}": v for k, v in figures.items()}, step=step)

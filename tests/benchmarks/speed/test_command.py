@@ -109,7 +109,7 @@ def test_another_program_steps_when_told(tmp_path):
 
 @pytest.mark.parametrize(
     ("code", "told"),
-    [("print('hello')", "said 'hello', expected 'ready'"), ("", "ended with status 0")],
+    [("print('hello')", "printed 'hello', expected 'ready'"), ("", "ended with status 0")],
 )
 def test_a_program_that_does_not_answer_is_refused(tmp_path, code, told):
     script = tmp_path / "program.py"

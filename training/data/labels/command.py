@@ -35,7 +35,7 @@ from training.data.labels.config import LabelConfig
 from training.data.labels.scene import Scene, fit_scene
 from training.data.labels.scene_file import SCENE, load_scene, save_scene
 from training.data.labels.sheet import Sheet
-from training.data.labels.summary import Summary, told
+from training.data.labels.summary import Summary, described
 from training.data.labels.track import track
 from world_model.directories import check_directory
 from world_model.io.whole_files import clear_leftovers
@@ -105,8 +105,8 @@ def main(config: LabelConfig) -> None:
         runs = [*runs, summary.figures(time.time() - begin)]
         write_json(folder / RECORD, {**content, "runs": runs})
         sheet.write(folder / SHEET)
-    print(told(summary, len(episodes) - len(todo)))
-    print(f"look at {folder / SHEET} and the sprites beside it; the record is {folder / RECORD}")
+    print(described(summary, len(episodes) - len(todo)))
+    print(f"check {folder / SHEET} and the sprites beside it; the record is {folder / RECORD}")
     print(_next(config, names, scene, plane))
 
 

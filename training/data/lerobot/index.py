@@ -23,7 +23,7 @@ MOST_UNLISTED = 100_000
 
 
 class BrokenEpisodeError(ValueError):
-    """An episode that cannot be brought in.
+    """An episode that cannot be imported.
 
     Attributes:
         kind: What is wrong, in words that are the same for all episodes of which it is wrong.

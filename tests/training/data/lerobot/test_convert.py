@@ -103,7 +103,7 @@ def test_yuv420p_is_near_and_said_not_to_be_exact(
         shown = frames if name == "a" else frames[::-1].copy()
         write_episode(ours, "train", make_episode(name, 30, 0, frames=shown))
     main(ConvertConfig(source=str(ours), out=tmp_path / "lerobot"))
-    assert "yuv420p, so not exact" in capsys.readouterr().out
+    assert "yuv420p, which is lossy" in capsys.readouterr().out
     assert "not exact" in (tmp_path / "lerobot/README.md").read_text()
     main(ConvertConfig(source=str(tmp_path / "lerobot"), out=tmp_path / "back"))
     assert "its video is yuv420p" in capsys.readouterr().out
