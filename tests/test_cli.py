@@ -19,7 +19,8 @@ EVALUATE = """
     inception inception-sha256 i3d i3d-sha256 fetch no-fetch
 """
 POLICIES = """
-    world out episodes truth-episodes truth max-steps batch starts first-seed warm-up ends judge
+    world out episodes truth-episodes truth max-steps batch starts first-seed warm-up ends
+    success-detector
     seed device
 """
 LEARNING = """

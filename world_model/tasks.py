@@ -22,7 +22,7 @@ from typing import Any
 
 from world_model.config import KeysConfig, WorldConfig
 from world_model.config_fields import check_counts, check_positive
-from world_model.renamed import renamed
+from world_model.renamed import renamed, renamed_fields
 
 GROUP = "irasim.tasks"
 # Fields that are import strings, "module:name".
@@ -31,7 +31,7 @@ PARTS = (
     "recorder",
     "warm_up",
     "rest_action",
-    "judge",
+    "success_detector",
     "measure",
     "scores",
     "proposals",
@@ -39,10 +39,11 @@ PARTS = (
 PARTS += ("outcome", "rl_wrapper", "rl_starts")
 
 
-@renamed(reach="mask_radii")
+@renamed(judge="success_detector", reach="mask_radii")
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One task: its environment, what lies in its pictures, and who acts and judges in it.
+    """One task: its environment, what lies in its pictures, who acts in it and what detects
+    success.
 
     All but the name and the environment may be left out; what needs a part that is missing says so.
     """
@@ -100,8 +101,8 @@ class Task:
     its robot where it is; planners search around it."""
     family: str | None = None
     """Module with FAMILY, a tuple of names of policy factories in it, from hopeless to good."""
-    judge: str | None = None
-    """Factory of what tells success from frames alone, as `--judge` takes it."""
+    success_detector: str | None = None
+    """Factory of what detects success from frames alone, as `--success-detector` takes it."""
     measure: str | None = None
     """Function of frames, uint8 (N, H, W, 3), that reads what they show: a dict of float (N, k) by
     name, NaN where a frame does not show it."""
@@ -162,10 +163,11 @@ class Task:
         Raises:
             ValueError: the task has no such part, or it cannot be imported.
         """
+        part = renamed_fields(Task).get(part, part)
         path = getattr(self, part)
         if path is None:
             raise ValueError(
-                f"task {self.name!r} brings no {part}, which this needs; add it to its Task "
+                f"task {self.name!r} has no {part}, which is needed here; add it to its Task "
                 "(docs/tasks.md), or do without"
             )
         module, _, name = path.partition(":")

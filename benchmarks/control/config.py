@@ -9,10 +9,12 @@ import tyro
 from policies.rl.config import LearningConfig
 from world_model.config import DEFAULT_WORLD
 from world_model.config_fields import check_least
+from world_model.renamed import renamed
 
 FIRST_TEST_SEED = 2_000_000  # training.data.collect's range of seeds for the split "test"
 
 
+@renamed(judge="success_detector")
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """Where policies are played, from where, and how long."""
@@ -41,17 +43,20 @@ class RunConfig:
     on."""
     warm_up: int = 10
     """Steps without any movement before a fresh start."""
-    ends: Literal["head", "judge"] = "head"
-    """What ends an episode in the world and rewards it: its head, or the judge of frames (for
-    worlds without a head, or with one that is wrong)."""
-    judge: str | None = None
-    """Import path of the judge of frames (default: that of the world's task, if it has one)."""
+    ends: Literal["head", "detector", "judge"] = "head"
+    """What ends and rewards episodes in the world: its head, or the success detector, which reads
+    frames (for worlds without a head, or with one that is wrong). judge is deprecated for
+    detector."""
+    success_detector: str | None = None
+    """Import path of the success detector (default: that of the world's task, if it has one)."""
     seed: int = 0
     """Seed of the policies, the world's noise and the intervals."""
     device: str | None = None
     """cpu or cuda (default: the GPU, if there is one)."""
 
     def __post_init__(self):
+        if self.ends == "judge":  # the older name
+            object.__setattr__(self, "ends", "detector")
         check_least(self, episodes=0, truth_episodes=0, batch=1, warm_up=1, max_steps=1)
         if self.first_seed < FIRST_TEST_SEED:
             raise ValueError(
@@ -60,6 +65,7 @@ class RunConfig:
             )
 
 
+@renamed()
 @dataclass(frozen=True, kw_only=True)
 class PolicyConfig(RunConfig):
     """Play policies in a learned world and in its real environment from the same starts, and report
@@ -80,6 +86,7 @@ class PolicyConfig(RunConfig):
             raise ValueError(f"policy is {self.policy}, expected different policies, at least one")
 
 
+@renamed()
 @dataclass(frozen=True, kw_only=True)
 class RankingConfig(RunConfig):
     """Play a family of policies in a learned world and in its real environment, and report whether

@@ -22,7 +22,7 @@ class EpisodeRecord:
     ended: bool
     """With success: by the simulator in the ground truth, by what ends an episode in the world."""
     verdict: str | None = None
-    """Of the judge of frames: success, failure or undecidable; None where none was asked."""
+    """Of the success detector: success, failure or undecidable; None where none was asked."""
     judged_step: int | None = None
     """Index of the first frame that it takes for success."""
 

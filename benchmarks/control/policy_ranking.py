@@ -3,7 +3,7 @@
 A family of policies plays in both from the same starts. Agreement of their success rates (and
 returns) is measured by Pearson's and Spearman's correlations and by MMRV, with intervals that
 contain them (`benchmarks.metrics.rank_agreement`); success in the world by its head, and by the
-judge that sees frames alone."""
+success detector, from frames alone."""
 
 import importlib
 from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ from world_model.tasks import all_tasks, load_task, need_task, task_names
 
 SCORES = {
     "success": "success, in the world by what ends its episodes",
-    "judged": "success, in the world by the judge of frames (undecidable left out)",
+    "judged": "success, in the world by the success detector (undecidable left out)",
     "return": "return",
     "best_reward": "highest reward of an episode",
 }

@@ -20,7 +20,7 @@ class EpisodeResult:
     steps: int
     decisions: int
     success: bool
-    """As the scene judges."""
+    """As the scene decides."""
     total_reward: float
     final_reward: float
     outcome: Mapping[str, float]

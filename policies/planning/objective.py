@@ -1,4 +1,4 @@
-"""What a planner asks of a model, and how it judges the answer.
+"""What a planner asks of a model, and how it scores the answer.
 
 Dimensions: B environments, K candidates, H horizon, A action.
 """

@@ -82,7 +82,7 @@ def main(config: RLConfig) -> Result:
 
 
 def load_worlds(config: RLConfig) -> tuple[WorldModel, WorldModel]:
-    """The world with the starts to learn from, and the same weights with those to judge by."""
+    """The world with the starts to learn from, and the same weights with those for testing."""
     world = WorldModel.from_pretrained(config.world, device=config.device or "cpu")
     test_world = copy.copy(world)
     directory = config.starts_dir or config.out

@@ -1,4 +1,4 @@
-"""The states' own phase: what predicts them, what reads them off a picture, what judges by them."""
+"""The states' own phase: dynamics, state estimator and reward model."""
 
 import dataclasses
 from pathlib import Path

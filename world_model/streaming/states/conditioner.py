@@ -101,12 +101,12 @@ class StateConditioner(Conditioner):
             rewards = rewards + self.reward(states.detach())
         return Readout(rewards=rewards, states=states)
 
-    def look(self, latents: Tensor, readout: Readout, known: Tensor) -> Readout:
-        """See `Conditioner.look`: what is not known is estimated from the picture."""
-        return self.judged(torch.where(known.isnan(), self.estimator(latents), known))
+    def estimate(self, latents: Tensor, readout: Readout, known: Tensor) -> Readout:
+        """See `Conditioner.estimate`: what is not known is estimated from the frame."""
+        return self.with_reward(torch.where(known.isnan(), self.estimator(latents), known))
 
-    def judged(self, states: Tensor) -> Readout:
-        """States (..., S) taken for certain, with their reward."""
+    def with_reward(self, states: Tensor) -> Readout:
+        """States (..., S) taken as exact, with their reward by the reward model."""
         rewards = states[..., :0] if self.reward is None else self.reward(states)
         return Readout(rewards=rewards, states=states)
 
