@@ -134,8 +134,9 @@ def dispatch(
 
     from world_model.renamed import with_current_flags
 
-    kind = find(command.config)
-    config = tyro.cli(kind, args=with_current_flags(kind, rest), prog=f"{prog} {name}")
+    options = find(command.config)
+    current = with_current_flags(options, rest)
+    config = tyro.cli(options, args=current, prog=f"{prog} {name}")
     find(command.run)(config)
 
 

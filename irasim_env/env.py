@@ -47,7 +47,7 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
     or `MultiBinary`. The world sees them as one-hot vectors, which `step` takes too, as does
     `reset` with recorded actions: that is how recordings hold them.
 
-    With `chunk=k` a step takes k actions at once, (k, A), without a look in between. The
+    With `chunk=k` a step takes k actions at once, (k, A), without an observation in between. The
     observation is the last frame's, the reward the sum; `info["frames"]` has the frame after each
     action, uint8 (k, H, W, 3). Where the episode ends on the way, observation and sum are those of
     its end. A time limit counts steps, not actions. A world with the chunk engine (an imported

@@ -49,7 +49,7 @@ class WorldVectorEnv(EachEnvironment):
 
     Observations, rewards, flags and infos are what `gymnasium.vector.SyncVectorEnv` gives over
     `WorldEnv`s with time limits, in each of its three autoreset modes. Actions of environments
-    that an autoreset is about to reset are not looked at. `snapshot()` and `restore(snapshot)` keep
+    that an autoreset is about to reset are ignored. `snapshot()` and `restore(snapshot)` keep
     a moment of all of them and return to it.
 
     Args:

@@ -59,7 +59,7 @@ class Task:
     env_kwargs: Mapping[str, Any] = field(default_factory=dict)
     """Arguments of the environment when episodes are recorded."""
     undrawn_kwargs: Mapping[str, Any] = field(default_factory=dict)
-    """What to change in them where nothing is looked at, so that it steps without drawing."""
+    """What to change in them where no frame is needed, so that it steps without drawing."""
     extra: str | None = None
     """What `pip install` installs the environment by, as in "my-package[simulator]"."""
     packages: tuple[str, ...] = ()

@@ -29,7 +29,7 @@ KEYFRAME_INTERVAL = 10
 # Of camera pictures this preset takes 3 % more space than the usual one and 0.43 of its time.
 LOSSLESS = {"qp": "0", "preset": "veryfast"}
 # x264's macroblock tree otherwise rounds as the processor's instructions do, and with AVX-512 it
-# reads memory that was never written: the same frames then gave files .001 dB apart.
+# reads memory that was never written: the same frames then gave files 0.001 dB apart.
 SAME_EVERYWHERE = "cpu-independent=1"
 LOSSY = {"crf": "18", "x264-params": SAME_EVERYWHERE}
 # Of a frame: a damaged file may announce a gigabyte of them.

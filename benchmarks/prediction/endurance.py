@@ -134,9 +134,9 @@ def read(
             distance = np.linalg.norm(
                 found[task.place_reading] - in_pixels(targets, frames.shape, task), axis=1
             )
-            seen = distance[~np.isnan(distance)]
+            read = distance[~np.isnan(distance)]
             name = key(f"{task.place_reading} to target px")
-            row[name] = float(np.median(seen)) if len(seen) else float("nan")
+            row[name] = float(np.median(read)) if len(read) else float("nan")
         for name, values in found.items():
             row[key(f"{name} read")] = float(np.mean(~np.isnan(values).any(axis=-1)))
         rows.append(row)
@@ -144,7 +144,7 @@ def read(
 
 
 def follows_targets(task: Task) -> bool:
-    """Whether an action is a place in the picture at which the robot can be seen to be."""
+    """Whether an action is a place in the picture at which the robot is visible."""
     return task.place_reading is not None and task.plane is not None and "action" in task.points
 
 

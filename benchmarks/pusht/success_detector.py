@@ -43,7 +43,7 @@ class Detection:
     coverage: float
     """Highest coverage read; NaN where none was."""
     unreadable: float
-    """Share of the frames looked at in which the T cannot be read."""
+    """Share of the inspected frames in which the T cannot be read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,10 +53,10 @@ class PushTSuccessDetector:
     Attributes:
         threshold: Coverage read above which an episode is solved. At the simulator's own 0.95 one
             true success in eight is missed, at 0.94 one in thirty.
-        stride: The T is looked for in every `stride`-th frame and in the last; and in all frames
+        stride: The T is read in every `stride`-th frame and in the last; and in all frames
             in which the goal may be covered.
         most_unreadable: An episode without success in which more than this share of the frames
-            looked at shows no readable T is undecidable: success may have been among them.
+            inspected shows no readable T is undecidable: success may have been among them.
     """
 
     threshold: float = 0.94
@@ -72,24 +72,24 @@ class PushTSuccessDetector:
         if frames.ndim != 4 or not len(frames):
             raise ValueError(f"frames have shape {frames.shape}, expected (T, H, W, 3), T > 0")
         candidates = goal_visible(frames) < GOAL_VISIBLE
-        looked_at = candidates.copy()
-        looked_at[:: self.stride] = looked_at[-1] = True
+        inspected_frames = candidates.copy()
+        inspected_frames[:: self.stride] = inspected_frames[-1] = True
         readings = np.full(len(frames), np.nan)
-        for index in np.flatnonzero(looked_at).tolist():
+        for index in np.flatnonzero(inspected_frames).tolist():
             readings[index] = coverage(read_t(frames[index]), len(frames[index]))
             if readings[index] > self.threshold:
-                return self._detection(Verdict.SUCCESS, index, readings, looked_at)
+                return self._detection(Verdict.SUCCESS, index, readings, inspected_frames)
         verdict = Verdict.FAILURE
-        if np.isnan(readings[looked_at]).mean() > self.most_unreadable:
+        if np.isnan(readings[inspected_frames]).mean() > self.most_unreadable:
             verdict = Verdict.UNDECIDABLE
-        return self._detection(verdict, None, readings, looked_at)
+        return self._detection(verdict, None, readings, inspected_frames)
 
     def reward(self, frames: np.ndarray, action: np.ndarray) -> tuple[float, bool]:
         """Reward and end of one transition, as gym-pusht gives them; for `WorldEnv`'s `reward_fn`.
 
         Args:
             frames: uint8 (2, H, W, 3), before the action and after it.
-            action: What was done; not looked at.
+            action: What was done; ignored.
         """
         covered = coverage(read_t(frames[-1]), len(frames[-1]))
         if np.isnan(covered):
@@ -98,9 +98,9 @@ class PushTSuccessDetector:
 
     @staticmethod
     def _detection(
-        verdict: Verdict, step: int | None, readings: np.ndarray, looked_at: np.ndarray
+        verdict: Verdict, step: int | None, readings: np.ndarray, inspected_frames: np.ndarray
     ) -> Detection:
-        inspected = looked_at[: len(looked_at) if step is None else step + 1]
+        inspected = inspected_frames[: len(inspected_frames) if step is None else step + 1]
         chosen = readings[: len(inspected)][inspected]
         known = chosen[~np.isnan(chosen)]
         return Detection(

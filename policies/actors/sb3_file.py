@@ -42,7 +42,7 @@ def load_sb3_policy(
 
     Args:
         path: The file, as `model.save(path)` wrote it.
-        space: What the environment observes, or the part of it that the policy looks at.
+        space: What the environment observes, or the part of it that the policy takes.
         action_space: The environment's.
         algorithm: "PPO" and so on; None finds it in the file.
         device: Where it computes.
@@ -67,7 +67,7 @@ def load_sb3_policy(
 
 
 def observes_dict(path: str | Path) -> bool:
-    """Whether a model's policy looks at a dictionary of observations rather than at one array."""
+    """Whether a model's policy takes a dictionary of observations rather than at one array."""
     return "spaces.dict.Dict" in str(read_content(path)["observation_space"].get(":type:"))
 
 

@@ -74,7 +74,7 @@ class Objective:
         if not score.isfinite().all():
             raise ValueError(
                 "the model predicts rewards or values that are not finite, so candidates cannot "
-                "be compared; look at what its rollout returns"
+                "be compared; check what its rollout returns"
             )
         return score
 

@@ -147,8 +147,8 @@ class RealScene:
 
     def _known(self, observation: Any) -> dict[str, np.ndarray]:
         """What the simulator observes of the state that the model plans from."""
-        seen = observation if isinstance(observation, dict) else {}
-        return {} if self.model is None else known_states(self.model.config, seen)
+        observed = observation if isinstance(observation, dict) else {}
+        return {} if self.model is None else known_states(self.model.config, observed)
 
 
 class LearnedScene:

@@ -34,7 +34,7 @@ class Detection:
     distance: float
     """The least that was read, m; NaN where none was."""
     unreadable: float
-    """Share of the frames looked at in which one of the two blocks cannot be read."""
+    """Share of the inspected frames in which one of the two blocks cannot be read."""
 
 
 @dataclass(frozen=True, kw_only=True)

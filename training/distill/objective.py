@@ -35,7 +35,7 @@ NOISE, OWN = 1, 2
 # Changes are compared in grey levels: frames span [-1, 1].
 GREY_LEVELS = 127.5
 # Weight of what the head reads. Of changes one grey level squared counts 1; this makes an error
-# of .01 in a state, whose range is 2, count a tenth of that.
+# of 0.01 in a state, whose range is 2, count a tenth of that.
 READING_WEIGHT = 20.0
 
 

@@ -1,4 +1,4 @@
-"""Validation: predicted episodes beside true ones, in figures and to look at."""
+"""Validation: predicted episodes beside true ones, in figures and as videos."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

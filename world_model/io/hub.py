@@ -79,7 +79,7 @@ def upload(
         files: Which ones, by name.
         name: The repository, owner/name.
         revision: Branch, which is made where there is none; default: main.
-        private: Whether a repository that is made can be seen by its owner only.
+        private: Whether a repository that is created is private.
         message: Of the commit.
 
     Returns:

@@ -39,8 +39,8 @@ class DenoiserConfig:
     """How many times the states estimated from a first frame are refined, from a patch of the frame
     around each place and body (see states/estimator.py)."""
     sees_states: bool = False
-    """A frame is predicted from the states and the action before it too (see conditioning.py); in
-    a rollout the states are those that were predicted."""
+    """Whether frames are conditioned on states and the last action too (see conditioning.py); in
+    a rollout the states are predicted ones."""
 
     def __post_init__(self) -> None:
         sizes = ("patch", "width", "depth", "num_heads", "condition_width", "head_width")
@@ -144,8 +144,8 @@ class StreamingConfig(WorldConfig):
     @property
     def control_dim(self) -> int:
         """Length of what a frame is conditioned on (see streaming/conditioning.py)."""
-        seen = (self.action_dim + 2 * self.state_dim) * self.denoiser.sees_states
-        return self.action_dim + seen
+        conditioned = (self.action_dim + 2 * self.state_dim) * self.denoiser.sees_states
+        return self.action_dim + conditioned
 
     @property
     def context(self) -> int:

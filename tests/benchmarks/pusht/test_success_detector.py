@@ -58,7 +58,7 @@ def test_coverage_of_the_goals_own_pose_is_whole_and_falls_with_distance():
 
 
 def test_a_solved_episode_is_seen_to_be(solved):
-    """Within what reading errors allow: the simulator stops just past .95."""
+    """Within what reading errors allow: the simulator stops just past 0.95."""
     verdicts = [PushTSuccessDetector()(frames) for frames, _ in solved]
     assert [one.verdict for one in verdicts].count(Verdict.SUCCESS) >= 2
     for one, (frames, _) in zip(verdicts, solved, strict=True):

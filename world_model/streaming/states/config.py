@@ -67,7 +67,9 @@ class PlaneConfig:
                 f"{', '.join((*self.points, *self.poses)) or 'no point or pose'}"
             )
         if self.poses and not (self.points or self.action):
-            raise ValueError("poses without points: nothing would be seen from those bodies")
+            raise ValueError(
+                "poses need points: bodies have to be related to something that acts on them"
+            )
         if self.action and config.action_dim != 2:
             raise ValueError(f"an action that is a place has 2 components, not {config.action_dim}")
         for name in self.poses:
