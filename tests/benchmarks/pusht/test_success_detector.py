@@ -48,7 +48,8 @@ def test_coverage_read_from_frames_is_the_simulators(solved):
 
 def test_coverage_of_the_goals_own_pose_is_whole_and_falls_with_distance():
     pixels = np.array([96 / 512, 96 / 512, 1])
-    assert coverage(GOAL * pixels, 96) == 1
+    goal = np.array([GOAL.x, GOAL.y, GOAL.angle])
+    assert coverage(goal * pixels, 96) == 1
     near = coverage((np.array(GOAL) + [3, 0, 0]) * pixels, 96)
     far = coverage((np.array(GOAL) + [40, 0, 0]) * pixels, 96)
     assert 0.9 < near < 0.99

@@ -190,7 +190,7 @@ def test_the_report_tells_all_that_was_asked_for(tiny_world, tmp_path, capsys):
     assert at["gflops_ceiling"] > 0
     assert results["ceilings"]["dtype"] == "float32"
     text = capsys.readouterr().out
-    assert text.strip() == tables(made).strip()
+    assert text.startswith(tables(made))
     for told in ("not applicable", "10 steps old", "length of the past", "Against `", "own shapes"):
         assert told in text
 
