@@ -13,6 +13,7 @@ from benchmarks.control.policy_log import EpisodeRecord, PolicyLog
 from benchmarks.control.policy_ranking import RankingConfig
 from benchmarks.control.policy_ranking import main as rank
 from benchmarks.control.policy_runs import RunConfig, judged_outcomes, summarize
+from benchmarks.line_log import whole_lines
 from benchmarks.policy_evaluation import PolicyConfig, evaluate_policies, main
 from benchmarks.pusht.success_detector import Detection, Verdict
 
@@ -90,6 +91,12 @@ def test_a_run_that_stopped_goes_on_and_gives_what_an_unbroken_one_does(tiny_wor
     after = (broken.out / "truth.jsonl").read_text().splitlines()
     assert after[:2] == before
     assert len(after) == 4
+
+
+def test_a_folder_by_a_logs_name_is_refused(tmp_path):
+    (tmp_path / "world.jsonl").mkdir()
+    with pytest.raises(ValueError, match="cannot be read.*move it away"):
+        whole_lines(tmp_path / "world.jsonl")
 
 
 def test_nothing_is_played_twice(tiny_world, tmp_path):

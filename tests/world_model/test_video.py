@@ -54,6 +54,8 @@ def test_nothing_is_left_of_a_video_that_failed(tmp_path: Path, frames: np.ndarr
 def test_missing_video_is_named(tmp_path: Path):
     with pytest.raises(ValueError, match=r"absent\.mp4: no such video file"):
         read_video(tmp_path / "absent.mp4")
+    with pytest.raises(ValueError, match="no such video file"):
+        read_video(tmp_path / ("long" * 100))  # longer than names of files can be
 
 
 @pytest.mark.parametrize("kept", [0.0, 0.5, 0.95])

@@ -10,12 +10,11 @@ import torch
 
 from benchmarks.control import planning
 from benchmarks.pusht import planning as pusht_planning
-from benchmarks.pusht import planning_config
+from benchmarks.pusht import planning_command
 from benchmarks.pusht.nearness import GOAL, LearnedNearness
 from benchmarks.pusht.planning import PushTPlanningConfig, summarise
 from benchmarks.speed.flops import count_operations
 from irasim_env import console
-from policies.pusht import proposals
 from policies.pusht.geometry import Pose
 from policies.pusht.nearness import nearness, simulator_nearness
 from policies.pusht.proposals import SKILL, SkillConfig
@@ -73,12 +72,12 @@ def test_work_is_counted_where_it_shows(tiny_world, monkeypatch):
 def run(tiny_world: Path, out: Path, trials: int) -> dict:
     arguments = ["--out", str(out), "--world", f"0={tiny_world}", "--trials", str(trials)]
     arguments += ["--candidates", "1", "2", "--max-steps", "5", "--device", "cpu"]
-    planning_config.cli(arguments)
+    planning_command.cli(arguments)
     return json.loads((out / "pusht_planning.json").read_text())
 
 
 def test_the_experiment_goes_on_where_it_was(tiny_world, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(proposals, "SKILL", SkillConfig(longest=4))
+    monkeypatch.setattr(pusht_planning, "SKILL", SkillConfig(longest=4))
     first = run(tiny_world, tmp_path, 1)
     lines = (tmp_path / "trials.jsonl").read_text().splitlines()
     assert [json.loads(line)["model"] for line in lines] == ["base", "0", "real"]
@@ -99,10 +98,10 @@ def test_the_experiment_goes_on_where_it_was(tiny_world, tmp_path, capsys, monke
 
 def test_states_are_imagined_where_they_are_asked_for(tiny_world, tmp_path, monkeypatch):
     """Trials of the one do not count for the other."""
-    monkeypatch.setattr(proposals, "SKILL", SkillConfig(longest=4))
+    monkeypatch.setattr(pusht_planning, "SKILL", SkillConfig(longest=4))
     monkeypatch.setattr(StreamingWorld, "rollout", None)
     arguments = f"--out {tmp_path} --world 0={tiny_world} --trials 1 --candidates 2 --no-real"
-    planning_config.cli([*arguments.split(), "--max-steps", "5", "--imagine", "states"])
+    planning_command.cli([*arguments.split(), "--max-steps", "5", "--imagine", "states"])
     [line] = (tmp_path / "trials.jsonl").read_text().splitlines()
     assert json.loads(line)["imagine"] == "states"
     for imagine, found in (("states", 1), ("frames", 0)):
@@ -133,7 +132,7 @@ def test_nearness_of_what_is_predicted_is_that_of_its_last_pose(tiny_world):
 
 
 def test_a_budget_stops_between_trials(tiny_world: Path, tmp_path: Path):
-    planning_config.cli(
+    planning_command.cli(
         f"--out {tmp_path} --trials 3 --candidates 1 --no-real --max-steps 5 --budget-minutes 0 "
         "--device cpu".split()
     )

@@ -177,6 +177,16 @@ class TestHeads:
             load_reference_checkpoint(tmp_path / "lvdm.pt", num_heads=4)
 
 
+@pytest.mark.parametrize(
+    "name", ["temp_embed", "final_layer.linear.weight", "x_embedder.proj.weight"]
+)
+def test_a_weight_of_another_rank_is_named(saved, name):
+    weights = saved.content["ema"]
+    weights[name] = weights[name].flatten()
+    with pytest.raises(ValueError, match=rf"{name}.*dimensions"):
+        load_reference_checkpoint(saved.save())
+
+
 def test_patch_grid_is_read_off_the_positions(saved):
     args = saved.content["args"]
     del args["latent_size"], args["video_size"]
