@@ -51,7 +51,7 @@ class ChunkSpeedConfig:
     seed: int = 0
     """Seed of weights, actions and noise."""
     device: str | None = None
-    """cpu or cuda; the GPU where there is one."""
+    """cpu or cuda (default: the GPU, if there is one)."""
     out: Path | None = None
     """Directory for chunk.json; nothing is written without it."""
 
@@ -87,7 +87,7 @@ class SpeedConfig:
     seed: int = 0
     """Seed of starts and random actions."""
     device: str | None = None
-    """cpu or cuda; the GPU where there is one."""
+    """cpu or cuda (default: the GPU, if there is one)."""
     precision: Literal["float32", "bf16"] = "float32"
     """float32, or bf16: large matrix products and convolutions in bfloat16."""
     age: int = 0

@@ -50,11 +50,11 @@ def test_coverage_of_the_goals_own_pose_is_whole_and_falls_with_distance():
     pixels = np.array([96 / 512, 96 / 512, 1])
     goal = np.array([GOAL.x, GOAL.y, GOAL.angle])
     assert coverage(goal * pixels, 96) == 1
-    near = coverage((np.array(GOAL) + [3, 0, 0]) * pixels, 96)
-    far = coverage((np.array(GOAL) + [40, 0, 0]) * pixels, 96)
+    near = coverage((goal + [3, 0, 0]) * pixels, 96)
+    far = coverage((goal + [40, 0, 0]) * pixels, 96)
     assert 0.9 < near < 0.99
     assert far < 0.5
-    assert coverage((np.array(GOAL) + [300, 0, 0]) * pixels, 96) == 0
+    assert coverage((goal + [300, 0, 0]) * pixels, 96) == 0
     assert np.isnan(coverage(np.full(3, np.nan), 96))
 
 
