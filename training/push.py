@@ -51,7 +51,7 @@ def main(config: PushConfig) -> str | None:
     whole = f"{sum(sizes.values()) / 2**20:9.2f} MiB"
     where = f"{config.repository}, {config.revision or 'main'}"
     if config.dry_run:
-        print(f"{whole}  to {where}: nothing pushed, as --dry-run is given")
+        print(f"{whole}  to {where}: nothing uploaded (--dry-run)")
         return None
     commit = upload(
         directory,

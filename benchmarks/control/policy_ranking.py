@@ -44,8 +44,8 @@ def main(config: RankingConfig) -> dict[str, Any]:
     runs = PolicyRuns(config)
     if "truth" not in runs.logs:
         raise ValueError(
-            f"world {runs.world.config.name!r} is to be compared with a ground truth, which it "
-            "does not name or --truth-episodes 0 leaves out; irasim evaluate policy needs none"
+            f"world {runs.world.config.name!r} cannot be compared with a real environment: it "
+            "names none, or --truth-episodes is 0; irasim evaluate policy needs none"
         )
     for name, source in names.items():
         runs.play(PolicyToRun(name=name, source=source))
@@ -72,7 +72,7 @@ def family_members(config: RankingConfig) -> dict[str, str]:
     except (ImportError, AttributeError) as error:
         families = [task.name for task in all_tasks() if task.family is not None]
         raise ValueError(
-            f"family {config.family or module!r} cannot be had ({error}); expected "
+            f"family {config.family or module!r} cannot be loaded ({error}); expected "
             f"{', '.join([*families, 'a module with FAMILY'])}"
         ) from error
     if unknown := sorted(set(config.policies) - set(family)):

@@ -55,7 +55,7 @@ class PolicyRuns:
         max_steps = config.max_steps or self.world.config.max_episode_steps
         if max_steps is None:
             raise ValueError(
-                f"world {self.world.config.name!r} has no time limit, so say --max-steps"
+                f"world {self.world.config.name!r} has no time limit; set one with --max-steps"
             )
         self.max_steps = max_steps
         task = task_of(self.world.config)
@@ -102,12 +102,12 @@ class PolicyRuns:
             self.world.starts = record_starts(self.world.config, seeds, self.config.warm_up)
         elif count > len(self.world.starts):
             raise ValueError(
-                f"{count} episodes were asked for, world {self.world.config.name!r} has "
-                f"{len(self.world.starts)} starts; lower --episodes or say --starts fresh"
+                f"{count} episodes are requested, but world {self.world.config.name!r} has "
+                f"{len(self.world.starts)} starts; lower --episodes or use --starts fresh"
             )
 
     def _check_truth(self, kind: str) -> None:
-        """Leave out the ground truth where there is none to be had, and say so."""
+        """Leave out the real environment where it cannot be used, and report that."""
         starts = [self.world.starts[start] for start in self.starts["truth"]]
         if self.world.config.ground_truth is None:
             print(f"world {self.world.config.name!r} names no simulator: policies play in it alone")

@@ -80,7 +80,7 @@ def main(config: ReinforcementConfig) -> dict[str, Any]:
     for place in places:
         found = []
         for seed in config.seeds:
-            print(f"learning in the {place} one, seed {seed}", flush=True)
+            print(f"training in the {place} environment, seed {seed}", flush=True)
             result = rl.main(run_config(config, place, seed))
             model = rl_run.load(result.policy.parent, config.algorithm)
             found.append(score(result.policy.parent / "returns.npy", greedy(model)))

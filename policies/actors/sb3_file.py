@@ -168,7 +168,7 @@ def _policy_kwargs(path: str | Path, recorded: dict[str, Any]) -> dict[str, Any]
             match = re.fullmatch(r"<class 'torch\.nn\.modules\.\w+\.(\w+)'>", value)
             if match is None or not hasattr(nn, match[1]):
                 raise ValueError(
-                    f"{path}: its policy's {key} is {value}, which cannot be had without "
+                    f"{path}: its policy's {key} is {value}, which cannot be read without "
                     "unpickling; if you trust the file, say --trust-pickle"
                 )
             value = getattr(nn, match[1])

@@ -58,7 +58,7 @@ def main(config: RLConfig) -> Result:
     if rl_run.is_begun(config.out):
         model = rl_run.load(config.out, config.algorithm)
         checks = [one for one in read_checks(config.out) if one.steps <= model.num_timesteps]
-        print(f"goes on from step {model.num_timesteps} in {config.out}")
+        print(f"resumed at step {model.num_timesteps} in {config.out}")
     else:
         model = make_model(config, envs)
     while model.num_timesteps < config.steps:

@@ -206,8 +206,8 @@ def _check_run(config: EncodeConfig) -> None:
     ]
     if changed:
         raise ValueError(
-            f"{path.parent} was encoded otherwise: {', '.join(changed)}; encode alike, or delete "
-            "it first"
+            f"{path.parent} was encoded with other settings: {', '.join(changed)}; use "
+            "the same, or delete it first"
         )
 
 
