@@ -10,7 +10,7 @@ from torch import nn
 
 from tests.conftest import NEEDS_GPU, TINY_CONFIG, randomized
 from tests.training.recorded import episode
-from tests.world_model.streaming.test_graph import Asynchronous
+from tests.world_model.runtime.test_captured_steps import Asynchronous
 from training.captured.device_store import DeviceStore, StoreShape
 from training.captured.objective import CapturedObjective, ClipLoss, Rollouts
 from training.captured.trainer import block_matrices

@@ -271,7 +271,7 @@ def test_a_world_and_its_graphs_are_freed_without_the_collector(device, monkeypa
 
 REFUSED = """
 import torch
-from tests.world_model.streaming.test_graph import begin, draw, tiny
+from tests.world_model.runtime.test_captured_steps import begin, draw, tiny
 world = tiny().cuda()
 decode = world.codec.decode
 world.codec.decode = lambda x: decode(x * float(x.sum().item() != 0.1))

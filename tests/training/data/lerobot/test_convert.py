@@ -238,7 +238,11 @@ def test_other_version_is_refused_with_the_cure(tmp_path: Path, foreign: Path, v
         ({"total_episodes": 5}, {}, "does not list episode 4, .* announces 5"),
         ({"splits": {"train": "first"}}, {}, r"info\.json: split 'train' is 'first', expected"),
         ({}, {"length": 8}, "episode 3 has 9 rows, expected frames 0 to 7"),
-        ({}, {"videos/observation.image/file_index": 3}, r"file-003\.mp4: missing, episode 3"),
+        (
+            {},
+            {"videos/observation.image/file_index": 3},
+            r"file-003\.mp4: missing, although it should contain episode 3",
+        ),
     ],
 )
 def test_what_does_not_fit_together_is_named(
