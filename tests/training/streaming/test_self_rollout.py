@@ -63,7 +63,7 @@ def test_rows_go_on_where_they_were_until_their_episode_ends(data, tmp_path):
 
 
 @pytest.mark.parametrize("smeared", [True, False])
-def test_own_frames_are_seen_and_recorded_ones_wanted(data, tmp_path, smeared):
+def test_own_frames_are_inputs_and_recorded_ones_targets(data, tmp_path, smeared):
     """In frames that are drawn already, and as the frames before; damage comes on top."""
     config = config_for(data, tmp_path, self_rollout_from=0.0)
     trainer, world, _ = prepare(config, Accelerator(cpu=True))
@@ -74,7 +74,7 @@ def test_own_frames_are_seen_and_recorded_ones_wanted(data, tmp_path, smeared):
     assert not torch.equal(made, batch.latents)
     assert smear is not None
     made = made + 0.5 * torch.rand(made.shape, generator=torch.Generator().manual_seed(0))
-    batch = replace(batch, seen=made, smear=smear if smeared else None)
+    batch = replace(batch, inputs=made, smear=smear if smeared else None)
     seen: list[torch.Tensor] = []
     world.denoiser.register_forward_pre_hook(lambda _, inputs: seen.extend(inputs))
     losses = trainer.objective(batch)
