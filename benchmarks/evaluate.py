@@ -11,22 +11,22 @@ PARTS = {
     "long": Command(
         config="benchmarks.irasim.config:LongConfig",
         run="benchmarks.irasim.command:main",
-        summary="whole episodes, each chunk from the last frame predicted",
+        summary="whole episodes, each chunk from the last predicted frame",
     ),
     "table": Command(
         config="benchmarks.irasim.config:TableConfig",
         run="benchmarks.irasim.table:main",
-        summary="compare what was measured before",
+        summary="table of earlier measurements",
     ),
     "policy": Command(
         config="benchmarks.control.config:PolicyConfig",
         run="benchmarks.policy_evaluation:main",
-        summary="a policy in a learned world and in its ground truth, from the same starts",
+        summary="a policy in a learned world and in its real environment, from the same starts",
     ),
 }
 DESCRIPTION = """\
-Score a chunk model on recorded episodes by IRASim's protocols (short, long; on many GPUs:
-accelerate launch --no-python irasim evaluate short ...), or a policy inside a learned world."""
+Score a chunk model on recorded episodes by IRASim's protocols (short and long; on several GPUs:
+accelerate launch --no-python irasim evaluate short ...), or a policy in a learned world."""
 
 
 def cli(arguments: list[str]) -> None:

@@ -22,7 +22,7 @@ from policies.pusht import expert
 from world_model import WorldModel
 from world_model.video import write_video
 
-HORIZONS = (1, 16, 64)  # steps after the start at which PSNR is told
+HORIZONS = (1, 16, 64)  # steps after the start at which PSNR is printed
 COLUMNS = (0, 4, 8, 16, 32, 48, 64, 96, 128)  # steps that the strip shows
 PSNR_CAP = 60.0  # dB: identical frames would be infinitely good
 BAND = 28  # pixels above a picture, for its label
@@ -93,7 +93,7 @@ on {hardware(str(world.device))}
 Written: {config.out / "demo.mp4"} and {config.out / "strip.png"}, real beside learned.
 Next:
   make play                                        drive the world yourself
-  .venv/bin/python examples/demo.py --start 7      another start (--help tells the rest)
+  .venv/bin/python examples/demo.py --start 7      another start (--help lists all options)
   .venv/bin/irasim train --help                    learn a world from your own simulator
   README.md                                        the environment in ten lines""")
 

@@ -1,4 +1,4 @@
-"""Which of two policies is better: told by the learned world, and by the simulator itself."""
+"""Which of two policies is better, according to the learned world and to the simulator itself."""
 
 from pathlib import Path
 

@@ -23,7 +23,7 @@ from world_model.video import read_video
 
 DATA = Path(__file__).parents[2] / "shared" / "irasim_example" / "languagetable"
 SPLITS = ("train", "val", "test")
-STEPS, REPORTS = 20, 4  # optimizer steps, and how often their loss is told
+STEPS, REPORTS = 20, 4  # optimizer steps, and how often their loss is printed
 SAMPLE_STEPS = "5"  # denoising steps of a chunk; the reference takes 50
 
 

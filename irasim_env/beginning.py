@@ -77,15 +77,15 @@ def check_options(world: WorldModel, options: Mapping[str, Any] | None) -> Asked
 
 def own_options(
     options: Mapping[str, Any] | None,
-    told: set[str],
+    warned: set[str],
     known: Sequence[str] = RESET_OPTIONS,
 ) -> dict[str, Any]:
     """Those options of a `reset` that are ours. Programs that run any environment pass some of
-    their own: a warning tells that they do nothing here, once for each name.
+    their own: a warning says that they have no effect here, once for each name.
 
     Args:
         options: What `reset` got.
-        told: Names that a warning has told of; new ones are added.
+        warned: Names that a warning was given for; new ones are added.
         known: Names that are ours.
 
     Raises:
@@ -99,8 +99,8 @@ def own_options(
                 f"reset got unknown option {name!r}; did you mean {near[0]!r}? Known are "
                 f"{', '.join(known)}"
             )
-    if new := [name for name in others if name not in told]:
-        told.update(new)
+    if new := [name for name in others if name not in warned]:
+        warned.update(new)
         gym.logger.warn(
             f"reset passes over the option {', '.join(map(repr, new))}, which does nothing in a "
             f"learned world; known are {', '.join(known)}"

@@ -35,46 +35,46 @@ COMMANDS = {
     "encode": Command(
         config="training.data.irasim.encode:EncodeConfig",
         run="training.data.irasim.encode:main",
-        summary="write latents of a dataset's videos with an autoencoder",
+        summary="encode a dataset's videos as latents with an autoencoder",
     ),
     "convert": Command(
         config="training.data.lerobot.config:ConvertConfig",
         run="training.data.lerobot.convert:main",
-        summary="bring in a LeRobot dataset, or write one",
+        summary="import a LeRobot dataset, or export one",
     ),
     "label": Command(
         config="training.data.labels.config:LabelConfig",
         run="training.data.labels.command:main",
-        summary="find poses of rigid bodies in recorded frames, to train on",
+        summary="label poses of rigid bodies in recorded frames, for training",
     ),
     "import": Command(
         config="training.chunk.import_world:ImportConfig",
         run="training.chunk.import_world:main",
-        summary="make a world of a checkpoint of the IRASim reference",
+        summary="make a world from a checkpoint of the original IRASim code",
     ),
     "export": Command(
         config="training.chunk.export_world:ExportConfig",
         run="training.chunk.export_world:main",
-        summary="write an imported world's model as such a checkpoint",
+        summary="write an imported or trained chunk model as such a checkpoint",
     ),
     "push": Command(
         config="training.push:PushConfig",
         run="training.push:main",
-        summary="put a world on the Hugging Face Hub",
+        summary="upload a world to the Hugging Face Hub",
     ),
     "train": Command(run="training.command:cli", summary="train a world from recorded episodes"),
     "bench": Command(
         run="benchmarks.bench:cli",
-        summary="measure a world: quality, speed, and what policies make of it",
+        summary="measure a world: quality, speed, and how policies fare in it",
     ),
     "distill": Command(
         config="training.distill.config:DistillConfig",
         run="training.distill.command:main",
-        summary="make a world of one or two denoising passes a step",
+        summary="make a world that takes one or two denoising passes per step",
     ),
     "evaluate": Command(
         run="benchmarks.evaluate:cli",
-        summary="score a chunk model, or a policy inside of a world",
+        summary="score a chunk model, or a policy in a world",
     ),
     "plan": Command(
         config="policies.planning.config:PlanConfig",
@@ -84,7 +84,7 @@ COMMANDS = {
     "rl": Command(
         config="policies.rl.config:RLConfig",
         run="policies.rl.command:main",
-        summary="train a policy by reinforcement learning inside of a world",
+        summary="train a policy by reinforcement learning in a world",
     ),
 }
 
@@ -103,13 +103,13 @@ def dispatch(
     *,
     kind: str = "part",
 ) -> None:
-    """Run one of several commands, or tell which there are.
+    """Run one of several commands, or list them.
 
     Args:
         prog: What was typed before the arguments.
         description: Of all, for --help.
         commands: By name.
-        arguments: The name, then what it is given.
+        arguments: The name of a command, then its arguments.
         kind: What a command is called here.
 
     Raises:
@@ -118,7 +118,7 @@ def dispatch(
     if not arguments or arguments[0] in ("-h", "--help"):
         width = max(map(len, commands))
         usage = f"{prog} {kind.upper()}"
-        print(f"usage: {usage} [options]      ({usage} --help tells the options)")
+        print(f"usage: {usage} [options]      ({usage} --help lists the options)")
         print(f"\n{description}\n")
         for name, command in commands.items():
             print(f"  {name:<{width}}  {command.summary}")
@@ -132,7 +132,11 @@ def dispatch(
         return
     import tyro
 
-    config = tyro.cli(find(command.config), args=rest, prog=f"{prog} {name}")
+    from world_model.renamed import with_current_flags
+
+    options = find(command.config)
+    current = with_current_flags(options, rest)
+    config = tyro.cli(options, args=current, prog=f"{prog} {name}")
     find(command.run)(config)
 
 
@@ -143,7 +147,7 @@ def run(arguments: Sequence[str]) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run `irasim ARGUMENTS`, by default the shell's; a mistake is told in a line."""
+    """Run `irasim ARGUMENTS`, by default the shell's; a mistake is reported in one line."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         run(arguments)

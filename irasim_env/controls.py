@@ -112,7 +112,7 @@ class KeyControls:
         return np.array(self.low) == -np.array(self.high)
 
     def first_action(self, start: "Start | None" = None) -> np.ndarray:
-        """The action before any key, float32 (A,): what an agent at rest is told.
+        """The action before any key, float32 (A,): which keeps an agent at rest.
 
         Velocities are 0. Positions are the agent's own, where the start knows it; else those of
         the last action before the start, else the middle of their range.

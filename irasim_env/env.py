@@ -47,7 +47,7 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
     or `MultiBinary`. The world sees them as one-hot vectors, which `step` takes too, as does
     `reset` with recorded actions: that is how recordings hold them.
 
-    With `chunk=k` a step takes k actions at once, (k, A), without a look in between. The
+    With `chunk=k` a step takes k actions at once, (k, A), without an observation in between. The
     observation is the last frame's, the reward the sum; `info["frames"]` has the frame after each
     action, uint8 (k, H, W, 3). Where the episode ends on the way, observation and sum are those of
     its end. A time limit counts steps, not actions. A world with the chunk engine (an imported
@@ -90,7 +90,7 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
       estimated from the frames.
 
     The world's starts carry what was observed when they were recorded, and begin from it. Options
-    of other programs do nothing, of which a warning tells; a misspelt one is an error.
+    of other programs have no effect, which a warning says; a misspelt one is an error.
 
     `info` after a reset has "start" (None for a clip of your own) and "noise_seed".
 
@@ -98,7 +98,7 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
 
     With `uncertainty_samples=n` each step is predicted n times, all but the one that is taken with
     other noise and from states a little other (`WorldModel.doubt_`), and `info["uncertainty"]`
-    tells how far the n frames disagree: the root of the variance over the samples, averaged over
+    says how far the n frames disagree: the root of the variance over the samples, averaged over
     pixels, in grey levels. The episode stays what it is without.
 
     ## Episode End
@@ -176,7 +176,7 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
         self.action_space = self._task.action_space
         self._episode: tuple[WorldState, Outcome] | None = None
         self._over = False
-        self._passed_over: set[str] = set()  # options of other programs that a warning told of
+        self._passed_over: set[str] = set()  # options of other programs that were warned of
         self._fingerprint: str | None = None
         self._window = self._open_window() if render_mode == "human" else None
 

@@ -49,7 +49,7 @@ class WorldVectorEnv(EachEnvironment):
 
     Observations, rewards, flags and infos are what `gymnasium.vector.SyncVectorEnv` gives over
     `WorldEnv`s with time limits, in each of its three autoreset modes. Actions of environments
-    that an autoreset is about to reset are not looked at. `snapshot()` and `restore(snapshot)` keep
+    that an autoreset is about to reset are ignored. `snapshot()` and `restore(snapshot)` keep
     a moment of all of them and return to it.
 
     Args:
@@ -70,7 +70,7 @@ class WorldVectorEnv(EachEnvironment):
             `reset(options={"reset_mask": mask})`, mask bool (B,).
 
     Raises:
-        ValueError: an argument of the wrong form; the message tells.
+        ValueError: an argument of the wrong form; the message says which.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
@@ -119,7 +119,7 @@ class WorldVectorEnv(EachEnvironment):
         self._episodes: tuple[WorldState, Outcome] | None = None
         self._elapsed = np.zeros(num_envs, np.int64)
         self._over = np.zeros(num_envs, bool)
-        self._passed_over: set[str] = set()  # options of other programs that a warning told of
+        self._passed_over: set[str] = set()  # options of other programs that were warned of
         self._fingerprint: str | None = None
 
     def reset(

@@ -58,7 +58,7 @@ TINY_CONFIG = StreamingConfig(
         condition_width=32,
         context=3,
         head_width=32,
-        foresight_width=32,
+        dynamics_width=32,
         sees_states=True,
     ),
 )

@@ -19,7 +19,8 @@ EVALUATE = """
     inception inception-sha256 i3d i3d-sha256 fetch no-fetch
 """
 POLICIES = """
-    world out episodes truth-episodes truth max-steps batch starts first-seed warm-up ends judge
+    world out episodes truth-episodes truth max-steps batch starts first-seed warm-up ends
+    success-detector
     seed device
 """
 LEARNING = """
@@ -55,10 +56,10 @@ FLAGS = {
     "train": """
         preset data more-data init out name budget max-steps seed
         codec codec-share codec-width patch width depth num-heads context
-        sees-states no-sees-states hidden poses points plane reach action-names
-        reader-looks states-share
-        own-past-from absolute-weight clip-frames num-steps
-        noise-scale dead-zone
+        sees-states no-sees-states hidden poses points plane mask-radii action-names
+        refinement-iterations states-share
+        self-rollout-from absolute-weight clip-frames num-steps
+        noise-scale change-threshold
         batch-clips accumulation mixed-precision rate edge-weight ema clip-norm warmup
         rollout-from rollout-rounds decay-from heads-from
         validate-every save-every validation-episodes cpu no-cpu

@@ -137,5 +137,5 @@ def test_plans_are_carried_out_in_its_simulator(toy):
 def test_what_it_does_not_bring_is_named_where_it_is_needed(toy, monkeypatch):
     world = "--world runs/toy/world"
     for command, part in ((f"plan {world} --planner best", "proposals"), (f"rl {world}", "rl_")):
-        with pytest.raises(ValueError, match=f"task 'toy' brings no {part}"):
+        with pytest.raises(ValueError, match=f"task 'toy' has no {part}"):
             irasim(f"irasim {command} --out out/none", monkeypatch)

@@ -1,4 +1,4 @@
-"""`irasim train`: the preset tells which kind of model, and so which trainer."""
+"""`irasim train`: the preset decides which kind of model is trained, and by which trainer."""
 
 import time
 
@@ -9,10 +9,11 @@ from training.captured.config import GpuTrainConfig, gpu_preset, gpu_preset_name
 from training.chunk.config import CHUNK_PRESETS, ChunkTrainConfig
 from training.streaming.config import TrainConfig, preset_names
 from training.streaming.config import preset as streaming_preset
+from world_model.renamed import with_current_flags
 
 
 def cli(arguments: list[str]) -> None:
-    """Run `irasim train ...`: the preset tells which kind of model, and so which trainer."""
+    """Run `irasim train ...`: the preset decides which kind of model is trained."""
     config = parse(arguments)
     if isinstance(config, ChunkTrainConfig):
         from training.chunk import command as chunk
@@ -53,13 +54,14 @@ def parse(arguments: list[str]) -> TrainConfig | ChunkTrainConfig | AnchoredTrai
     return tyro.cli(
         type(preset),
         default=preset,
-        args=arguments,
+        args=with_current_flags(type(preset), arguments),
         prog="irasim train",
-        description="Train a world: from recorded episodes (or none) to a world directory. "
-        f"Presets: {', '.join(preset_names())}. Others have options of their own, which --help "
-        "shows after them: a real robot before a fixed camera "
+        description="Train a world on recorded episodes and write a world directory. Presets of "
+        "tasks record the episodes first if there are none yet. "
+        f"Presets: {', '.join(preset_names())}. Further presets have other "
+        "options, shown by --preset NAME --help: a real robot filmed by a fixed camera "
         f"({', '.join(ANCHORED_PRESETS)}), models that denoise chunks of frames, as IRASim, LVDM "
-        "and VDM do (rt1_frame_ada and others), and runs of minutes on a GPU "
+        "and VDM do (rt1_frame_ada and others), and training within minutes on a GPU "
         f"({', '.join(by_the_clock)}).",
     )
 

@@ -8,20 +8,20 @@ import tyro
 
 @dataclass(frozen=True, kw_only=True)
 class PushConfig:
-    """Push a world to the Hugging Face Hub: its card, weights and starts."""
+    """Upload a world to the Hugging Face Hub: its card, weights and starts."""
 
     world: Annotated[str, tyro.conf.Positional]
-    """The world: a directory, or the name of a shipped one."""
+    """World to upload: a directory, or the name of a shipped world."""
     repository: Annotated[str, tyro.conf.Positional]
-    """Where to: OWNER/NAME, which is made where there is none."""
+    """Repository OWNER/NAME to upload to; it is created if it does not exist."""
     revision: str | None = None
-    """Branch, which is made where there is none; default: main."""
+    """Branch to upload to, which is created if it does not exist (default: main)."""
     private: bool = False
-    """Make a repository that its owner alone can see, where one is made."""
+    """If the repository is created, make it private."""
     message: str | None = None
-    """Of the commit; default: the world's name."""
+    """Commit message (default: the world's name)."""
     dry_run: bool = False
-    """List the files and their sizes, and push nothing."""
+    """List the files and their sizes without uploading anything."""
 
 
 def main(config: PushConfig) -> str | None:
@@ -51,7 +51,7 @@ def main(config: PushConfig) -> str | None:
     whole = f"{sum(sizes.values()) / 2**20:9.2f} MiB"
     where = f"{config.repository}, {config.revision or 'main'}"
     if config.dry_run:
-        print(f"{whole}  to {where}: nothing pushed, as --dry-run is given")
+        print(f"{whole}  to {where}: nothing uploaded (--dry-run)")
         return None
     commit = upload(
         directory,

@@ -4,6 +4,8 @@ import dataclasses
 import math
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from world_model.renamed import with_current_names
+
 
 def check_count(what: str, value: Any) -> None:
     """Raise ValueError unless a value is a whole number of at least 1."""
@@ -42,9 +44,13 @@ def check_bounds(what: str, low: tuple[float, ...], high: tuple[float, ...]) -> 
 
 
 def read_dataclass(kind: type, data: Any, where: str) -> Any:
-    """Build dataclass `kind` from a JSON object; unknown keys and wrong types are errors."""
+    """Build dataclass `kind` from a JSON object; unknown keys and wrong types are errors.
+
+    Fields may have their older names (see renamed.py).
+    """
     if not isinstance(data, dict):
         raise ValueError(f"{where}: expected an object, got {type(data).__name__}")
+    data = with_current_names(kind, data, where)
     fields = {f.name: f for f in dataclasses.fields(kind)}
     if unknown := sorted(set(data) - set(fields)):
         raise ValueError(

@@ -27,7 +27,7 @@ def check_observations(
     """Observations by name as float32 of shape (*leading, n), within their bounds.
 
     Small excesses are clipped, as actions and predicted observations are. Values on a CUDA device
-    are not looked at, as everywhere (runtime/check_inputs.py).
+    are not checked, as everywhere (runtime/check_inputs.py).
 
     Args:
         config: Of the world that begins there.

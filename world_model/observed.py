@@ -100,7 +100,7 @@ def as_picture(values: Any, part: Part) -> np.ndarray:
     their bounds to 0 to 255, and rounded.
 
     Raises:
-        ValueError: It is none, or of a form that cannot be told.
+        ValueError: It is none, or of an unknown form.
     """
     picture = np.asarray(values)
     if picture.shape != part.shape:
@@ -136,7 +136,7 @@ def check_picture(part: Part) -> None:
             "(H, W, 3) or with its channels first. If frames are stacked, leave out the wrapper "
             "that stacks them (FrameStackObservation): a world sees several by itself. If there "
             "are other channels beside colours, take these: gymnasium.wrappers."
-            "TransformObservation(env, lambda seen: seen[..., :3], space). Or take what the "
+            "TransformObservation(env, lambda image: image[..., :3], space). Or take what the "
             f"environment renders: --camera {RENDER}"
         )
     if part.dtype == "uint8":
@@ -145,8 +145,8 @@ def check_picture(part: Part) -> None:
         raise ValueError(
             f"observation {name!r} is a picture of {part.dtype} without bounds ({part.low:g} to "
             f"{part.high:g}), so what is black and white is not known; say them in its space, or "
-            "make it uint8: gymnasium.wrappers.TransformObservation(env, lambda seen: "
-            "(255 * seen).astype('uint8'), gymnasium.spaces.Box(0, 255, shape, 'uint8')). Or take "
+            "make it uint8: gymnasium.wrappers.TransformObservation(env, lambda image: "
+            "(255 * image).astype('uint8'), gymnasium.spaces.Box(0, 255, shape, 'uint8')). Or take "
             f"what the environment renders: --camera {RENDER}"
         )
 

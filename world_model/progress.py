@@ -23,7 +23,7 @@ def progress_bar(
     *,
     total: int | None = None,
     initial: int = 0,
-    unit: str = "it",
+    unit: str = "steps",
     leave: bool = True,
     shown: bool = True,
     percent: bool = False,
@@ -35,7 +35,7 @@ def progress_bar(
         desc: What is done.
         total: Of items, where they have no length.
         initial: How many were done before.
-        unit: What one item is.
+        unit: What the items are, in the plural.
         leave: Whether the full bar stays, or a last line is written, at the end.
         shown: False for all but one of several processes.
         percent: Count to a hundred in place of items: set `n`, then `set_postfix_str`.

@@ -29,7 +29,7 @@ class StepOutput:
 
 @dataclass(frozen=True, eq=False)
 class ChunkOutput:
-    """What k actions, taken without a look in between, lead to."""
+    """What k actions, taken without an observation in between, lead to."""
 
     frames: Tensor
     """uint8 (B, k, H, W, 3)"""

@@ -1,14 +1,14 @@
 """Tasks by name: all that the other packages need to know about one task, as data.
 
 A task is one folder and one entry point. The folder holds whatever knows the task; a `Task` names
-its parts by import strings, so that nothing of it loads before it is needed; and a package tells
-that it has one in the entry-point group `irasim.tasks` of its pyproject.toml:
+its parts by import strings, so that nothing of it loads before it is needed; and a package
+registers it in the entry-point group `irasim.tasks` of its pyproject.toml:
 
     [project.entry-points."irasim.tasks"]
     mine = "my_package.task:TASK"
 
 Environments, training and benchmarks ask for a task by name, or by the environment that a world was
-learned from. docs/tasks.md tells how to add one.
+learned from. docs/tasks.md explains how to add one.
 """
 
 import sys
@@ -22,6 +22,7 @@ from typing import Any
 
 from world_model.config import KeysConfig, WorldConfig
 from world_model.config_fields import check_counts, check_positive
+from world_model.renamed import renamed, renamed_fields
 
 GROUP = "irasim.tasks"
 # Fields that are import strings, "module:name".
@@ -30,7 +31,7 @@ PARTS = (
     "recorder",
     "warm_up",
     "rest_action",
-    "judge",
+    "success_detector",
     "measure",
     "scores",
     "proposals",
@@ -38,9 +39,11 @@ PARTS = (
 PARTS += ("outcome", "rl_wrapper", "rl_starts")
 
 
+@renamed(judge="success_detector", reach="mask_radii")
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One task: its environment, what lies in its pictures, and who acts and judges in it.
+    """One task: its environment, what lies in its pictures, who acts in it and what detects
+    success.
 
     All but the name and the environment may be left out; what needs a part that is missing says so.
     """
@@ -56,7 +59,7 @@ class Task:
     env_kwargs: Mapping[str, Any] = field(default_factory=dict)
     """Arguments of the environment when episodes are recorded."""
     undrawn_kwargs: Mapping[str, Any] = field(default_factory=dict)
-    """What to change in them where nothing is looked at, so that it steps without drawing."""
+    """What to change in them where no frame is needed, so that it steps without drawing."""
     extra: str | None = None
     """What `pip install` installs the environment by, as in "my-package[simulator]"."""
     packages: tuple[str, ...] = ()
@@ -85,7 +88,7 @@ class Task:
     """Those of them that are x, y and an angle of a body in the picture's plane."""
     plane: tuple[float, float, float, float] | None = None
     """Left, top, right and bottom of the picture in the units of `points`."""
-    reach: tuple[float, ...] = ()
+    mask_radii: tuple[float, ...] = ()
     """How far around each of `points` that is an observation, then around each of `poses` while it
     moves, the picture may change, in their units."""
 
@@ -98,8 +101,8 @@ class Task:
     its robot where it is; planners search around it."""
     family: str | None = None
     """Module with FAMILY, a tuple of names of policy factories in it, from hopeless to good."""
-    judge: str | None = None
-    """Factory of what tells success from frames alone, as `--judge` takes it."""
+    success_detector: str | None = None
+    """Factory of what detects success from frames alone, as `--success-detector` takes it."""
     measure: str | None = None
     """Function of frames, uint8 (N, H, W, 3), that reads what they show: a dict of float (N, k) by
     name, NaN where a frame does not show it."""
@@ -160,10 +163,11 @@ class Task:
         Raises:
             ValueError: the task has no such part, or it cannot be imported.
         """
+        part = renamed_fields(Task).get(part, part)
         path = getattr(self, part)
         if path is None:
             raise ValueError(
-                f"task {self.name!r} brings no {part}, which this needs; add it to its Task "
+                f"task {self.name!r} has no {part}, which is needed here; add it to its Task "
                 "(docs/tasks.md), or do without"
             )
         module, _, name = path.partition(":")
@@ -205,7 +209,7 @@ def load_task(name: str) -> Task:
 
 
 def all_tasks() -> list[Task]:
-    """All tasks that can be loaded; of those that cannot a warning tells."""
+    """All tasks that can be loaded; a warning names those that cannot."""
     tasks, broken = _load_all()
     _warn_of(broken)
     return tasks
@@ -214,7 +218,7 @@ def all_tasks() -> list[Task]:
 def find_task(env_id: str) -> Task | None:
     """The task of an environment, None where there is none.
 
-    If none is found but some installed task cannot be loaded, a warning tells: it may be that one.
+    If none is found but some installed task cannot be loaded, a warning says so.
 
     Raises:
         ValueError: several tasks are of this environment.
@@ -255,7 +259,7 @@ def need_task(config: WorldConfig, purpose: str) -> Task:
         raise ValueError(
             f"{purpose} needs a task, and world {config.name!r} {source}, of which no installed "
             f"package brings one (there are {', '.join(task_names()) or 'none'}; docs/tasks.md "
-            "tells how to add one)"
+            "explains how to add one)"
         )
     return task
 

@@ -29,7 +29,7 @@ KEYFRAME_INTERVAL = 10
 # Of camera pictures this preset takes 3 % more space than the usual one and 0.43 of its time.
 LOSSLESS = {"qp": "0", "preset": "veryfast"}
 # x264's macroblock tree otherwise rounds as the processor's instructions do, and with AVX-512 it
-# reads memory that was never written: the same frames then gave files .001 dB apart.
+# reads memory that was never written: the same frames then gave files 0.001 dB apart.
 SAME_EVERYWHERE = "cpu-independent=1"
 LOSSY = {"crf": "18", "x264-params": SAME_EVERYWHERE}
 # Of a frame: a damaged file may announce a gigabyte of them.
@@ -150,7 +150,7 @@ def read_frames(path: str | Path, indices: Sequence[int]) -> np.ndarray:
     wanted = sorted(set(indices))
     with _open_video(path) as (container, stream):
         if stream.average_rate is None or stream.time_base is None:
-            raise ValueError(f"{path}: has no frame rate, so no frame can be told by its number")
+            raise ValueError(f"{path}: has no frame rate, so frames cannot be found by number")
         if not wanted or wanted[0] < 0 or wanted[-1] >= stream.frames:
             raise ValueError(
                 f"{path}: frames {wanted} asked for, expected some of 0 to {stream.frames - 1}"
@@ -221,7 +221,7 @@ def frames_by_number(
 
     Args:
         path: The video.
-        times: Of its frames, as `frame_times` gives them: frames are told by number, not by time.
+        times: Of its frames, as `frame_times` gives them: frames are found by number, not by time.
         first, count, step: Which frames.
 
     Raises:

@@ -146,7 +146,7 @@ class WorldModel(nn.Module, ABC):
             frames: uint8 (B, T, H, W, 3), B and T at least 1.
             actions: float (B, T - 1, A), in the environment's own units; action t leads from
                 frame t to frame t + 1. Here as in steps and rollouts, actions that already lie on
-                a CUDA device are not looked at for NaN and infinity, which would wait for it.
+                a CUDA device are not checked for NaN and infinity, which would wait for it.
             seeds: 64-bit ints (B,): each environment's stream of noise.
             observations: What was observed at each frame beside it, by the names of the world's
                 observations (all or some), float (B, T, n) each, in the environment's own units:

@@ -1,4 +1,4 @@
-"""What the benchmarks of policies and planners are asked for. Free of torch: --help is quick."""
+"""Options of the benchmarks of policies and planners. Free of torch, so that --help is quick."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +9,12 @@ import tyro
 from policies.rl.config import LearningConfig
 from world_model.config import DEFAULT_WORLD
 from world_model.config_fields import check_least
+from world_model.renamed import renamed
 
 FIRST_TEST_SEED = 2_000_000  # training.data.collect's range of seeds for the split "test"
 
 
+@renamed(judge="success_detector")
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """Where policies are played, from where, and how long."""
@@ -20,37 +22,41 @@ class RunConfig:
     world: str = DEFAULT_WORLD
     """World to play in: a shipped name, a directory, or a Hub id."""
     out: Path = Path("runs/policies")
-    """Directory for the report and for each played episode (truth.jsonl, world.jsonl); the same
-    command again goes on where it stopped."""
+    """Directory for the report and the played episodes (truth.jsonl, world.jsonl). The same command
+    run again continues where it stopped."""
     episodes: int = 100
-    """Episodes of each policy in the world; 0 for none."""
+    """Episodes per policy in the world; 0 for none."""
     truth_episodes: int | None = None
-    """Episodes of each policy in the ground truth (default: as many); 0 for none."""
+    """Episodes per policy in the real environment (default: as in the world); 0 for none."""
     truth: Path | None = None
-    """truth.jsonl of an earlier run to take episodes from and to add to (default: OUT's own): the
-    ground truth is the same for each world."""
+    """truth.jsonl of an earlier run, to reuse and extend (default: the one in --out): episodes in
+    the real environment are the same whichever world they are compared with."""
     max_steps: int | None = None
-    """Longest episode (default: the world's time limit)."""
+    """Longest episode, in steps (default: the world's time limit)."""
     batch: int = 16
     """Episodes played at once in the world."""
     starts: Literal["fresh", "world"] | None = None
-    """Start from fresh resets of the ground truth, or from the world's own clips (default: fresh
-    where there is a ground truth)."""
+    """Start from resets of the real environment (fresh), or from clips stored in the world
+    (default: fresh, if the world names a real environment)."""
     first_seed: int = 2_500_000
-    """Seed of the first fresh start, the others follow; training uses none from 2,000,000 on."""
+    """Seed of the first fresh start; the others count up from it. Training uses none from 2,000,000
+    on."""
     warm_up: int = 10
-    """Steps before a fresh start, in which nothing is done."""
-    ends: Literal["head", "judge"] = "head"
-    """What ends an episode in the world and rewards it: its head, or the judge of frames (for
-    worlds without a head, or with one that is wrong)."""
-    judge: str | None = None
-    """Import path of the judge of frames (default: that of the world's task, if it has one)."""
+    """Steps without any movement before a fresh start."""
+    ends: Literal["head", "detector", "judge"] = "head"
+    """What ends and rewards episodes in the world: its head, or the success detector, which reads
+    frames (for worlds without a head, or with one that is wrong). judge is deprecated for
+    detector."""
+    success_detector: str | None = None
+    """Import path of the success detector (default: that of the world's task, if it has one)."""
     seed: int = 0
-    """Of the policies, of the world's noise, and of the intervals."""
+    """Seed of the policies, the world's noise and the intervals."""
     device: str | None = None
-    """cpu or cuda; the GPU where there is one."""
+    """cpu or cuda (default: the GPU, if there is one)."""
 
     def __post_init__(self):
+        if self.ends == "judge":  # the older name
+            object.__setattr__(self, "ends", "detector")
         check_least(self, episodes=0, truth_episodes=0, batch=1, warm_up=1, max_steps=1)
         if self.first_seed < FIRST_TEST_SEED:
             raise ValueError(
@@ -59,19 +65,20 @@ class RunConfig:
             )
 
 
+@renamed()
 @dataclass(frozen=True, kw_only=True)
 class PolicyConfig(RunConfig):
-    """Play policies in a learned world and in its ground truth, from the same starts: success and
-    return with intervals."""
+    """Play policies in a learned world and in its real environment from the same starts, and report
+    success and return with intervals."""
 
     policy: Annotated[tuple[str, ...], tyro.conf.arg(aliases=["-p"])]
-    """Policies: "module:name" of a factory (env, seed) -> policy or of a callable observation ->
-    action, or a Stable-Baselines3 model (.zip). What they act on is a dictionary of pixels and
-    the world's low-dimensional observations; a model may take the pixels alone."""
+    """Policies: each either "module:name" of a factory (env, seed) -> policy or of a callable
+    observation -> action, or a Stable-Baselines3 model (.zip). Observations are a dictionary of
+    pixels and the world's low-dimensional observations; a model may take the pixels alone."""
     algorithm: str | None = None
-    """Algorithm of the models, as PPO (default: found in each file)."""
+    """Algorithm of the Stable-Baselines3 models, such as PPO (default: found from each file)."""
     trust_pickle: bool = False
-    """Unpickle the models as Stable-Baselines3 does, which runs code that they may contain."""
+    """Unpickle the models as Stable-Baselines3 does, which runs any code that they contain."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -79,16 +86,17 @@ class PolicyConfig(RunConfig):
             raise ValueError(f"policy is {self.policy}, expected different policies, at least one")
 
 
+@renamed()
 @dataclass(frozen=True, kw_only=True)
 class RankingConfig(RunConfig):
-    """Play a family of policies in a learned world and in its ground truth, and tell whether the
-    world keeps their order."""
+    """Play a family of policies in a learned world and in its real environment, and report whether
+    the world ranks them in the same order."""
 
     family: str | None = None
     """Family of policies: the name of a task, or a module with FAMILY, a tuple of names of
     factories in it (default: that of the world's task)."""
     policies: tuple[str, ...] = ()
-    """Only these of the family (default: all)."""
+    """Play only these policies of the family (default: all)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,27 +108,27 @@ class PlanningConfig:
     out: Path | None = None
     """Directory for planning.json; nothing is written without it."""
     candidates: int = 64
-    """K, action sequences tried."""
+    """K, the number of action sequences tried."""
     horizon: int = 16
-    """H, actions looked ahead."""
+    """H, the number of actions planned ahead."""
     iterations: int = 1
     """Rounds of trying K sequences in a decision."""
     envs: int = 1
-    """B, environments decided for at once."""
+    """B, the number of environments planned for at once."""
     max_rows: tuple[int, ...] = (16, 64)
-    """Candidates rolled out at once; each is measured, the fastest is told."""
+    """Numbers of candidates rolled out at once; each is measured, the fastest is reported."""
     imagine: Literal["frames", "states"] = "frames"
-    """What is imagined of each candidate: frames, in latents, or states alone."""
+    """What is predicted for each candidate: frames (in latent space), or states alone."""
     precisions: tuple[Literal["float32", "bf16"], ...] = ("float32", "bf16")
-    """Of the world; each is measured. What is predicted alone is in float32."""
+    """Precisions of the world, each of which is measured. States alone are predicted in float32."""
     repeats: int = 3
-    """Decisions timed of each; the median is told."""
+    """Decisions timed for each setting; the median is reported."""
     threads: int = 2
-    """Threads of the processor."""
+    """CPU threads."""
     seed: int = 0
-    """Of starts, noise and candidates."""
+    """Seed of starts, noise and candidates."""
     device: str | None = None
-    """cpu or cuda; the GPU where there is one."""
+    """cpu or cuda (default: the GPU, if there is one)."""
 
     def __post_init__(self):
         check_least(self, candidates=1, horizon=1, iterations=1, envs=1, repeats=1, threads=1)
@@ -130,19 +138,19 @@ class PlanningConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ReinforcementConfig(LearningConfig):
-    """Learn in the world and in its simulator; compare in the simulator."""
+    """Train policies in the world and in its simulator, and compare them in the simulator."""
 
     out: Path = Path("runs/reinforcement")
     """Directory for reinforcement.json, the starts, and the runs: learned/SEED, real/SEED."""
     real: Path | None = None
-    """Where the runs in the simulator are, or shall be; default: out/real. They can be used again
-    for another world."""
+    """Directory of the runs in the simulator (default: OUT/real). They can be reused for another
+    world."""
     steps: int = 10_000
-    """Environment steps to learn from, in both places."""
+    """Environment steps to train for, both in the world and in the simulator."""
     seeds: tuple[int, ...] = (0, 1, 2)
-    """Of the runs in each place."""
+    """Seeds, each of which gives a run in the world and one in the simulator."""
     device: str | None = None
-    """Of the world: cpu or cuda; the GPU where there is one."""
+    """Device of the world, cpu or cuda (default: the GPU, if there is one)."""
 
     def __post_init__(self):
         super().__post_init__()

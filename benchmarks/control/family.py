@@ -13,16 +13,16 @@ from world_model.tasks import load_task
 
 @dataclass(frozen=True, kw_only=True)
 class FamilyConfig:
-    """Play a task's family of policies in its simulator: success and return."""
+    """Play a task's family of policies in its simulator, and report success and return."""
 
     task: str
-    """Name of an installed task that brings a family."""
+    """Name of an installed task that has a family of policies."""
     policies: tuple[str, ...] = ()
-    """Names in the family (default: all of it)."""
+    """Policies of the family to play, by name (default: all)."""
     episodes: int = 100
-    """Episodes of each policy."""
+    """Number of episodes per policy."""
     seed: int = 2_500_000
-    """Of the first reset; training and validation use none above 1,999,999."""
+    """Seed of the first reset; training and validation use none above 1,999,999."""
     out: Path | None = None
     """Directory for family.json; nothing is written without it."""
 
@@ -40,7 +40,7 @@ def main(config: FamilyConfig) -> dict[str, Any]:
     task = load_task(config.task)
     if task.family is None:
         raise ValueError(
-            f"task {task.name!r} brings no family, which this needs; add it to its Task "
+            f"task {task.name!r} has no family of policies, which this needs; add one to its Task "
             "(docs/tasks.md)"
         )
     family = importlib.import_module(task.family)
@@ -79,7 +79,7 @@ def play(config: FamilyConfig, factory: Any, name: str) -> dict[str, Any]:
     env = gym.make(task.env_id, **{"disable_env_checker": True, **task.env_kwargs})
     solved, steps, returns = [], [], []
     try:
-        for index in progress_bar(range(config.episodes), desc=name, unit="episode"):
+        for index in progress_bar(range(config.episodes), desc=name, unit="episodes"):
             seed = config.seed + index
             policy = factory(env, seed)
             observation, info = env.reset(seed=seed)

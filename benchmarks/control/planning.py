@@ -16,9 +16,9 @@ import torch
 from benchmarks import report
 from benchmarks.control.config import PlanningConfig
 from benchmarks.report import interval, number, table
-from benchmarks.speed.ceilings import large_matmul_ceiling, synchroniser
+from benchmarks.speed.flops import count_operations
+from benchmarks.speed.roofline import large_matmul_peak, synchroniser
 from benchmarks.speed.stepping import eagerly
-from benchmarks.speed.work import count_work
 from policies.planning import CEM, CEMConfig, LearnedRollout
 from policies.planning.learned import set_precision
 from world_model import WorldModel
@@ -38,7 +38,8 @@ def main(config: PlanningConfig) -> dict[str, Any]:
 
 
 def measure(config: PlanningConfig, world: WorldModel, device: str) -> list[dict[str, Any]]:
-    """Time decisions with each size of parts, and hold the work against the ceiling."""
+    """Time decisions with each size of parts, and compare the operations with what the device can
+    do."""
     if not len(world.starts):
         raise ValueError(f"world {world.config.name!r} has no starts to plan from")
     planner = CEM(
@@ -61,14 +62,14 @@ def measure(config: PlanningConfig, world: WorldModel, device: str) -> list[dict
     rows = []
     precisions = config.precisions if config.imagine == "frames" else ("float32",)
     settings = itertools.product(precisions, sorted(set(config.max_rows)))
-    for precision, max_rows in progress_bar(list(settings), desc="planning", unit="setting"):
+    for precision, max_rows in progress_bar(list(settings), desc="planning", unit="settings"):
         set_precision(world, precision)
         rollout = LearnedRollout(world=world, max_rows=max_rows, imagine=config.imagine)
         part = min(max(max_rows // config.envs, 1), config.candidates)
         some = one_action.expand(-1, part, -1, -1)
         # A decision is made of such steps, so its products are these. A graph would show none.
         with eagerly(world):
-            work = count_work(functools.partial(rollout, state, some))
+            work = count_operations(functools.partial(rollout, state, some))
         # Warms up, and captures where graphs run: all sizes of parts that a decision has.
         rollout(state, one_action.expand(-1, config.candidates, -1, -1))
         seconds, processor = [], []
@@ -81,8 +82,8 @@ def measure(config: PlanningConfig, world: WorldModel, device: str) -> list[dict
             processor.append(time.process_time() - busy)
         decision = float(np.median(seconds))
         flops = work.flops * row_steps / (config.envs * part)
-        products = work.products_ceiling(device)
-        large = large_matmul_ceiling(work.main_dtype(), device)
+        products = work.products_peak(device)
+        large = large_matmul_peak(work.main_dtype(), device)
         rows.append(
             {
                 "precision": precision,

@@ -22,7 +22,7 @@ class EpisodeRecord:
     ended: bool
     """With success: by the simulator in the ground truth, by what ends an episode in the world."""
     verdict: str | None = None
-    """Of the judge of frames: success, failure or undecidable; None where none was asked."""
+    """Of the success detector: success, failure or undecidable; None where none was asked."""
     judged_step: int | None = None
     """Index of the first frame that it takes for success."""
 
@@ -98,12 +98,12 @@ class PolicyLog:
         if differing := sorted(
             key for key in {*found, *settings} if found.get(key) != settings.get(key)
         ):
-            told = "; ".join(
+            changed = "; ".join(
                 f"{key} {found.get(key)!r}, now {settings.get(key)!r}" for key in differing
             )
             raise ValueError(
-                f"{path}: its episodes were played under other settings ({told}); choose another "
-                "directory (--out) or repeat those settings"
+                f"{path}: its episodes were played under other settings ({changed}); choose "
+                "another directory (--out) or repeat those settings"
             )
         self._records = {(one.policy, one.start): one for one in records}
 

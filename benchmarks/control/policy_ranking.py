@@ -1,10 +1,9 @@
 """`irasim bench ranking`: does a learned world order policies as its ground truth does.
 
 A family of policies plays in both from the same starts. Agreement of their success rates (and
-returns) is told by Pearson's and Spearman's correlations and by MMRV, with intervals that contain
-them (`benchmarks.metrics.rank_agreement`); success in the world by its head, and by the judge that
-sees frames alone.
-"""
+returns) is measured by Pearson's and Spearman's correlations and by MMRV, with intervals that
+contain them (`benchmarks.metrics.rank_agreement`); success in the world by its head, and by the
+success detector, from frames alone."""
 
 import importlib
 from collections.abc import Callable, Sequence
@@ -27,7 +26,7 @@ from world_model.tasks import all_tasks, load_task, need_task, task_names
 
 SCORES = {
     "success": "success, in the world by what ends its episodes",
-    "judged": "success, in the world by the judge of frames (undecidable left out)",
+    "judged": "success, in the world by the success detector (undecidable left out)",
     "return": "return",
     "best_reward": "highest reward of an episode",
 }
@@ -45,8 +44,8 @@ def main(config: RankingConfig) -> dict[str, Any]:
     runs = PolicyRuns(config)
     if "truth" not in runs.logs:
         raise ValueError(
-            f"world {runs.world.config.name!r} is to be compared with a ground truth, which it "
-            "does not name or --truth-episodes 0 leaves out; irasim evaluate policy needs none"
+            f"world {runs.world.config.name!r} cannot be compared with a real environment: it "
+            "names none, or --truth-episodes is 0; irasim evaluate policy needs none"
         )
     for name, source in names.items():
         runs.play(PolicyToRun(name=name, source=source))
@@ -73,7 +72,7 @@ def family_members(config: RankingConfig) -> dict[str, str]:
     except (ImportError, AttributeError) as error:
         families = [task.name for task in all_tasks() if task.family is not None]
         raise ValueError(
-            f"family {config.family or module!r} cannot be had ({error}); expected "
+            f"family {config.family or module!r} cannot be loaded ({error}); expected "
             f"{', '.join([*families, 'a module with FAMILY'])}"
         ) from error
     if unknown := sorted(set(config.policies) - set(family)):
@@ -97,7 +96,7 @@ def family_module(config: RankingConfig) -> str:
         return config.family
     if task.family is None:
         raise ValueError(
-            f"task {task.name!r} brings no family of policies; give --family, a module with FAMILY"
+            f"task {task.name!r} has no family of policies; give --family, a module with FAMILY"
         )
     return task.family
 

@@ -38,13 +38,13 @@ class PolicyToRun:
 
 
 class PolicyRuns:
-    """A world with its starts, its judge and the episodes played so far.
+    """A world with its starts, its success detector and the episodes played so far.
 
     Args:
         config: What to play.
 
     Raises:
-        ValueError: a world, judge, start or earlier run that does not fit; the message tells.
+        ValueError: a world, detector, start or earlier run does not fit; the message says which.
     """
 
     def __init__(self, config: RunConfig):
@@ -55,15 +55,16 @@ class PolicyRuns:
         max_steps = config.max_steps or self.world.config.max_episode_steps
         if max_steps is None:
             raise ValueError(
-                f"world {self.world.config.name!r} has no time limit, so say --max-steps"
+                f"world {self.world.config.name!r} has no time limit; set one with --max-steps"
             )
         self.max_steps = max_steps
         task = task_of(self.world.config)
-        self.judge = _load_judge(config.judge or (task.judge if task else None))
-        if config.ends == "judge" and not hasattr(self.judge, "reward"):
+        chosen = config.success_detector or (task.success_detector if task else None)
+        self.detector = _load_detector(chosen)
+        if config.ends == "detector" and not hasattr(self.detector, "reward"):
             raise ValueError(
-                f"the judge is {self.judge!r}, which cannot reward steps; name one that can "
-                "(--judge module:factory), or let the head decide (--ends head)"
+                f"the success detector is {self.detector!r}, which cannot reward steps; name one "
+                "that can (--success-detector module:factory), or let the head decide (--ends head)"
             )
         num_truth = config.episodes if config.truth_episodes is None else config.truth_episodes
         self.starts = {"world": range(config.episodes), "truth": range(num_truth if truth else 0)}
@@ -73,7 +74,12 @@ class PolicyRuns:
         played: dict[str, Any] = {"starts": kind, "seed": config.seed}
         if kind == "fresh":
             played |= {"first_seed": config.first_seed, "warm_up": config.warm_up}
-        here = {"world": fingerprint(self.world), "ends": config.ends, "judge": repr(self.judge)}
+        # Under the names that logs have had from the first version on, so that those go on.
+        here = {
+            "world": fingerprint(self.world),
+            "ends": "judge" if config.ends == "detector" else config.ends,
+            "judge": repr(self.detector).replace("SuccessDetector(", "Judge("),
+        }
         self.logs: dict[str, PolicyLog] = {}
         if self.starts["world"]:
             self.logs["world"] = PolicyLog(config.out / "world.jsonl", played | here)
@@ -96,12 +102,12 @@ class PolicyRuns:
             self.world.starts = record_starts(self.world.config, seeds, self.config.warm_up)
         elif count > len(self.world.starts):
             raise ValueError(
-                f"{count} episodes were asked for, world {self.world.config.name!r} has "
-                f"{len(self.world.starts)} starts; lower --episodes or say --starts fresh"
+                f"{count} episodes are requested, but world {self.world.config.name!r} has "
+                f"{len(self.world.starts)} starts; lower --episodes or use --starts fresh"
             )
 
     def _check_truth(self, kind: str) -> None:
-        """Leave out the ground truth where there is none to be had, and say so."""
+        """Leave out the real environment where it cannot be used, and report that."""
         starts = [self.world.starts[start] for start in self.starts["truth"]]
         if self.world.config.ground_truth is None:
             print(f"world {self.world.config.name!r} names no simulator: policies play in it alone")
@@ -144,7 +150,7 @@ class PolicyRuns:
                 trust_pickle=policy.trust_pickle,
             )
             if truth is None:
-                reward_fn = self.judge.reward if self.config.ends == "judge" else None
+                reward_fn = self.detector.reward if self.config.ends == "detector" else None
                 yield from episodes.play_in_world(
                     self.world,
                     actor,
@@ -167,17 +173,17 @@ class PolicyRuns:
             env.close()
 
     def _record(self, place: str, policy: str, episode: PlayedEpisode) -> EpisodeRecord:
-        seen = {}
-        if place == "world" and self.judge is not None:
-            judged = self.judge(episode.frames)
-            seen = {"verdict": str(judged.verdict), "judged_step": judged.step}
+        verdict = {}
+        if place == "world" and self.detector is not None:
+            detected = self.detector(episode.frames)
+            verdict = {"verdict": str(detected.verdict), "judged_step": detected.step}
         return EpisodeRecord(
             policy=policy,
             start=episode.start,
             limit=self.max_steps,
             rewards=tuple(round(reward, REWARD_DIGITS) for reward in episode.rewards),
             ended=episode.ended,
-            **seen,
+            **verdict,
         )
 
     def episodes(self, place: str, name: str) -> list[EpisodeRecord]:
@@ -199,12 +205,12 @@ class PolicyRuns:
         return {
             **report.heading(command, self.config, self.device, self.world),
             "max_steps": self.max_steps,
-            "judge": repr(self.judge),
+            "judge": repr(self.detector),
         }
 
 
 def summarize(episodes: Sequence[EpisodeRecord], seed: int) -> dict[str, Any]:
-    """Success, return and the judge's view of some episodes, with 95 % intervals."""
+    """Success, return and the success detector's view of some episodes, with 95 % intervals."""
     count = len(episodes)
     successes = sum(one.ended for one in episodes)
     summary: dict[str, Any] = {
@@ -233,7 +239,7 @@ def summarize(episodes: Sequence[EpisodeRecord], seed: int) -> dict[str, Any]:
 
 
 def judged_outcomes(episodes: Sequence[EpisodeRecord]) -> np.ndarray:
-    """1 for success and 0 for failure by the judge, NaN where undecidable, (n,)."""
+    """1 for success and 0 for failure by the success detector, NaN where undecidable, (n,)."""
     values = {"success": 1.0, "failure": 0.0, "undecidable": np.nan}
     return np.array([values[one.verdict or "undecidable"] for one in episodes])
 
@@ -252,21 +258,24 @@ def summary_table(summaries: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> s
             row += [number(at["success"]["rate"]), interval(at["success"]["interval"])]
             row += [number(at["return"]["mean"], 1), interval(at["return"]["interval"], 1)]
             row += [number(at["best_reward"]["mean"])]
-            judge = at.get("judge")
-            if judge is None:
+            detected = at.get("judge")
+            if detected is None:
                 row += ["-"] * 4
             else:
-                row += [number(judge["success"]["rate"]), interval(judge["success"]["interval"])]
-                row += [str(judge["undecidable"]), number(judge["agrees"]["rate"])]
+                row += [
+                    number(detected["success"]["rate"]),
+                    interval(detected["success"]["interval"]),
+                ]
+                row += [str(detected["undecidable"]), number(detected["agrees"]["rate"])]
             rows.append(row)
     return table(header, rows)
 
 
-def _load_judge(path: str | None) -> Any:
-    """The judge that an import path's factory makes."""
+def _load_detector(path: str | None) -> Any:
+    """The success detector that an import path's factory makes."""
     if path is None:
         return None
-    return import_policy(path, "judge")()
+    return import_policy(path, "success detector")()
 
 
 def _rate(k: int, n: int) -> dict[str, Any]:

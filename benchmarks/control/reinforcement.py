@@ -48,22 +48,22 @@ def run_config(config: ReinforcementConfig, place: Place, seed: int) -> RLConfig
 
 
 def main(config: ReinforcementConfig) -> dict[str, Any]:
-    """Learn what has not been learned yet, judge, print a table, write the report, return it."""
+    """Train what is missing, test it, print a table, write the report, and return it."""
     check_directory(config.out)
     places: tuple[Place, ...] = ("real", "learned")
     first = run_config(config, "learned", config.seeds[0])
     world, test_world = rl.load_worlds(first)
     reach = first.resolved_reach(world.config)
     num_envs = min(10, config.test_starts)
-    judge = make_envs(test_world, "real", num_envs, horizon=config.horizon, reach=reach)
-    size = len(judge.action_space.sample())
+    test_envs = make_envs(test_world, "real", num_envs, horizon=config.horizon, reach=reach)
+    size = len(test_envs.action_space.sample())
     task = f"{config.horizon}_{reach:g}_{config.test_starts}"
 
     def score(path: Path, act: Act) -> np.ndarray:
         """Returns from all test starts; judged once."""
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
-            np.save(path, returns(judge, act, range(config.test_starts)))
+            np.save(path, returns(test_envs, act, range(config.test_starts)))
         return np.load(path, allow_pickle=False)
 
     kept = config.starts_dir
@@ -80,7 +80,7 @@ def main(config: ReinforcementConfig) -> dict[str, Any]:
     for place in places:
         found = []
         for seed in config.seeds:
-            print(f"learning in the {place} one, seed {seed}", flush=True)
+            print(f"training in the {place} environment, seed {seed}", flush=True)
             result = rl.main(run_config(config, place, seed))
             model = rl_run.load(result.policy.parent, config.algorithm)
             found.append(score(result.policy.parent / "returns.npy", greedy(model)))
@@ -100,7 +100,7 @@ def main(config: ReinforcementConfig) -> dict[str, Any]:
         "returns": scores,
         "checks": checks,
     }
-    judge.close()
+    test_envs.close()
     results["config"]["reach"] = reach
     return report.publish(results, table(results), config.out, "reinforcement")
 

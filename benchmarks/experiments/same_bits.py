@@ -123,9 +123,9 @@ def trainings(folder: Path) -> Iterator[tuple[str, str]]:
         hidden = ("--hidden", "block_pose")
         irasim(*COLLECT, *hidden, "--out", data, "--split", split, "--episodes", episodes)
     run = folder / "run"
-    told = ("--hidden", "block_pose", "--poses", "block_pose", "--points", "agent_pos")
-    own = ("--own-past-from", "0.5", "--rollout-from", "0.3", "--batch-clips", "4")
-    irasim("train", "--init", "pusht", "--data", data, "--out", run, *told, *own, *SHORT)
+    states = ("--hidden", "block_pose", "--poses", "block_pose", "--points", "agent_pos")
+    own = ("--self-rollout-from", "0.5", "--rollout-from", "0.3", "--batch-clips", "4")
+    irasim("train", "--init", "pusht", "--data", data, "--out", run, *states, *own, *SHORT)
     yield "training on from the shipped world", weights(run / "world")
 
 

@@ -27,6 +27,7 @@ from benchmarks.control.policy_ranking import (
 from benchmarks.control.policy_runs import summarize, summary_table
 from benchmarks.policy_evaluation import title
 from benchmarks.pusht.planning import SUCCESS_RULE, PushTPlanningConfig, summarise, tables
+from world_model.renamed import with_current_names
 
 DOCS = Path(__file__).parents[2] / "docs"
 RECORDS = "records.tar.xz"
@@ -77,7 +78,9 @@ class RecordedRuns:
 def write_ranking(records: Path, out: Path) -> Path:
     """policies/ranking.md, ranking.json and scatter.png; the path of the first."""
     results = json.loads((DOCS / "policies/ranking.json").read_text())
-    asked = {**results["config"], "out": out / "policies"}
+    asked = with_current_names(
+        RankingConfig, {**results["config"], "out": out / "policies"}, "ranking.json"
+    )
     config = RankingConfig(**{one.name: asked[one.name] for one in fields(RankingConfig)})
     logs = {}
     for place in ("truth", "world"):

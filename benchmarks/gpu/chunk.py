@@ -13,8 +13,8 @@ from torch import Tensor
 
 from benchmarks.gpu.record import Record, StageSettings
 from benchmarks.report import number
-from benchmarks.speed import ceilings
 from benchmarks.speed import chunk as chunk_speed
+from benchmarks.speed import roofline
 from benchmarks.speed.chunk import ChunkSpeedConfig, Precision, count_evaluation, latent_psnr
 from benchmarks.speed.chunk_random import draw_inputs, random_denoiser
 from benchmarks.speed.interleave import time_in_turns
@@ -39,7 +39,7 @@ SMOKE = ChunkSpeedConfig(
 
 def run(settings: StageSettings, record: Record) -> None:
     """The reference's way, then the captured ones."""
-    ceilings.measure_for(0.3, rehearsal=settings.smoke)
+    roofline.measure_for(0.3, rehearsal=settings.smoke)
     config = dataclasses.replace(SMOKE if settings.smoke else ON_GPU, seed=settings.seed)
     denoiser = random_denoiser(config, settings.device)
     inputs = draw_inputs(config, settings.device)
@@ -83,10 +83,10 @@ class Timed:
         self._denoiser, self._inputs, self._config = denoiser, inputs, config
         self._record = record
         device = inputs[0].device
-        self._finish = ceilings.synchroniser(device)
+        self._finish = roofline.synchroniser(device)
         dtypes: dict[Precision, torch.dtype] = {"float32": torch.float32, "bf16": torch.bfloat16}
         self._best = {
-            name: ceilings.large_matmul_ceiling(dtype, device) for name, dtype in dtypes.items()
+            name: roofline.large_matmul_peak(dtype, device) for name, dtype in dtypes.items()
         }
 
     def __call__(

@@ -30,21 +30,21 @@ ENVIRONMENT = {"PYTHONUNBUFFERED": "1", "SDL_VIDEODRIVER": "dummy"}
 
 @dataclass(frozen=True, kw_only=True)
 class GpuConfig:
-    """On a GPU: prove the captured step, measure it, and time training."""
+    """On a GPU, check the captured step for correctness, measure its speed, and time training."""
 
     out: Path
-    """Directory for gpu.json, gpu.md and gpu.log, which are brought up to date after each stage."""
+    """Directory for gpu.json, gpu.md and gpu.log, which are updated after each stage."""
     budget: str = "4min"
-    """Time for all stages together, as 90s or 4min; what one leaves over goes to the next."""
+    """Time for all stages together, such as 90s or 4min; what one leaves over goes to the next."""
     smoke: bool = False
-    """Rehearse: every stage on the processor, with tiny shapes, in under a minute on two idle cores
-    (--budget does not count)."""
+    """Rehearsal: run every stage on the CPU with tiny shapes, in under a minute on two idle cores
+    (--budget is ignored)."""
     stages: tuple[StageName, ...] = get_args(StageName)
-    """Which stages to run, in their order."""
+    """Stages to run, in this order."""
     world: str = DEFAULT_WORLD
-    """The world that is stepped: a shipped name, a directory, or a Hub id."""
+    """World to step: a shipped name, a directory, or a Hub id."""
     seed: int = 0
-    """Of starts, actions, noise and weights."""
+    """Seed of starts, actions, noise and weights."""
 
     def __post_init__(self) -> None:
         seconds(self.budget)
@@ -160,7 +160,7 @@ def _settings(config: GpuConfig, name: str, part: float, result: Path) -> dict[s
 
 
 def run(config: GpuConfig) -> None:
-    """What the command does: `main`, and a status that tells whether all stages ended well."""
+    """What the command does: `main`, and a status that says whether all stages succeeded."""
     content = main(config)
     good = ("ok", "skipped")
     bad = [name for name, stage in content["stages"].items() if stage["status"] not in good]

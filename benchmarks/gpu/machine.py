@@ -6,7 +6,7 @@ import torch
 
 from benchmarks.gpu.record import Record, StageSettings
 from benchmarks.report import hardware, number, versions
-from benchmarks.speed import ceilings
+from benchmarks.speed import roofline
 
 
 def run(settings: StageSettings, record: Record) -> None:
@@ -15,15 +15,15 @@ def run(settings: StageSettings, record: Record) -> None:
     record.figure("device", hardware(device))
     record.figure("versions", versions())
     record.figure("driver", driver() if device == "cuda" else None)
-    ceilings.measure_for(0.5, rehearsal=settings.smoke)
+    roofline.measure_for(0.5, rehearsal=settings.smoke)
     header = ("large product", "TFLOP/s")
     for name, dtype in (("float32", torch.float32), ("bf16", torch.bfloat16)):
-        flops = ceilings.large_matmul_ceiling(dtype, device)
+        flops = roofline.large_matmul_peak(dtype, device)
         record.figure(f"large_product_{name}_tflops", flops / 1e12)
-        record.row("Ceilings", header, (name, number(flops / 1e12, 3)))
-    copied = ceilings.copy_ceiling(device)
+        record.row("Roofline", header, (name, number(flops / 1e12, 3)))
+    copied = roofline.copy_peak(device)
     record.figure("large_copy_gbytes_per_second", copied / 1e9)
-    record.row("Ceilings", header, ("large copy, GB/s", number(copied / 1e9, 1)))
+    record.row("Roofline", header, ("large copy, GB/s", number(copied / 1e9, 1)))
     if device == "cuda":
         record.figure("memory_bytes", torch.cuda.get_device_properties(0).total_memory)
 

@@ -152,13 +152,13 @@ def _wait(
     check: Callable[[], None],
 ) -> bool:
     """Whether a process ended in time; its notes are reported as they come."""
-    seen = None
+    last = None
     while process.poll() is None:
         check()
         if time.monotonic() >= end:
             return False
-        if result.is_file() and (changed := result.stat().st_mtime_ns) != seen:
-            seen = changed
+        if result.is_file() and (changed := result.stat().st_mtime_ns) != last:
+            last = changed
             report(_noted(result))
         with suppress(subprocess.TimeoutExpired):
             process.wait(POLL)
@@ -177,7 +177,7 @@ def _status(code: int | None, in_time: bool, log: Path, first: int) -> Status:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out, be it told by another error, as by one of a capture."""
+    """Whether memory ran out, even if reported as another error, such as one of a capture."""
     return any(sign in f"{type(error).__name__}: {error}" for sign in OUT_OF_MEMORY)
 
 

@@ -18,13 +18,13 @@ from benchmarks.gpu.kernels import profile_kernels
 from benchmarks.gpu.record import Record, StageSettings
 from benchmarks.gpu.stages import is_out_of_memory
 from benchmarks.report import number
-from benchmarks.speed import ceilings
+from benchmarks.speed import roofline
 from benchmarks.speed.stepping import (
     Env,
     begin_at_starts,
     eagerly,
     environment,
-    step_work,
+    step_operations,
     stepping,
     timed_step,
 )
@@ -64,10 +64,10 @@ SMOKE = Plan(batches=(1, 2), seconds=0.05, resets=(1, 2), candidates=3, horizon=
 def run(settings: StageSettings, record: Record) -> None:
     """All of it, for the world of the settings."""
     plan = SMOKE if settings.smoke else ON_GPU
-    ceilings.measure_for(0.3, rehearsal=settings.smoke)
+    roofline.measure_for(0.3, rehearsal=settings.smoke)
     world = WorldModel.from_pretrained(settings.world, device=settings.device)
     assert isinstance(world, StreamingWorld), "the step of a streaming world is measured"
-    best = measure_ceilings(settings.device)
+    best = measure_roofline(settings.device)
     record.figure("ceilings", best)
     rates: dict[tuple[Any, ...], float] = {}
     for place, size in enumerate(plan.batches):
@@ -83,12 +83,12 @@ def run(settings: StageSettings, record: Record) -> None:
             forget_graphs(world)
 
 
-def measure_ceilings(device: str) -> dict[str, float]:
+def measure_roofline(device: str) -> dict[str, float]:
     """FLOP/s of a large product in each precision, and bytes/s of a large copy."""
     return {
-        "float32": ceilings.large_matmul_ceiling(torch.float32, device),
-        "bf16": ceilings.large_matmul_ceiling(torch.bfloat16, device),
-        "copy": ceilings.copy_ceiling(device),
+        "float32": roofline.large_matmul_peak(torch.float32, device),
+        "bf16": roofline.large_matmul_peak(torch.bfloat16, device),
+        "copy": roofline.copy_peak(device),
     }
 
 
@@ -111,25 +111,25 @@ def time_size(
         (("captured", None), ("eager", False)) if settings.device == "cuda" else (("eager", None),)
     )
     try:
-        work = step_work(world, size, settings.seed)
+        work = step_operations(world, size, settings.seed)
         for (way, graph), output in itertools.product(ways, OUTPUTS):
             world.graph = graph
-            told = time_env(world, size, output, plan.seconds, settings.seed)
-            rate = told["steps_per_second"]
+            figures = time_env(world, size, output, plan.seconds, settings.seed)
+            rate = figures["steps_per_second"]
             rates[size, precision, way, output] = rate
-            told["share_of_large_product"] = work.flops * rate / size / best[precision]
-            told["share_of_large_copy"] = work.num_bytes * rate / size / best["copy"]
+            figures["share_of_large_product"] = work.flops * rate / size / best[precision]
+            figures["share_of_large_copy"] = work.num_bytes * rate / size / best["copy"]
             key = f"batch {size}, {precision}, {way}, {output}"
-            record.figure(key, told)
+            record.figure(key, figures)
             record.row(
                 "Environment steps, decode included (a share: of a large product's FLOP/s, and of "
                 "a large copy's bytes a second, were nothing fused)",
                 ("batch", "precision", "way", "output", "steps/s", "p50 ms", "p99 ms", "MiB")
                 + ("of product", "of copy"),
                 (str(size), precision, way, output, number(rate, 1))
-                + (number(told["latency_ms_p50"], 3), number(told["latency_ms_p99"], 3))
-                + (number(told["peak_cuda_mib"], 0), f"{told['share_of_large_product']:.1%}")
-                + (f"{told['share_of_large_copy']:.1%}",),
+                + (number(figures["latency_ms_p50"], 3), number(figures["latency_ms_p99"], 3))
+                + (number(figures["peak_cuda_mib"], 0), f"{figures['share_of_large_product']:.1%}")
+                + (f"{figures['share_of_large_copy']:.1%}",),
             )
     except RuntimeError as error:
         if not is_out_of_memory(error):
@@ -178,7 +178,7 @@ def profile_step(world: StreamingWorld, settings: StageSettings, record: Record)
         world.precision = precision
         step = stepping(world, begin_at_starts(world, 1, settings.seed), settings.seed)
         captured = profile_kernels(step)
-        waited = ceilings.seconds_of(step, world.device)
+        waited = roofline.seconds_of(step, world.device)
         with eagerly(world):
             state = begin_at_starts(world, 1, settings.seed)
             eager = profile_kernels(stepping(world, state, settings.seed))

@@ -16,8 +16,8 @@ import torch
 from benchmarks.gpu.record import Record, StageSettings
 from benchmarks.gpu.stages import is_out_of_memory
 from benchmarks.report import number
-from benchmarks.speed import ceilings
-from benchmarks.speed.work import count_work
+from benchmarks.speed import roofline
+from benchmarks.speed.flops import count_operations
 from training.captured.config import GpuTrainConfig, gpu_preset, gpu_preset_names
 from training.captured.device_store import DeviceStore, StoreShape
 from training.captured.objective import ClipLoss, Rollouts
@@ -54,7 +54,7 @@ Way = tuple[str, bool, bool]  # its name, whether captured, whether compiled
 def run(settings: StageSettings, record: Record) -> None:
     """Rates of each way first, then the optimizers."""
     begin = time.monotonic()
-    ceilings.measure_for(0.3, rehearsal=settings.smoke)
+    roofline.measure_for(0.3, rehearsal=settings.smoke)
     plan = SMOKE if settings.smoke else ON_GPU
     config = dataclasses.replace(
         gpu_preset(gpu_preset_names()[0]),
@@ -157,9 +157,9 @@ class Bench:
         frames = size * self.config.clip_frames
         rate = frames * count / (time.perf_counter() - begin)
         peak = torch.cuda.max_memory_reserved(self.device) / 2**20 if on_gpu else None
-        told = {"frames_per_second": rate, "first_seconds": first, "peak_cuda_mib": peak}
+        figures = {"frames_per_second": rate, "first_seconds": first, "peak_cuda_mib": peak}
         share = self._utilisation(rate)
-        self.record.figure(f"batch {size}, {name}", told | {"share_of_large_product": share})
+        self.record.figure(f"batch {size}, {name}", figures | {"share_of_large_product": share})
         self.record.row(
             f"Training steps, clips of {self.config.clip_frames} frames",
             ("clips", "way", "frames/s", "before the first, s", "MiB", "of a large product"),
@@ -173,7 +173,7 @@ class Bench:
         if self._large is None:
             half = self.config.mixed_precision == "bf16"
             dtype = torch.bfloat16 if half else torch.float32
-            self._large = ceilings.large_matmul_ceiling(dtype, self.device)
+            self._large = roofline.large_matmul_peak(dtype, self.device)
             step, clips = self.fresh(2)
             work = count_work_with_gradients(step)
             self._flops = work / (2 * self.config.clip_frames)
@@ -194,8 +194,8 @@ class Bench:
             count += 1
         finish_device(self.device)
         loss = validation_loss(clips)
-        told = {"seconds": seconds, "steps": count, "validation_loss": loss}
-        self.record.figure(f"optimizer {optimizer}", told)
+        figures = {"seconds": seconds, "steps": count, "validation_loss": loss}
+        self.record.figure(f"optimizer {optimizer}", figures)
         self.record.row(
             "Optimizers, the same time each, loss on other clips (noise over drawn discs: says "
             "more of speed than of worlds)",
@@ -220,7 +220,7 @@ def count_work_with_gradients(step: WholeStep) -> int:
     def call() -> None:
         step()
 
-    return count_work(call).flops
+    return count_operations(call).flops
 
 
 def drawn_store(episodes: int, device: torch.device, seed: int, length: int = 100) -> DeviceStore:

@@ -1,4 +1,4 @@
-"""What `irasim evaluate short` and `long` are asked for. Kept free of torch: --help is quick."""
+"""Options of `irasim evaluate short` and `long`. Kept free of torch, so that --help is quick."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -40,75 +40,81 @@ class EvaluationConfig(SamplingConfig):
     """A chunk model, the data it is scored on, and how it is sampled."""
 
     model: str
-    """A checkpoint of the reference's form (.pt, as `irasim train` writes them too), or a chunk
-    world: a directory or a Hub id."""
+    """A checkpoint in the format of the original code (.pt, which `irasim train` writes too), or a
+    chunk world: a directory or a Hub id."""
     data: Path
-    """Dataset in the published layout: annotation/, videos/ and, for source latents,
-    latent_videos/ in it."""
+    """Dataset in the published layout: a directory with annotation/, videos/ and, for --source
+    latents, latent_videos/."""
     out: Path
-    """Directory of this model's results: checkpoints/NAME/ in it, laid out as the reference's."""
+    """Directory for results, in its subdirectory checkpoints/NAME/, laid out as by the original
+    code."""
     truth: Path | None = None
-    """Directory for the true videos and latents, evaluation_videos/ and
-    evaluation_latent_videos/ (default: out). Models that are compared may share it."""
+    """Directory for the true videos and latents, evaluation_videos/ and evaluation_latent_videos/
+    (default: OUT). Models that are compared may share it."""
     name: str | None = None
     """The model's name in tables and folders (default: the checkpoint's file name)."""
 
     dataset: Literal["rt1", "bridge", "languagetable"] | None = None
     """A published dataset, which fixes kind, action scale, frame size and windows."""
     split: Split = "test"
-    """Which annotations."""
+    """Split to score."""
     kind: Literal["direct", "arm"] | None = None
     """Actions as recorded, or computed from an arm's states (default: the dataset's, or direct)."""
     action_scale: tuple[float, ...] | None = None
-    """What each action component is multiplied by (default: the dataset's, or the world's)."""
+    """Factor for each component of an action (default: that of the dataset or the world)."""
     accumulate: bool = False
-    """Arm: measure every motion from the first state, not from the one before."""
+    """For kind arm: measure each motion from the first state instead of the one before."""
     camera: int | str = 0
-    """Which of an annotation's videos."""
+    """Which of an annotation's videos to use, by index or key."""
     frame_size: tuple[int, int] | None = None
-    """Height and width at which frames are compared: videos are resized to it (default: the
-    dataset's, the world's, or as recorded)."""
+    """Height and width at which frames are compared; videos are resized to it (default: that of the
+    dataset or the world, or as recorded)."""
     pixel_size: tuple[int, int] | None = None
-    """Height and width at which a model of pixels (VDM) runs (default: the frame size; the
-    published Language-Table VDM: 144 256)."""
+    """Height and width at which a pixel-space model (VDM) runs (default: the frame size; the
+    published VDM for Language-Table needs 144 256)."""
     source: Literal["latents", "video"] = "latents"
-    """Where a model of latents takes the first frame from: encoded latents, or videos that the
-    autoencoder encodes now. A model of pixels always takes videos."""
+    """Where a latent-space model takes its first frame from: stored latents, or videos, which are
+    encoded now. A pixel-space model always uses videos."""
     broken: Literal["error", "skip"] = "error"
-    """What to do about broken episodes: refuse to start, or print them and leave them out."""
+    """On broken episodes, refuse to start (error), or list them and leave them out (skip)."""
     limit: int | None = None
-    """Take this many windows or episodes only, the first ones. Giving more later adds to them."""
+    """Use only the first windows or episodes, this many. A larger number later adds to the
+    results."""
 
     vae: str | None = None
     """AutoencoderKL that decodes latents: a directory or a Hub id (default: the world's own).
-    Without one a model of latents is scored by latent L2 alone."""
+    Without one, a latent-space model is scored by latent L2 alone."""
     vae_batch: int = 16
-    """Frames that the autoencoder takes at a time."""
+    """Frames that the autoencoder processes at a time."""
     seed: int = 0
-    """With a window's or an episode's name it fixes all of its noise."""
+    """Seed that determines, with the name of a window or episode, all of its noise."""
     cpu: bool = False
-    """Stay on the processor even where there is a GPU."""
+    """Run on the CPU even if there is a GPU."""
 
     lpips_trunk: Literal["alex", "vgg"] = "alex"
-    """Network of LPIPS."""
+    """Network that LPIPS uses."""
     lpips_network: Path | None = None
-    """torchvision's weights of it (default: torch.hub's cache, else fetched)."""
+    """File with torchvision's weights of that network (default: torch.hub's cache, else
+    downloaded)."""
     lpips_network_sha256: str | None = None
-    """Checksum of a file other than the published one, which is refused without it."""
+    """SHA-256 of that file; required if it is not the published one."""
     lpips_heads: Path | None = None
-    """LPIPS' linear heads, version 0.1 (default: torchmetrics' copy, the cache, else fetched)."""
+    """File with the linear heads of LPIPS 0.1 (default: torchmetrics' copy, the cache, else
+    downloaded)."""
     lpips_heads_sha256: str | None = None
-    """Of other heads."""
+    """SHA-256 of that file; required if it is not the published one."""
     inception: Path | None = None
-    """pytorch-fid's Inception weights (default: the cache, else fetched)."""
+    """File with pytorch-fid's Inception weights, or a TorchScript module uint8 (B, 3, H, W) -> (B,
+    D) (default: the cache, else downloaded)."""
     inception_sha256: str | None = None
-    """Of another file: a state dict, or a TorchScript module uint8 (B, 3, H, W) -> (B, D)."""
+    """SHA-256 of that file; required if it is not the published one."""
     i3d: Path | None = None
-    """StyleGAN-V's i3d_torchscript.pt (default: the cache, else fetched)."""
+    """StyleGAN-V's i3d_torchscript.pt, or a TorchScript module with the same interface (default:
+    the cache, else downloaded)."""
     i3d_sha256: str | None = None
-    """Of another TorchScript module with the same interface."""
+    """SHA-256 of that file; required if it is not the published one."""
     fetch: bool = True
-    """Download weights that are not there; without them a metric is reported as not available."""
+    """Download missing weights. A metric without its weights is reported as not available."""
 
     def __post_init__(self):
         check_least(self, limit=1, vae_batch=1)
@@ -149,12 +155,12 @@ class EvaluationConfig(SamplingConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class ShortConfig(EvaluationConfig):
-    """Predict windows of one chunk from their true first frames, and score them."""
+    """Predict windows of one chunk, each from its true first frame, and score them."""
 
     interval: int = 16
-    """Frames from one window's beginning to the next one's."""
+    """Frames between the starts of windows."""
     batch: int = 8
-    """Windows sampled at once. The same batches are made on any number of processes."""
+    """Windows sampled at once. Batches are the same on any number of processes."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -179,7 +185,8 @@ def with_world_defaults(config: Any, frame_size: tuple[int, int], action_scale: 
 
 @dataclass(frozen=True, kw_only=True)
 class TableConfig:
-    """Compare what `irasim evaluate short` and `long` measured."""
+    """Show results of `irasim evaluate short` and `long` in one table."""
 
     results: tyro.conf.Positional[tuple[Path, ...]] = field(default_factory=tuple)
-    """Reports (short.json, long.json), or directories that hold some (default: this one)."""
+    """Reports (short.json, long.json), or directories that contain some (default: the current
+    one)."""

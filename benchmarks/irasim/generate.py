@@ -48,7 +48,7 @@ def generate(
     bar = progress_bar(
         total=sum(map(len, mine)),
         desc=f"predicting {what} on {model.device}, {num_processes} processes",
-        unit=what[:-1],
+        unit=what,
         shown=not process,
     )
     for batch in mine:

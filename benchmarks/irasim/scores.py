@@ -107,7 +107,7 @@ def score(
 ) -> Gathered:
     """Scores of items whose files are all there."""
     found = Gathered()
-    for item in progress_bar(items, "scoring", unit="item", leave=False):
+    for item in progress_bar(items, "scoring", unit="items", leave=False):
         scores = found.items.setdefault(item.name, {})
         if layout.latents(item.name).is_file():
             scores["latent_l2"] = latent_l2(layout, item)

@@ -18,7 +18,7 @@ def bca_interval(
     """BCa bootstrap interval of a statistic (Efron 1987), as scipy computes it.
 
     A ratio or a correlation of resampled measurements is biased, so that percentiles of its draws
-    may leave out the estimate itself; BCa corrects for the bias, as far as it can be told.
+    may leave out the estimate itself; BCa corrects for the bias, as far as it can be estimated.
 
     Args:
         units: How many independent things were measured on each side, such as episodes, or runs
@@ -48,7 +48,7 @@ def bca_interval(
         return float(statistic(*chosen))
 
     with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
-        warnings.simplefilter("ignore")  # scipy tells by a warning what NaN tells here
+        warnings.simplefilter("ignore")  # scipy warns of what NaN says here
         found = bootstrap(
             [sides[index] for index in drawn],
             of_drawn,

@@ -187,7 +187,7 @@ def bootstrap_interval(
 
 def _confidence(confidence: float) -> float:
     if not 0 < confidence < 1:
-        raise ValueError(f"confidence is {confidence}, expected a share between 0 and 1: .95")
+        raise ValueError(f"confidence is {confidence}, expected a share between 0 and 1: 0.95")
     return confidence
 
 

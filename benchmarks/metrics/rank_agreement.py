@@ -23,7 +23,7 @@ class Estimate:
     low: float
     high: float
     method: Literal["Fisher's z", "redrawn episodes, one-sided"]
-    """Where the interval is from: `estimate_agreement` tells."""
+    """Where the interval comes from: see `estimate_agreement`."""
 
 
 def pearson(real: Any, sim: Any) -> np.ndarray:
@@ -56,7 +56,7 @@ def mean_maximum_rank_violation(real: Any, sim: Any) -> np.ndarray:
 
     SIMPLER (Li et al., arXiv 2405.05941, section 4): mean over i of the maximum over j of
     |real_i - real_j| where (sim_i < sim_j) differs from (real_i < real_j). How much it costs to
-    confuse two policies is told by the real scores alone, so the arguments cannot be exchanged.
+    confuse two policies is decided by the real scores alone, so the arguments cannot be exchanged.
     """
     real, sim = _scores(real, sim)
     gap = np.abs(real[..., :, None] - real[..., None, :])

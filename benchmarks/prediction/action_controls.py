@@ -1,4 +1,4 @@
-"""Does the world do what it is told? Predictions under other actions, and what those really do.
+"""Does the world follow its actions? Predictions under other actions, and what those really do.
 
 The context stays, the actions after it are altered: shifted by k steps, or taken from another
 episode. The ground truth is replayed from the episode's seed to the same point and given the
@@ -59,7 +59,7 @@ def replay_ground_truth(
     replays = []
     try:
         for window, steps in zip(
-            progress_bar(windows, desc=title, unit="episode"), actions, strict=True
+            progress_bar(windows, desc=title, unit="episodes"), actions, strict=True
         ):
             truth.reset_to(
                 Start(

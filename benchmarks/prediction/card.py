@@ -26,7 +26,7 @@ def main(config: CardConfig) -> Path:
     train = _read_report(None, directory / "train.json")
     if quality is None and not speeds:
         raise ValueError(
-            f"{directory} has neither quality.json nor speed.json, and a card tells what was "
+            f"{directory} has neither quality.json nor speed.json, and a card states what was "
             f"measured: run irasim bench quality --world {config.world} --data DATA --out "
             f"{directory}, or give --quality and --speed"
         )
@@ -95,9 +95,9 @@ def limits(config: WorldConfig, quality: dict[str, Any] | None) -> list[str]:
     if isinstance(config, StreamingConfig) and config.hidden:
         hidden = ", ".join(f"`{name}`" for name in config.hidden)
         found.append(
-            f"It was not learned from video alone: in training it was told {hidden} too, which the "
-            "simulator knows and no observation shows. It reads that off the first pictures, "
-            "predicts it by a network of its own, and draws the frames around it. Data without "
+            f"It was not learned from video alone: it was trained on {hidden} too, which the "
+            "simulator knows and no observation contains. It estimates that from the first frames, "
+            "predicts it by a network of its own, and conditions each frame on it. Data without "
             "such states give a weaker world."
         )
     found.append(

@@ -1,4 +1,4 @@
-"""What the benchmarks of predictions are asked for. Free of torch: --help is quick."""
+"""Options of the benchmarks of predictions. Free of torch, so that --help is quick."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,21 +16,21 @@ class HeldOutConfig:
     """What is common to measuring a world on episodes that it was not trained on."""
 
     data: Path
-    """Recorded episodes, as irasim collect writes them."""
+    """Directory of recorded episodes, as written by `irasim collect`."""
     out: Path
     """Directory for the report."""
     split: Literal["train", "val", "test"] | None = "test"
-    """Which episodes; those of test were never trained on."""
+    """Split to measure on; test was never trained on."""
     episodes: int | None = 60
-    """How many episodes; half of them of the expert, if there is one."""
+    """Number of episodes; half of them are by the expert, if there is one."""
     context: int | None = 4
-    """Frames given."""
+    """Number of frames given to the world."""
     batch: int
     """Episodes predicted at a time."""
     seed: int = 0
-    """Of the world's noise, and of the intervals."""
+    """Seed of the world's noise and of the intervals."""
     device: str | None = None
-    """cpu or cuda; the GPU where there is one."""
+    """cpu or cuda (default: the GPU, if there is one)."""
 
     def __post_init__(self) -> None:
         check_least(self, episodes=1, context=1, batch=1)
@@ -38,32 +38,32 @@ class HeldOutConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class QualityConfig(HeldOutConfig):
-    """Measure a world's predictions on held-out episodes. A world begins from their first frames
-    and, as in its environment, from what was observed beside them."""
+    """Measure a world's predictions on held-out episodes. The world is given their first frames
+    and, as in its environment, the low-dimensional observations that belong to them."""
 
     world: str
     """World to measure: a shipped name, a directory, or a Hub id."""
     out: Path = Path("runs/quality")
     """Directory for quality.json, strip.png and videos/."""
     split: Literal["train", "val", "test"] | None = None
-    """Which episodes. Default: test, which were never trained on; val where the data have no
-    test."""
+    """Split to measure on (default: test, which was never trained on, or val if there is no
+    test)."""
     episodes: int | None = None
-    """How many episodes; half of them of the expert, if there is one. Default: all, up to 100."""
+    """Number of episodes, half of them by the expert, if there is one (default: all, up to 100)."""
     context: int | None = None
-    """Frames given. Default: 4, or fewer where every episode is shorter."""
+    """Number of frames given to the world (default: 4, or fewer if every episode is shorter)."""
     observed_start: bool = True
-    """Hand in what was observed beside them (the robot's own state), as environments do; without,
-    the world estimates it from them."""
+    """Give the world the low-dimensional observations of those frames, as environments do. Without
+    them the world estimates its states from the frames."""
     horizon: int = 63
-    """Frames predicted, fewer where an episode is over."""
+    """Number of frames to predict; fewer where an episode is shorter."""
     controls: int = 20
-    """Episodes to predict under altered actions as well; 0 for none. Needs the simulator that the
-    world was learned from."""
+    """Number of episodes to predict under altered actions too; 0 for none. Needs the simulator that
+    the world was learned from."""
     shifts: tuple[int, ...] = (1, 4)
-    """By how many steps the altered actions are shifted."""
+    """Numbers of steps by which altered actions are shifted."""
     videos: int = 6
-    """Episodes to make videos of."""
+    """Number of episodes to write videos of."""
     batch: int = 16
 
     def __post_init__(self):
@@ -80,11 +80,11 @@ class QualityConfig(HeldOutConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class PassesConfig(HeldOutConfig):
-    """Measure what fewer denoising passes a step cost in quality."""
+    """Measure how much quality is lost with fewer denoising passes per step."""
 
     world: tyro.conf.UseAppendAction[tuple[str, ...]]
-    """Streaming worlds: shipped names, directories, or Hub ids; say --world again for each. The
-    first is measured with each of `passes` and teaches, others as they are configured."""
+    """Streaming worlds: shipped names, directories, or Hub ids; repeat --world for each. The first
+    is measured with each number in --passes and is the teacher; others run as configured."""
     out: Path = Path("runs/passes")
     """Directory for passes.json."""
     split: Literal["train", "val", "test"] = "test"
@@ -92,11 +92,11 @@ class PassesConfig(HeldOutConfig):
     context: int = 4
     batch: int = 20
     passes: tuple[int, ...] = (1, 2, 4)
-    """Numbers of passes to measure the first world with, beside the teacher's."""
+    """Numbers of passes to measure the first world with, in addition to those of the teacher."""
     teacher_passes: int = 8
-    """Passes of the teacher."""
+    """Number of passes of the teacher."""
     horizons: tuple[int, ...] = (1, 16, 63)
-    """Predicted frames that are scored."""
+    """Horizons, in predicted frames, at which predictions are scored."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -125,11 +125,11 @@ class UncertaintyConfig(HeldOutConfig):
     batch: int = 32
     """Windows predicted at a time."""
     windows: int = 3
-    """Moments of each to predict from."""
+    """Number of moments in each episode to predict from."""
     horizon: int = 16
-    """Steps predicted."""
+    """Number of steps to predict."""
     samples: int = 4
-    """Samples of each prediction."""
+    """Number of samples of each prediction."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -138,24 +138,24 @@ class UncertaintyConfig(HeldOutConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class EnduranceConfig:
-    """Run one very long episode: memory, speed, and what holds."""
+    """Run one very long episode, and report memory, speed and whether the picture stays sound."""
 
     world: str
     """World to measure: a shipped name, a directory, or a Hub id."""
     out: Path = Path("runs/endurance")
     """Directory for endurance.json and frames.png."""
     steps: int = 2000
-    """Steps of the one episode, its end ignored."""
+    """Length of the episode in steps; the task's end is ignored."""
     hold: int = 10
-    """Steps that each random target is held for."""
+    """Number of steps that each random target is held for."""
     start: int = 0
-    """Start of the episode."""
+    """Index of the start that the episode begins with."""
     seed: int = 0
-    """Of the targets and of the world's noise."""
+    """Seed of the targets and of the world's noise."""
     real: bool = True
-    """Take the same actions in the ground truth too, where there is one."""
+    """Also take the same actions in the real environment, if there is one."""
     device: str | None = None
-    """cpu or cuda; the GPU where there is one."""
+    """cpu or cuda (default: the GPU, if there is one)."""
 
     def __post_init__(self):
         if self.steps <= WARM_UP:
@@ -168,8 +168,8 @@ class CardConfig:
     """Write a world's README.md from its measured quality and speed."""
 
     world: str
-    """World: a shipped name or a directory; its README.md is written anew."""
+    """World: a shipped name or a directory, whose README.md is overwritten."""
     quality: Path | None = None
-    """Report of irasim bench quality; the world's own quality.json if not given."""
+    """Report of irasim bench quality (default: the world's own quality.json)."""
     speed: tuple[Path, ...] = ()
-    """Reports of irasim bench speed, one for each machine; the world's own speed.json if none."""
+    """Reports of irasim bench speed, one per machine (default: the world's own speed.json)."""

@@ -33,7 +33,7 @@ def main(config: EnduranceConfig) -> dict[str, Any]:
     """Measure, print a table, write the report, and return it."""
     world = report.open_world(config)
     task = task_of(world.config)
-    truth = put_real(world, config)  # what is missing is told before the long run
+    truth = put_real(world, config)  # what is missing is reported before the long run
     episode = run(world, config)
     real = None if truth is None else run_real(truth, episode["targets"])
     results = {
@@ -66,7 +66,7 @@ def run(world: WorldModel, config: EnduranceConfig) -> dict[str, Any]:
     frames[0] = frame
     targets, memory, seconds = [], [], []
     target = rng.uniform(space.low + margin, space.high - margin)
-    for step in progress_bar(range(config.steps), desc="steps"):
+    for step in progress_bar(range(config.steps), desc="world"):
         if step % config.hold == 0:
             target = rng.uniform(space.low + margin, space.high - margin)
         begin = time.perf_counter()
@@ -95,7 +95,7 @@ def put_real(world: WorldModel, config: EnduranceConfig) -> GroundTruth | None:
 def run_real(truth: GroundTruth, targets: list[np.ndarray]) -> dict[str, Any]:
     """The ground truth's frames under the same actions."""
     frames = [truth.frame]
-    for target in progress_bar(targets, desc="real steps"):
+    for target in progress_bar(targets, desc="simulator"):
         truth.step(target.astype("float32"))
         frames.append(truth.frame)
     truth.close()
@@ -134,9 +134,9 @@ def read(
             distance = np.linalg.norm(
                 found[task.place_reading] - in_pixels(targets, frames.shape, task), axis=1
             )
-            seen = distance[~np.isnan(distance)]
+            read = distance[~np.isnan(distance)]
             name = key(f"{task.place_reading} to target px")
-            row[name] = float(np.median(seen)) if len(seen) else float("nan")
+            row[name] = float(np.median(read)) if len(read) else float("nan")
         for name, values in found.items():
             row[key(f"{name} read")] = float(np.mean(~np.isnan(values).any(axis=-1)))
         rows.append(row)
@@ -144,7 +144,7 @@ def read(
 
 
 def follows_targets(task: Task) -> bool:
-    """Whether an action is a place in the picture at which the robot can be seen to be."""
+    """Whether an action is a place in the picture at which the robot is visible."""
     return task.place_reading is not None and task.plane is not None and "action" in task.points
 
 

@@ -59,7 +59,7 @@ def predict(
     # Windows of like length go together, so that few steps are wasted on those that are done.
     order = sorted(range(len(windows)), key=lambda index: len(actions[index]))
     predictions: dict[int, Prediction] = {}
-    with progress_bar(total=sum(map(len, actions)), desc=title, unit="frame") as progress:
+    with progress_bar(total=sum(map(len, actions)), desc=title, unit="frames") as progress:
         for first in range(0, len(order), batch):
             rows = order[first : first + batch]
             results = _predict_batch(

@@ -83,7 +83,7 @@ def measure(world: WorldModel, config: QualityConfig) -> dict[str, Any]:
     assert config.context is not None, "settled before"
     openings, endings = [], []
     chosen = choose_episodes(config.data, config.split, config.episodes, config.context)
-    for episode_id in progress_bar(chosen, desc="episodes", unit="episode"):
+    for episode_id in progress_bar(chosen, desc="reading", unit="episodes"):
         episode = read_episode(config.data, config.split, episode_id)
         openings.append(opening(episode, config.context, config.horizon))
         if episode.terminated.any() and world.config.reward_head:

@@ -92,7 +92,7 @@ def predict(world: WorldModel, windows: Sequence[Window], config: UncertaintyCon
     known = config.context
     rows: list[list[np.ndarray]] = [[], [], []]
     with progress_bar(
-        total=len(windows) * config.horizon, desc="predict", unit="frame"
+        total=len(windows) * config.horizon, desc="predicting", unit="frames"
     ) as progress:
         for first in range(0, len(windows), config.batch):
             part = windows[first : first + config.batch]

@@ -1,6 +1,6 @@
 """Windows of recorded episodes to measure a world on: context frames, then what followed.
 
-Time contract: `frames[t]` is what is seen before `actions[t]`, which leads to `frames[t + 1]`.
+Time contract: `frames[t]` is the frame before `actions[t]`, which leads to `frames[t + 1]`.
 C context frames, L predicted frames, A action; predicted frame h (from 1) is `frames[C - 1 + h]`.
 """
 

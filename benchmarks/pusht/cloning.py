@@ -64,7 +64,7 @@ def main(config: CloningConfig) -> list[Path]:
         rate=config.rate,
         seed=config.seed,
     )
-    for step, loss in progress_bar(steps, total=config.stages[-1], desc="cloning", unit="step"):
+    for step, loss in progress_bar(steps, total=config.stages[-1], desc="cloning", unit="steps"):
         recent.append(loss)
         if step in config.stages:
             paths.append(config.out / f"clone_{step}.safetensors")
@@ -87,7 +87,7 @@ def read_demonstrations(config: CloningConfig) -> list[Demonstration]:
     """The training split's episodes of the kinds asked for."""
     found = []
     for episode_id in progress_bar(
-        list_episodes(config.data, "train"), desc="reading", unit="episode"
+        list_episodes(config.data, "train"), desc="reading", unit="episodes"
     ):
         if config.episodes is not None and len(found) >= config.episodes:
             break

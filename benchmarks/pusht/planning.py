@@ -95,10 +95,10 @@ def _run_missing(config: PushTPlanningConfig, device: str, skill: SkillConfig) -
     ]
     begin = time.perf_counter()
     with _Models(config, device, skill) as models:
-        for seed, model, count in progress_bar(missing, desc="Push-T planning", unit="trial"):
+        for seed, model, count in progress_bar(missing, desc="Push-T planning", unit="trials"):
             minutes = (time.perf_counter() - begin) / 60
             if config.budget_minutes is not None and minutes > config.budget_minutes:
-                print(f"stopped after {minutes:.1f} minutes; the same command goes on")
+                print(f"stopped after {minutes:.1f} minutes; the same command continues")
                 break
             result = models.trial(model, count, seed)
             trial = {**_row_key(config, skill, model), "count": count, **result.record()}

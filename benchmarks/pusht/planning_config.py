@@ -1,4 +1,4 @@
-"""What `irasim bench pusht-planning` is asked for. Free of torch: --help is quick."""
+"""Options of `irasim bench pusht-planning`. Free of torch, so that --help is quick."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,30 +22,31 @@ FIRST_SEED = 5_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class PushTPlanningConfig(ModelConfig):
-    """IRASim's Push-T planning experiment. Can be stopped and goes on."""
+    """Repeat IRASim's planning experiment on Push-T. A run that was stopped can be continued."""
 
     world: tuple[str, ...] = ()
-    """Learned worlds to plan in, as P=path: P is the number of the base policy's rollouts that were
-    added to its training, path a shipped name, a directory or a Hub id; as in 0=pusht
-    500=runs/p500/world."""
+    """Learned worlds to plan in, each as P=PATH: P is the number of rollouts of the base policy
+    that were added to its training data, PATH a shipped name, a directory or a Hub id; for example
+    0=pusht 500=runs/p500/world."""
     real: bool = True
     """Also plan with the real simulator as the model."""
     candidates: tuple[int, ...] = (1, 5, 10, 50)
-    """K, proposals ranked at a decision; 1 is the base policy alone."""
+    """K, the number of proposals ranked at a decision; 1 is the base policy alone."""
     trials: int = 100
-    """Trials of each row."""
+    """Number of trials for each row of the table."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """Directory of trials.jsonl, table.md and pusht_planning.json."""
+    """Directory for trials.jsonl, table.md and pusht_planning.json."""
     max_steps: int = 300
-    """Longest episode."""
+    """Longest episode, in steps."""
     seed: int = FIRST_SEED
-    """Of the first trial; the others follow it."""
+    """Seed of the first trial; the others count up from it."""
     rank: Literal["nearness", "coverage"] = "nearness"
-    """What ranks proposals at their end: how near the T's corners are to where they belong (read
-    from the predicted frame, or as predicted, or the simulator's state), or the model's own reward,
-    which is coverage. By coverage a T that lies on its goal the wrong way round stays there."""
+    """How proposals are ranked by their last frame: by how near the T's corners are to those of the
+    goal (nearness: read from the predicted frame, predicted as a state, or from the simulator), or
+    by the model's own reward (coverage). Ranked by coverage, a T that covers its goal in the wrong
+    orientation is left there."""
     budget_minutes: float | None = None
-    """Stop after so long, between two trials; the same command goes on."""
+    """Stop after this many minutes, between two trials; the same command continues the run."""
 
     def __post_init__(self):
         super().__post_init__()

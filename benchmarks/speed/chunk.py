@@ -1,7 +1,7 @@
 """`irasim bench chunk`: how fast a chunk is sampled, in which precision, captured or not.
 
-The variants of one sampler are timed turn about in one process, and their latents held against the
-reference's way: float32, eager. Decoding is timed apart.
+The variants of one sampler are timed interleaved in one process, and their latents are compared
+with those of the reference's way: float32, eager. Decoding is timed separately.
 
 B chunks at once, T frames a chunk, C channels, h w latent size.
 """
@@ -12,12 +12,12 @@ import numpy as np
 import torch
 
 from benchmarks import report
-from benchmarks.speed.ceilings import large_matmul_ceiling, synchroniser
 from benchmarks.speed.chunk_random import draw_inputs, random_denoiser
 from benchmarks.speed.chunk_report import tables
 from benchmarks.speed.config import BASE, VARIANTS, ChunkSpeedConfig, Precision, Variant
+from benchmarks.speed.flops import Operations, count_operations
 from benchmarks.speed.interleave import ratio, time_in_turns
-from benchmarks.speed.work import Work, count_work
+from benchmarks.speed.roofline import large_matmul_peak, synchroniser
 from world_model import ChunkSamplerConfig, IRASim
 from world_model.chunk.sampler import ChunkSampler, half_precision
 from world_model.chunk.sampling import network_evaluations
@@ -45,7 +45,7 @@ def main(config: ChunkSpeedConfig) -> dict[str, Any]:
             "parameters": sum(parameter.numel() for parameter in denoiser.parameters()),
             "tf32": torch.get_float32_matmul_precision() != "highest",
             "matmul_tflops": {
-                name: large_matmul_ceiling(dtype, device) / 1e12
+                name: large_matmul_peak(dtype, device) / 1e12
                 for name, dtype in (("float32", torch.float32), ("bf16", torch.bfloat16))
             },
             "samplers": [measure(config, denoiser, sampler) for sampler in samplers],
@@ -73,12 +73,12 @@ def measure(
     seconds = time_in_turns([timed(name) for name in names], config.turns)  # (turns, variants)
     latents = {name: samplers[name](*inputs) for name in names}
     precisions: dict[Precision, None] = {precision_of(name): None for name in names}
-    ceilings = {
-        precision: count_evaluation(denoiser, inputs, precision).products_ceiling(device)
+    peaks = {
+        precision: count_evaluation(denoiser, inputs, precision).products_peak(device)
         for precision in precisions
     }
     eager = {
-        tabulate: count_work(
+        tabulate: count_operations(
             lambda tabulate=tabulate: ChunkSampler(denoiser, sampler, tabulate=tabulate)(*inputs)
         ).flops
         for tabulate in sorted({VARIANTS[name].get("tabulate", False) for name in names})
@@ -99,7 +99,7 @@ def measure(
                 "times_float32": ratio(seconds[:, names.index(BASE)], seconds[:, index]),
                 "tflops": flops / median / 1e12,
                 "tflop_per_chunk": flops / 1e12,
-                "products_ceiling_tflops": ceilings[precision_of(name)] / 1e12,
+                "products_ceiling_tflops": peaks[precision_of(name)] / 1e12,
                 "psnr_to_float32_db": latent_psnr(latents[name], latents[BASE]),
             }
         )
@@ -124,14 +124,14 @@ def precision_of(variant: Variant) -> Precision:
     return VARIANTS[variant].get("precision", "float32")
 
 
-def count_evaluation(denoiser: IRASim, inputs: Any, precision: Precision) -> Work:
-    """The work of one pass through the network, adaLN parameters aside."""
+def count_evaluation(denoiser: IRASim, inputs: Any, precision: Precision) -> Operations:
+    """The operations of one pass through the network, adaLN parameters aside."""
     first, actions, noise = inputs
     network = half_precision(denoiser) if precision == "bf16" else denoiser
     latents = torch.cat([first, noise[:, 1:]], dim=1)
     time = torch.tensor([500], device=latents.device)
     table = [parameters[0] for parameters in network.modulation_table(time, actions)]
-    return count_work(lambda: network.denoise(latents, table))
+    return count_operations(lambda: network.denoise(latents, table))
 
 
 def latent_psnr(made: torch.Tensor, expected: torch.Tensor) -> float | None:

@@ -1,4 +1,4 @@
-"""`irasim bench speed`: environment steps a second, latency, memory, and how near to the ceiling.
+"""`irasim bench speed`: environment steps a second, latency, memory, and the share of the roofline.
 
 What is timed is `env.step` as a user calls it: action in, frame, reward and flags out as arrays on
 the host, decode included. Resets are not. How the figures are taken is in stepping.py; how they
@@ -39,7 +39,7 @@ def measure(world: Any, config: SpeedConfig) -> dict[str, Any]:
             )
             for size in sizes
         ],
-        "ceilings": stepping.ceilings(world),
+        "ceilings": stepping.device_peaks(world),
     }
     if config.age:
         results["age"] = stepping.time_age(world, config.age, config.steps, config.seed)

@@ -29,29 +29,29 @@ class ChunkSpeedConfig:
     patch_size: Literal[2, 4, 8] = 2
     """Latent cells of a token, along each side."""
     height: int = 256
-    """Of a frame in pixels, a latent cell being 8."""
+    """Height of a frame in pixels; a latent cell covers 8."""
     width: int = 320
-    """Alike."""
+    """Width of a frame in pixels."""
     frames: int = 16
-    """Frames of a chunk, the given one included."""
+    """Frames of a chunk, including the given first one."""
     batch: int = 1
-    """Chunks at once."""
+    """Chunks sampled at once."""
     pndm_steps: int = 50
     """Steps of PNDM, the reference's sampler: 50 make 59 network evaluations."""
     few_steps: int = 16
     """Steps of DPM-Solver++."""
     variants: tuple[Variant, ...] | None = None
-    """What to time beside float32 (default: all, graphs on a GPU only)."""
+    """Variants to time beside float32 (default: all; graphs only on a GPU)."""
     turns: int = 5
-    """Chunks timed of each variant, turn about, after five that are not."""
+    """Chunks timed of each variant, interleaved, after five for warming up."""
     decode_batches: tuple[int, ...] = (1, 8, 16)
-    """Frames decoded at once by an autoencoder of the reference's shape; empty: no decoding."""
+    """Numbers of frames decoded at once by an autoencoder of the reference's shape; empty: none."""
     threads: int = 2
-    """Threads of the processor."""
+    """CPU threads."""
     seed: int = 0
-    """Of weights, actions and noise."""
+    """Seed of weights, actions and noise."""
     device: str | None = None
-    """cpu or cuda; the GPU where there is one."""
+    """cpu or cuda (default: the GPU, if there is one)."""
     out: Path | None = None
     """Directory for chunk.json; nothing is written without it."""
 
@@ -76,30 +76,29 @@ class SpeedConfig:
     out: Path | None = None
     """Directory for speed.json; nothing is written without it."""
     batch: tuple[int, ...] | None = None
-    """Numbers of environments stepped at once: 1 by gymnasium.make, more by make_vec. What fits
-    the device if not given: 1 and 8 on a processor, 1, 8, 64 and 512 on a GPU."""
+    """Numbers of environments stepped at once: 1 through gymnasium.make, more through make_vec
+    (default: 1 and 8 on a CPU; 1, 8, 64 and 512 on a GPU)."""
     steps: int = 200
-    """Steps timed in each repeat, and turns of whatever is timed turn about."""
+    """Steps timed in each repeat, and turns of interleaved measurements."""
     repeats: int = 5
-    """Repeats; the median is told."""
+    """Repeats, of which the median is reported."""
     threads: int = 2
-    """Threads of the processor."""
+    """CPU threads."""
     seed: int = 0
-    """Of starts and random actions."""
+    """Seed of starts and random actions."""
     device: str | None = None
-    """cpu or cuda; the GPU where there is one."""
+    """cpu or cuda (default: the GPU, if there is one)."""
     precision: Literal["float32", "bf16"] = "float32"
     """float32, or bf16: large matrix products and convolutions in bfloat16."""
     age: int = 0
-    """Also step an episode that is so many steps old turn about with a fresh one: cost and memory
-    must not depend on age. 10000 takes minutes on a processor. 0: not measured."""
+    """Also compare an episode that is this many steps old with a new one, interleaved: time and
+    memory must not depend on age. 10000 takes minutes on a CPU; 0: not measured."""
     contexts: tuple[int, ...] = ()
-    """Also time the world's shape, with fresh weights, at these lengths of its past: 1 3 8 16."""
+    """Also time the architecture, with fresh weights, at these context lengths, as in 1 3 8 16."""
     compare: str | None = None
-    """Also run another program's step turn about with batch 1, and tell the ratio. A command line:
-    the program prints a line "ready", then makes one step for each line "step" on its standard
-    input and prints a line when it is done, flushed. As DIAMOND's does:
-    "python -m benchmarks.speed.diamond CHECKOUT"."""
+    """Command line of another program to compare with at batch 1, interleaved. The program prints
+    a line "ready"; then, for each line "step" on its standard input, it makes one step and prints
+    a line, flushed. For example, DIAMOND: "python -m benchmarks.speed.diamond CHECKOUT"."""
 
     def __post_init__(self):
         check_least(self, steps=1, repeats=1, threads=1)

@@ -1,4 +1,4 @@
-"""Steps timed turn about, so that all meet the same clocks and the same neighbours.
+"""Interleaved timing: calls take turns, so that all meet the same clocks and other load.
 
 Another program takes part over its standard input and output. It prints a line `ready` when it
 has loaded and warmed up; then, for each line `step` that it reads, it makes one step, to the end,
@@ -72,7 +72,7 @@ def program(command: str, threads: int) -> Iterator[Callable[[], None]]:
         threads: OMP_NUM_THREADS of the program.
 
     Raises:
-        ValueError: It cannot be started, or ends without a word.
+        ValueError: It cannot be started, or ends without an answer.
     """
     try:
         process = subprocess.Popen(
@@ -92,7 +92,7 @@ def program(command: str, threads: int) -> Iterator[Callable[[], None]]:
         line = stdout.readline().strip()
         if not line or (expected is not None and line != expected):
             raise ValueError(
-                f"--compare: {command!r} said {line!r}, expected "
+                f"--compare: {command!r} printed {line!r}, expected "
                 f"{'a line for each step' if expected is None else repr(expected)}"
                 f"{'' if line else f'; it ended with status {process.wait()}'}. It must print "
                 "'ready', then one line for each line 'step' that it reads, and flush"

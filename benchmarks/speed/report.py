@@ -6,10 +6,10 @@ from benchmarks.report import interval, number, table
 
 
 def tables(results: dict[str, Any]) -> str:
-    """All that was measured; reports of earlier versions, which say less, too."""
+    """All that was measured, also from reports of earlier versions, which hold less."""
     parts = [_batches(results)]
     if "ceilings" in results:
-        parts.append(_ceilings(results))
+        parts.append(_roofline(results))
     if "age" in results:
         parts.append(_age(results["age"]))
     if "contexts" in results:
@@ -49,8 +49,8 @@ def _batches(results: dict[str, Any]) -> str:
     return f"{title}\n\n{table(header, rows)}"
 
 
-def _ceilings(results: dict[str, Any]) -> str:
-    ceilings = results["ceilings"]
+def _roofline(results: dict[str, Any]) -> str:
+    peaks = results["ceilings"]
     header = ("batch", "GFLOP a call", "GFLOP/s", "own shapes GFLOP/s", "share", "operands GB/s")
     rows = [
         (
@@ -64,18 +64,18 @@ def _ceilings(results: dict[str, Any]) -> str:
         for at in results["batches"]
     ]
     title = (
-        "Of the ceiling: matrix products, convolutions and attention of a step, against the same "
-        "products alone (the model's own layer shapes), turn about; medians over turns, that of "
-        "the share with its 95 % interval; operands are what unfused operations read and write. "
-        "In this run a large matrix product in "
-        f"{ceilings['dtype']} makes {number(ceilings['gflops'], 1)} GFLOP/s, a large copy "
-        f"{number(ceilings['copy_gbytes_per_second'], 1)} GB/s."
+        "Share of the roofline: matrix products, convolutions and attention of a step, compared "
+        "with the same products alone (the model's own layer shapes), interleaved; medians over "
+        "turns, that of the share with its 95 % interval; operands are what unfused operations "
+        "read and write. In this run a large matrix product in "
+        f"{peaks['dtype']} reaches {number(peaks['gflops'], 1)} GFLOP/s, a large copy "
+        f"{number(peaks['copy_gbytes_per_second'], 1)} GB/s."
     )
     return f"{title}\n\n{table(header, rows)}"
 
 
 def _share(at: dict[str, Any]) -> str:
-    if "share" not in at:  # an earlier report, whose two rates were not taken turn about
+    if "share" not in at:  # an earlier report, whose two rates were not measured interleaved
         return f"{at['gflops'] / at['gflops_ceiling']:.0%}"
     low, high = at["share_interval"]
     return f"{at['share']:.0%} [{low:.0%}, {high:.0%}]"
@@ -84,9 +84,9 @@ def _share(at: dict[str, Any]) -> str:
 def _age(age: dict[str, Any]) -> str:
     on_gpu = age.get("grown_cuda_mib")  # older reports have none
     return (
-        f"An episode {age['age']} steps old against a fresh one, {age['turns']} steps each, turn "
-        f"about: {number(age['old_ms'])} against {number(age['fresh_ms'])} ms (medians), ratio "
-        f"{number(age['ratio'], 3)} {interval(age['ratio_interval'], 3)}; state of "
+        f"An episode {age['age']} steps old against a fresh one, {age['turns']} steps each, "
+        f"interleaved: {number(age['old_ms'])} against {number(age['fresh_ms'])} ms (medians), "
+        f"ratio {number(age['ratio'], 3)} {interval(age['ratio_interval'], 3)}; state of "
         f"{age['old_state_bytes']} against {age['fresh_state_bytes']} bytes; the process grew by "
         f"{number(age['grown_mib'])} MiB from step 100 to {age['age']}"
         + (f", tensors on the GPU by {number(on_gpu)} MiB." if on_gpu is not None else ".")
@@ -105,13 +105,13 @@ def _contexts(contexts: list[dict[str, Any]]) -> str:
         )
         for at in contexts
     ]
-    title = "Batch 1 against the length of the past, fresh weights, turn about:"
+    title = "Batch 1 against the length of the past, fresh weights, interleaved:"
     return f"{title}\n\n{table(header, rows)}"
 
 
 def _compare(compare: dict[str, Any]) -> str:
     return (
-        f"Against `{compare['command']}`, {compare['turns']} steps each, turn about: "
+        f"Against `{compare['command']}`, {compare['turns']} steps each, interleaved: "
         f"{number(compare['ours_ms'], 1)} ms ours, {number(compare['theirs_ms'], 1)} ms theirs "
         f"(medians); ours is {number(compare['ratio'])} {interval(compare['ratio_interval'])} "
         "times as fast (95 % interval of the median over turns)."

@@ -14,18 +14,18 @@ from world_model.tasks import load_task
 
 @dataclass(frozen=True, kw_only=True)
 class SimulatorConfig:
-    """Steps a second of the simulator that a task's episodes are recorded from."""
+    """Measure the steps per second of the simulator that a task's episodes are recorded from."""
 
     task: str
     """Name of an installed task."""
     out: Path | None = None
     """Directory for simulator.json; nothing is written without it."""
     steps: int = 300
-    """Steps timed in each repeat, by random actions."""
+    """Steps timed in each repeat, under random actions."""
     repeats: int = 5
-    """Repeats; the median is told."""
+    """Repeats, of which the median is reported."""
     seed: int = 0
-    """Of resets and actions."""
+    """Seed of resets and actions."""
 
     def __post_init__(self):
         for name in ("steps", "repeats"):

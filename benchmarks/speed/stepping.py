@@ -15,9 +15,9 @@ import psutil
 import torch
 
 import irasim_env  # noqa: F401  registers the ids
-from benchmarks.speed import ceilings as measured_ceilings
+from benchmarks.speed import roofline
+from benchmarks.speed.flops import Operations, count_operations
 from benchmarks.speed.interleave import program, ratio, time_in_turns
-from benchmarks.speed.work import Work, count_work
 from world_model import StreamingConfig, WorldModel, WorldState
 from world_model.progress import progress_bar
 
@@ -49,52 +49,53 @@ def time_batch(
 
 
 def time_products(world: WorldModel, size: int, *, turns: int, seed: int) -> dict[str, Any]:
-    """The world's step and its matrix products alone, turn about: how near it comes to them."""
-    work = step_work(world, size, seed)
-    finish = measured_ceilings.synchroniser(world.device)
-    alone = measured_ceilings.products_alone(work.products, world.device)
+    """The world's step and its matrix products alone, interleaved: what share of their rate it
+    reaches."""
+    work = step_operations(world, size, seed)
+    finish = roofline.synchroniser(world.device)
+    alone = roofline.products_alone(work.products, world.device)
     step = stepping(world, begin_at_starts(world, size, seed), seed)
     seconds = time_in_turns([step, lambda: (alone(), finish())], turns)
-    rates = np.array([work.flops, measured_ceilings.product_flops(work.products)]) / seconds
-    told = ratio(rates[:, 0], rates[:, 1], seed)
+    rates = np.array([work.flops, roofline.product_flops(work.products)]) / seconds
+    share = ratio(rates[:, 0], rates[:, 1], seed)
     return {
         "gflop_per_call": work.flops / 1e9,
         "gflops": float(np.median(rates[:, 0])) / 1e9,
         "gflops_ceiling": float(np.median(rates[:, 1])) / 1e9,
-        "share": told["ratio"],
-        "share_interval": told["ratio_interval"],
+        "share": share["ratio"],
+        "share_interval": share["ratio_interval"],
         "gbytes_per_second": work.num_bytes / float(np.median(seconds[:, 0])) / 1e9,
     }
 
 
-def ceilings(world: WorldModel) -> dict[str, Any]:
+def device_peaks(world: WorldModel) -> dict[str, Any]:
     """What the device does at its best, in the type that the world computes in."""
-    dtype = step_work(world, 1, 0).main_dtype()
+    dtype = step_operations(world, 1, 0).main_dtype()
     return {
         "dtype": str(dtype).removeprefix("torch."),
-        "gflops": measured_ceilings.large_matmul_ceiling(dtype, world.device) / 1e9,
-        "copy_gbytes_per_second": measured_ceilings.copy_ceiling(world.device) / 1e9,
+        "gflops": roofline.large_matmul_peak(dtype, world.device) / 1e9,
+        "copy_gbytes_per_second": roofline.copy_peak(world.device) / 1e9,
     }
 
 
-def step_work(world: WorldModel, size: int, seed: int) -> Work:
-    """What one step of `size` environments asks of the device."""
+def step_operations(world: WorldModel, size: int, seed: int) -> Operations:
+    """What one step of `size` environments costs the device."""
     state, action = begin_at_starts(world, size, seed), draw_action(world, size, seed)
     with eagerly(world):
-        return count_work(lambda: world.step_(state, action))
+        return count_operations(lambda: world.step_(state, action))
 
 
 def time_age(world: WorldModel, age: int, turns: int, seed: int) -> dict[str, Any]:
-    """An episode `age` steps old and one from its start on, stepped turn about in one process.
+    """An episode `age` steps old and one from its start on, their steps interleaved in one process.
 
     The old one is stepped `age` times through the world itself (no environment, nothing copied to
     the host), memory of the process, and of the GPU where it runs on one, read after a hundred
     steps and at the end.
     """
     old = begin_at_starts(world, 1, seed)
-    finish = measured_ceilings.synchroniser(world.device)
+    finish = roofline.synchroniser(world.device)
     settled = _held(world.device)
-    for step in progress_bar(range(age), desc="ageing", unit="step"):
+    for step in progress_bar(range(age), desc="ageing", unit="steps"):
         world.step_(old, draw_action(world, 1, seed + step))
         if step == min(100, age - 1):
             finish()
@@ -119,12 +120,12 @@ def time_age(world: WorldModel, age: int, turns: int, seed: int) -> dict[str, An
 def time_contexts(
     world: WorldModel, contexts: tuple[int, ...], turns: int, seed: int
 ) -> list[dict[str, Any]]:
-    """Batch 1 of the world's shape at several lengths of its past, turn about, fresh weights."""
+    """Batch 1 of the world's shape at several lengths of its past, interleaved, fresh weights."""
     config = world.config
     if not isinstance(config, StreamingConfig):
         raise ValueError(
-            f"--contexts: world {config.name!r} is of the {config.engine} engine, which sees one "
-            "frame of its past; leave the option out"
+            f"--contexts: world {config.name!r} is of the {config.engine} engine, which "
+            "conditions on one frame of its past; leave the option out"
         )
     calls, sizes = [], []
     for context in contexts:
@@ -149,7 +150,7 @@ def time_contexts(
 def time_against(
     world: WorldModel, command: str, turns: int, seed: int, threads: int
 ) -> dict[str, Any]:
-    """One environment's step and another program's, turn about; see interleave.py."""
+    """One environment's step and another program's, interleaved; see interleave.py."""
     with environment(world, 1) as env, program(command, threads) as theirs:
         env.reset(seed=seed)
         env.action_space.seed(seed)
@@ -192,7 +193,7 @@ def _time_env(world: WorldModel, size: int, seed: int, steps: int, repeats: int)
     with environment(world, size) as env:
         seconds = [
             _time_steps(env, seed + repeat, steps)
-            for repeat in progress_bar(range(repeats), desc=f"batch {size}", unit="repeat")
+            for repeat in progress_bar(range(repeats), desc=f"batch {size}", unit="repeats")
         ]
     latencies = 1000 * np.concatenate(seconds)
     rates = np.array([size * steps / times.sum() for times in seconds])
@@ -226,7 +227,7 @@ def timed_step(env: Env, device: torch.device | None = None) -> float:
         device: For `output="torch"`: where actions are made, and waited for; None for arrays.
     """
     action = env.action_space.sample()
-    finish = measured_ceilings.synchroniser(device or "cpu")
+    finish = roofline.synchroniser(device or "cpu")
     if device is not None:
         action = torch.as_tensor(action, device=device)
         finish()
@@ -264,7 +265,7 @@ def draw_action(world: WorldModel, size: int, seed: int) -> np.ndarray:
 
 def stepping(world: WorldModel, state: WorldState, seed: int) -> Callable[[], None]:
     """One step of one environment, to the end."""
-    finish = measured_ceilings.synchroniser(world.device)
+    finish = roofline.synchroniser(world.device)
     action = draw_action(world, len(state), seed)
 
     def step() -> None:

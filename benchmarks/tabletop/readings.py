@@ -1,7 +1,7 @@
 """`irasim bench tabletop-readings`: how well pictures are read, against what the simulator knows.
 
-On recorded episodes of the simulator, whose hidden states hold the blocks' true places: it is what
-judges learned worlds, so it is judged itself.
+On recorded episodes of the simulator, whose hidden states hold the blocks' true positions: as these
+readings score learned worlds, their own errors have to be known.
 """
 
 from dataclasses import asdict, dataclass
@@ -15,16 +15,16 @@ POSES = ("cube_pose", "cylinder_pose", "prism_pose", "cross_pose")
 
 @dataclass(frozen=True, kw_only=True)
 class ReadingsConfig:
-    """What to read."""
+    """Measure how accurately pictures of the tabletop are read, compared with the simulator."""
 
     data: Path
-    """Episodes of `irasim collect`, recorded with --hidden and the poses of all blocks."""
+    """Episodes written by `irasim collect`, with --hidden and the poses of all blocks."""
     split: Literal["train", "val", "test"] = "test"
-    """Of these."""
+    """Split of these."""
     episodes: int = 100
-    """How many of it."""
+    """Number of episodes."""
     stride: int = 3
-    """Every so manieth frame."""
+    """Read every n-th frame."""
     out: Path | None = None
     """Directory for readings.json; nothing is written without it."""
 
@@ -39,16 +39,16 @@ def main(config: ReadingsConfig) -> dict[str, Any]:
     import numpy as np
 
     from benchmarks import report
-    from policies.tabletop.judge import TouchJudge
     from policies.tabletop.reading import measure, true_pixels
+    from policies.tabletop.success_detector import TouchSuccessDetector
     from training.data.episodes import list_episodes, read_episode
     from world_model.progress import progress_bar
 
     errors: dict[str, list[np.ndarray]] = {}
     verdicts: list[tuple[bool, str]] = []
-    judge = TouchJudge()
+    detector = TouchSuccessDetector()
     ids = list_episodes(config.data, config.split)[: config.episodes]
-    for episode_id in progress_bar(ids, desc="reading", unit="episode"):
+    for episode_id in progress_bar(ids, desc="reading", unit="episodes"):
         episode = read_episode(config.data, config.split, episode_id)
         if missing := set(POSES) - set(episode.hidden):
             raise ValueError(
@@ -61,8 +61,8 @@ def main(config: ReadingsConfig) -> dict[str, Any]:
         truth, found = true_pixels(poses, effector, frames.shape[1]), measure(frames)
         for name, at in found.items():
             errors.setdefault(name, []).append(np.linalg.norm(at - truth[name], axis=-1))
-        judged = judge(episode.frames[1:])
-        verdicts.append((bool(episode.terminated.any()), str(judged.verdict)))
+        detected = detector(episode.frames[1:])
+        verdicts.append((bool(episode.terminated.any()), str(detected.verdict)))
     results = {
         "command": "irasim bench tabletop-readings",
         "config": asdict(config),
@@ -113,7 +113,7 @@ def tables(results: dict[str, Any]) -> str:
             f"Readings of the {config['split']} episodes of {config['data']}, every "
             f"{config['stride']} frames, against the simulator.",
             table(header, rows),
-            f"Episodes by the judge of frames: {judged}.",
+            f"Episodes by the success detector: {judged}.",
         ]
     )
 

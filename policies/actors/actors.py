@@ -84,7 +84,7 @@ class StableBaselinesActor:
 
     Args:
         policy: The policy, or a model that has one.
-        key: Name of the observation that it looks at; None hands it all of them.
+        key: Name of the observation that it takes; None gives it all of them.
     """
 
     def __init__(self, policy: BasePolicy, key: str | None = None):

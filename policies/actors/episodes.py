@@ -35,7 +35,7 @@ class PlayedEpisode:
     ended: bool
     """Whether it ended (in the world: said the head) before the time limit."""
     frames: np.ndarray
-    """uint8 (steps, H, W, 3), what was seen after each action."""
+    """uint8 (steps, H, W, 3), the frame after each action."""
 
 
 def episode_seed(seed: int, start: int) -> int:
@@ -160,8 +160,8 @@ def play_in_truth(
         actor.begin(0, episode_seed(seed, start))
         log, terminated = _Log(), False
         while len(log) < max_steps and not terminated:
-            seen = _as_batch(truth.observations(observation), truth.frame)
-            action = np.clip(as_vectors(world.config, actor.act(seen, [0]))[0], low, high)
+            observed = _as_batch(truth.observations(observation), truth.frame)
+            action = np.clip(as_vectors(world.config, actor.act(observed, [0]))[0], low, high)
             observation, reward, terminated, _, _ = truth.step(action.astype(np.float32))
             log.add(truth.frame, reward)
         yield log.episode(start, terminated)

@@ -42,7 +42,7 @@ def load_sb3_policy(
 
     Args:
         path: The file, as `model.save(path)` wrote it.
-        space: What the environment observes, or the part of it that the policy looks at.
+        space: What the environment observes, or the part of it that the policy takes.
         action_space: The environment's.
         algorithm: "PPO" and so on; None finds it in the file.
         device: Where it computes.
@@ -67,7 +67,7 @@ def load_sb3_policy(
 
 
 def observes_dict(path: str | Path) -> bool:
-    """Whether a model's policy looks at a dictionary of observations rather than at one array."""
+    """Whether a model's policy takes a dictionary of observations rather than at one array."""
     return "spaces.dict.Dict" in str(read_content(path)["observation_space"].get(":type:"))
 
 
@@ -97,7 +97,7 @@ def find_algorithm(path: str | Path, content: dict[str, Any]) -> str:
     if package == "stable_baselines3" and home in HOMES:
         return HOMES[home]
     raise ValueError(
-        f"{path}: its policy class is of module {module!r}, so the algorithm cannot be told; name "
+        f"{path}: its policy class is of module {module!r}, so the algorithm is not known; name "
         "it (--algorithm), and unpickle the file if you trust it (--trust-pickle)"
     )
 
@@ -168,7 +168,7 @@ def _policy_kwargs(path: str | Path, recorded: dict[str, Any]) -> dict[str, Any]
             match = re.fullmatch(r"<class 'torch\.nn\.modules\.\w+\.(\w+)'>", value)
             if match is None or not hasattr(nn, match[1]):
                 raise ValueError(
-                    f"{path}: its policy's {key} is {value}, which cannot be had without "
+                    f"{path}: its policy's {key} is {value}, which cannot be read without "
                     "unpickling; if you trust the file, say --trust-pickle"
                 )
             value = getattr(nn, match[1])

@@ -45,7 +45,7 @@ class BranchingSimulator:
         env_id: Environment as gymnasium.make takes it; "module:id" imports the module first.
         env_kwargs: Its arguments; without pixels it is faster.
         workers: Candidates tried at the same time.
-        measure: Import path "module:function"; function(env) after each step is told in place of
+        measure: Import path "module:function"; function(env) after each step replaces
             the reward.
     """
 
@@ -75,7 +75,7 @@ class BranchingSimulator:
         )
         theirs.close()
         try:
-            # Whether it can be made is told now.
+            # Whether it can be made is checked now.
             self._ask((env_id, env_kwargs or {}, workers, measure))
         except RuntimeError:
             self.close()
@@ -216,11 +216,13 @@ def _branch(
         if len(running) == workers or (k >= count and running):
             candidate, process, pipe = running.pop(0)
             with os.fdopen(pipe, "rb") as answer:
-                told = answer.read()
+                result = answer.read()
             _, status = os.waitpid(process, 0)
-            if status or len(told) != 16 * horizon:
-                raise RuntimeError(f"candidate {candidate} failed: {told.decode(errors='replace')}")
-            rewards[candidate], ended = np.frombuffer(told, np.float64).reshape(2, horizon)
+            if status or len(result) != 16 * horizon:
+                raise RuntimeError(
+                    f"candidate {candidate} failed: {result.decode(errors='replace')}"
+                )
+            rewards[candidate], ended = np.frombuffer(result, np.float64).reshape(2, horizon)
             ends[candidate] = ended > 0
         if k < count:
             running.append((k, *_fork(episode, candidates[k], measure)))
@@ -229,10 +231,10 @@ def _branch(
 
 def _fork(episode: _Episode, actions: np.ndarray, measure: Measure | None) -> tuple[int, int]:
     """Start a copy of this process that tries actions (H, A): its id, and where it will answer."""
-    answer, told = os.pipe()
+    answer, result = os.pipe()
     process = os.fork()
     if process:
-        os.close(told)
+        os.close(result)
         return process, answer
     try:
         gc.disable()
@@ -245,10 +247,10 @@ def _fork(episode: _Episode, actions: np.ndarray, measure: Measure | None) -> tu
             outcome[:, h] = float(told_now), bool(terminated)
             if terminated or truncated:
                 break
-        _write(told, outcome.tobytes())
+        _write(result, outcome.tobytes())
         os._exit(0)
     except BaseException:
-        _write(told, traceback.format_exc().encode())
+        _write(result, traceback.format_exc().encode())
         sys.stderr.flush()
         os._exit(1)
 

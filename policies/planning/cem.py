@@ -23,7 +23,7 @@ class CEMConfig:
 
     Attributes:
         num_candidates: K of the first iteration.
-        horizon: H, actions looked ahead.
+        horizon: H, the number of actions planned ahead.
         num_iterations: rounds of trying and narrowing.
         num_elites: best candidates that the next round is drawn around.
         std: deviation of the first round, a share of half the actions' range.
@@ -32,7 +32,7 @@ class CEMConfig:
         noise_exponent: 0 is white noise; see `coloured`.
         num_kept: elites tried again in the next round and, shifted, in the next decision.
         decay: each iteration has this many times fewer candidates, at least twice the elites.
-        execute_mean: execute the last mean instead of the best candidate seen.
+        execute_mean: execute the last mean instead of the best candidate found.
         objective: what is best.
     """
 

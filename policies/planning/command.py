@@ -67,7 +67,7 @@ def main(config: PlanConfig) -> dict[str, Any]:
         executed = max(planner.horizon // 2, 1)
     episodes = []
     try:
-        for index in progress_bar(range(config.episodes), desc="plan", unit="episode"):
+        for index in progress_bar(range(config.episodes), desc="planning", unit="episodes"):
             episodes.append(
                 run_episode(
                     scene,

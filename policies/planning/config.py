@@ -1,4 +1,4 @@
-"""What `irasim plan` is asked for. Free of torch: --help is quick."""
+"""Options of `irasim plan`. Free of torch, so that --help is quick."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,16 +15,16 @@ class ModelConfig:
     """How candidates are tried, in a learned world or in the real simulator."""
 
     device: str | None = None
-    """cpu or cuda; the GPU where there is one."""
+    """cpu or cuda (default: the GPU, if there is one)."""
     imagine: Literal["frames", "states"] = "frames"
-    """What a learned model imagines of each candidate: frames, in latents, or the states that it
-    predicts alone, in a hundredth of the time."""
+    """What a learned model predicts for each candidate: frames (in latent space), or states alone,
+    which takes a hundredth of the time."""
     max_rows: int = 256
-    """Candidates tried at once in the learned world: less takes less memory."""
+    """Candidates rolled out at once in the learned world; fewer take less memory."""
     precision: Literal["float32", "bf16"] = "float32"
-    """Of the learned world; bf16 is faster, and candidates are only compared with each other."""
+    """Precision of the learned world. bf16 is faster, and enough to compare candidates."""
     workers: int = 1
-    """Candidates tried at once in the real simulator, each in a process."""
+    """Candidates rolled out at once in the real simulator, each in a process of its own."""
 
     def __post_init__(self) -> None:
         check_least(self, max_rows=1, workers=1)
@@ -32,37 +32,38 @@ class ModelConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PlanConfig(ModelConfig):
-    """Plan in a learned world or in the real simulator, and say how well it went: success, how far
-    the goal is reached, decision time."""
+    """Plan in a learned world or in the real simulator, and report the outcome: success, how far
+    the goal was reached, and the time per decision."""
 
     world: str = DEFAULT_WORLD
-    """World: a shipped name, a directory, or a Hub id. It also names the real simulator."""
+    """World: a shipped name, a directory, or a Hub id. It also determines the real simulator."""
     env: Literal["learned", "real"] = "real"
     """Where plans are carried out."""
     model: Literal["learned", "real"] = "learned"
-    """What candidates are tried in; the real simulator only for plans carried out there."""
+    """Where candidates are rolled out; the real simulator only if plans are carried out there
+    too."""
     planner: Literal["cem", "icem", "mppi", "best"] = "icem"
-    """cem, icem, mppi, or best: the best of K plans that the task's base policy proposes (real
-    simulator only)."""
+    """cem, icem, mppi, or best: the best of K plans proposed by the task's base policy (only in the
+    real simulator)."""
     candidates: int = 64
-    """K, action sequences tried in an iteration."""
+    """K, the number of action sequences tried in an iteration."""
     horizon: int = 16
-    """H, actions looked ahead; best has its own, that of the proposals."""
+    """H, the number of actions planned ahead; for best it is that of the proposals."""
     iterations: int = 3
-    """Rounds of trying and narrowing; best has one."""
+    """Iterations of trying candidates and refitting their distribution; best has one."""
     std: float = 0.3
-    """Spread of the first candidates, a share of half the actions' range."""
+    """Standard deviation of the first candidates, as a share of half the range of actions."""
     objective: Literal["sum", "final", "max"] = "sum"
-    """What makes a candidate good: its rewards' sum, the last or the highest."""
+    """Score of a candidate: the sum of its rewards, the final one, or the highest."""
     executed: int | None = None
-    """Actions carried out before planning anew; by default half of the horizon, for best all of a
-    proposal."""
+    """Actions carried out before planning again (default: half of the horizon; for best, the whole
+    proposal)."""
     episodes: int = 10
     """Number of episodes."""
     max_steps: int | None = None
-    """Longest episode; by default the world's time limit."""
+    """Longest episode, in steps (default: the world's time limit)."""
     seed: int = 0
-    """Of the first episode; the others follow it."""
+    """Seed of the first episode; the others count up from it."""
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """Directory for plan.json; nothing is written without it."""
 
@@ -73,8 +74,8 @@ class PlanConfig(ModelConfig):
             raise ValueError(f"seed is {self.seed}, expected 0 or more")
         if self.env == "learned" and self.model == "real":
             raise ValueError(
-                "a learned world has no place in the real simulator, so that cannot be the model "
-                "of plans carried out in it; use --env real, or --model learned"
+                "the real simulator cannot be set to the state of a learned world, so it cannot be "
+                "the model for plans carried out there; use --env real, or --model learned"
             )
         if self.model == "real" and self.imagine == "states":
             raise ValueError(

@@ -20,11 +20,11 @@ class EpisodeResult:
     steps: int
     decisions: int
     success: bool
-    """As the scene judges."""
+    """As the scene decides."""
     total_reward: float
     final_reward: float
     outcome: Mapping[str, float]
-    """How far the goal was reached at the end, by name; empty where the scene does not tell."""
+    """How far the goal was reached at the end, by name; empty if the scene does not measure it."""
     decision_seconds: tuple[float, ...]
     """Of each decision: taking in the last frames, and planning."""
 

@@ -19,7 +19,7 @@ class MPPIConfig:
 
     Attributes:
         num_candidates: K.
-        horizon: H, actions looked ahead.
+        horizon: H, the number of actions planned ahead.
         num_iterations: how often the mean is moved in a decision.
         std: deviation of the candidates, a share of half the actions' range.
         noise_exponent: 0 is white noise; see `coloured`.

@@ -1,4 +1,4 @@
-"""What a planner asks of a model, and how it judges the answer.
+"""What a planner asks of a model, and how it scores the answer.
 
 Dimensions: B environments, K candidates, H horizon, A action.
 """
@@ -74,7 +74,7 @@ class Objective:
         if not score.isfinite().all():
             raise ValueError(
                 "the model predicts rewards or values that are not finite, so candidates cannot "
-                "be compared; look at what its rollout returns"
+                "be compared; check what its rollout returns"
             )
         return score
 

@@ -1,7 +1,7 @@
 """Where plans are carried out: the real simulator, or a learned world.
 
-A scene keeps one episode, and tells the model that plans in it what to begin from. What happens
-next is the scene's alone: a planner never sees the noise of the world that it acts in.
+A scene keeps one episode, and gives the model that plans in it the state to begin from. What
+happens next is the scene's alone: a planner never sees the noise of the world that it acts in.
 
 Dimensions: T frames, H W pixels, A action, n actions so far.
 """
@@ -35,7 +35,7 @@ class Transition:
     terminated: bool
     success: bool
     outcome: Mapping[str, float] = field(default_factory=dict)
-    """How far the goal is reached, by name, where the simulator tells the task."""
+    """How far the goal is reached, by name, if the simulator measures it."""
 
 
 class Scene(Protocol):
@@ -117,7 +117,7 @@ class RealScene:
         kept = self.config.context
         frames = np.stack(self._frames[-kept - 1 :])
         actions = self.experience.actions[len(self._actions) - len(frames) + 1 :]
-        # Each decision looks at other noise, told by how far the episode is.
+        # Each decision uses other noise, determined by how far the episode is.
         seed = self._seed * PLANNING_SEED + len(self._actions)
         observed = self._observed[-len(frames) :]
         known = {name: np.stack([each[name] for each in observed])[None] for name in observed[0]}
@@ -147,8 +147,8 @@ class RealScene:
 
     def _known(self, observation: Any) -> dict[str, np.ndarray]:
         """What the simulator observes of the state that the model plans from."""
-        seen = observation if isinstance(observation, dict) else {}
-        return {} if self.model is None else known_states(self.model.config, seen)
+        observed = observation if isinstance(observation, dict) else {}
+        return {} if self.model is None else known_states(self.model.config, observed)
 
 
 class LearnedScene:

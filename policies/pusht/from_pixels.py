@@ -1,7 +1,7 @@
 """Push-T policies that act on what can be seen: `{"pixels", "agent_pos"}`, in any Push-T.
 
 The same policy therefore runs in gym-pusht and in a world learned from it. Each is made by
-`factory(env, seed)` and called as `policy(observation) -> action`; `env` tells the action space
+`factory(env, seed)` and called as `policy(observation) -> action`; `env` gives the action space
 alone. The planner's own simulator (of one T and one disc) is the policy's knowledge of physics,
 as a person has it, not the environment's state.
 """

@@ -2,8 +2,8 @@
 
 from world_model.tasks import Task
 
-STATES = {"own_past_from": 0.6}  # all that moves is known, so its own rollouts can go on
-WEIGHTS = {"dead_zone": 0.03, "edge_weight": 0.25, "absolute_weight": 0.1}
+STATES = {"self_rollout_from": 0.6}  # all that moves is known, so its own rollouts can go on
+WEIGHTS = {"change_threshold": 0.03, "edge_weight": 0.25, "absolute_weight": 0.1}
 
 PUSHT = Task(
     name="pusht",
@@ -22,12 +22,12 @@ PUSHT = Task(
     hidden=("block_pose",),
     poses=("block_pose",),
     plane=(0.0, 0.0, 512.0, 512.0),
-    reach=(80.0, 140.0),  # the disc reaches 15 px from its place, the T 122
+    mask_radii=(80.0, 140.0),  # the disc reaches 15 px from its place, the T 122
     recorder="policies.pusht:full_mixture",
     warm_up="policies.pusht.from_pixels:Hold",  # the disc stays, so that no policy is helped
     rest_action="policies.pusht.push_planner:stay",
     family="policies.pusht_family",
-    judge="benchmarks.pusht.judge:PushTJudge",
+    success_detector="benchmarks.pusht.success_detector:PushTSuccessDetector",
     measure="policies.pusht.reading:measure",
     place_reading="disc",
     scores="benchmarks.pusht.scores:PushTReadings",
@@ -46,7 +46,7 @@ PUSHT = Task(
             "batch_clips": 256,
             "ema": 0.999,
             "warmup": 200,
-            "save_every": "5min",  # the rows of own_past are some gigabytes
+            "save_every": "5min",  # the rows of self-rollouts are some gigabytes
         },
         "tiny": {  # toy size: proves in a minute that the whole path runs
             **STATES,

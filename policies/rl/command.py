@@ -58,7 +58,7 @@ def main(config: RLConfig) -> Result:
     if rl_run.is_begun(config.out):
         model = rl_run.load(config.out, config.algorithm)
         checks = [one for one in read_checks(config.out) if one.steps <= model.num_timesteps]
-        print(f"goes on from step {model.num_timesteps} in {config.out}")
+        print(f"resumed at step {model.num_timesteps} in {config.out}")
     else:
         model = make_model(config, envs)
     while model.num_timesteps < config.steps:
@@ -82,7 +82,7 @@ def main(config: RLConfig) -> Result:
 
 
 def load_worlds(config: RLConfig) -> tuple[WorldModel, WorldModel]:
-    """The world with the starts to learn from, and the same weights with those to judge by."""
+    """The world with the starts to learn from, and the same weights with those for testing."""
     world = WorldModel.from_pretrained(config.world, device=config.device or "cpu")
     test_world = copy.copy(world)
     directory = config.starts_dir or config.out

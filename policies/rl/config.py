@@ -1,4 +1,4 @@
-"""What `irasim rl` is asked for. Free of torch: --help is quick."""
+"""Options of `irasim rl`. Free of torch, so that --help is quick."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,38 +14,39 @@ Place = Literal["learned", "real"]
 
 @dataclass(frozen=True, kw_only=True)
 class LearningConfig:
-    """How a policy is learned and checked, wherever that is."""
+    """How a policy is trained and checked, in a world or in its simulator."""
 
     world: str = DEFAULT_WORLD
-    """World to learn in, and to check in: a shipped name, a directory, or a Hub id."""
+    """World to train and to check in: a shipped name, a directory, or a Hub id."""
     algorithm: Literal["sac", "ppo"] = "sac"
-    """Stable-Baselines3's SAC or PPO."""
+    """SAC or PPO, by Stable-Baselines3."""
     steps: int = 10_000
-    """Environment steps to learn from, over all environments."""
+    """Environment steps to train for, summed over all environments."""
     num_envs: int = 8
     """Environments stepped at once."""
     updates_per_step: float = 1.0
     """Gradient steps of SAC for each environment step; PPO makes ten passes over each batch."""
     horizon: int = 50
-    """Steps of an episode."""
+    """Length of an episode, in steps."""
     reach: float | None = None
-    """How far from the robot's place its target may be set, along each axis, in the action's units
-    (default: the task's)."""
+    """How far from the robot's position an action may set its target, along each axis, in the
+    action's units (default: that of the task)."""
     starts: int = 100
-    """Starts to learn from, as the task records them, such as an expert's episodes cut near the
-    goal."""
+    """Number of starts to train from. The task records them, for example from an expert's episodes
+    cut near the goal."""
     test_starts: int = 50
-    """Other starts, to judge by."""
+    """Number of other starts, for testing."""
     check_starts: int = 8
-    """How many of those the checks use."""
+    """Number of test starts that the checks use."""
     check_every: int = 2_500
-    """Steps between checks of whether the policy exploits the world, which are checkpoints too."""
+    """Steps between checks of whether the policy exploits errors of the world; each also saves a
+    checkpoint."""
     uncertainty_samples: int | None = None
-    """Samples of each prediction whose disagreement is its uncertainty, at least 2."""
+    """Samples of each prediction, at least 2, whose disagreement is its uncertainty."""
     penalty: float = 0.0
-    """Reward that a grey level of uncertainty costs while learning in the world."""
+    """Reward subtracted per grey level of uncertainty while training in the world."""
     device: str | None = None
-    """Of the world: cpu or cuda. The policy's small networks stay on the processor."""
+    """Device of the world, cpu or cuda. The policy's small networks stay on the CPU."""
 
     def __post_init__(self):
         check_least(self, steps=1, num_envs=1, horizon=1, starts=1, check_starts=1, check_every=1)
@@ -64,16 +65,16 @@ class LearningConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RLConfig(LearningConfig):
-    """Learn a policy by reinforcement, in a world or in its simulator."""
+    """Train a policy by reinforcement learning, in a world or in its simulator."""
 
     place: Place = "learned"
-    """Learn in the learned world, or in the real simulator that it was learned from."""
+    """Train in the learned world, or in the real simulator that it was learned from."""
     seed: int = 0
-    """Of the network, the exploration and the environments."""
+    """Seed of the network, the exploration and the environments."""
     out: Path = Path("runs/rl")
     """Directory for policy.zip, checks.csv, exploitation.png and config.json."""
     starts_dir: Path | None = None
-    """Where starts are kept; runs that share them compare. Default: out."""
+    """Directory of the starts (default: OUT). Runs that share it can be compared."""
 
     def resolved_reach(self, config: WorldConfig) -> float:
         """`reach`, or that of a world's task."""

@@ -30,7 +30,7 @@ class UncertaintyPenalty(VecEnvWrapper):
         """Step, and take off the penalty.
 
         Raises:
-            ValueError: the environments tell no uncertainty.
+            ValueError: the environments report no uncertainty.
         """
         observation, rewards, dones, infos = self.venv.step_wait()
         rewards = rewards.copy()

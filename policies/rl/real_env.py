@@ -51,7 +51,7 @@ class RealEnv(gym.Env[Observation, np.ndarray]):
         self.action_space = self.task.action_space
         self.metadata = {**self.metadata, "render_fps": self.task.render_fps}
         self.render_mode = render_mode
-        self._passed_over: set[str] = set()  # options that a warning told of
+        self._passed_over: set[str] = set()  # options that were warned of
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

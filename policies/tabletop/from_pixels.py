@@ -1,7 +1,7 @@
 """Tabletop policies that act on what can be seen: `{"pixels", "effector_pos"}`, in any tabletop.
 
 The same policy therefore runs in the simulator and in a world learned from it. Each is made by
-`factory(env, seed)` and called as `policy(observation) -> action`; `env` tells which block goes to
+`factory(env, seed)` and called as `policy(observation) -> action`; `env` says which block goes to
 which alone.
 """
 

@@ -156,7 +156,7 @@ def _actuators() -> str:
 
 
 def lead(substep: int, begin: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """What the pusher's actuators are told in a substep (from 1) of a move from begin to end, (2,).
+    """Targets of the pusher's actuators in a substep (from 1) of a move from begin to end, (2,).
 
     A smooth way (3 s^2 - 2 s^3), ahead of it by what damping would make the pusher lag behind.
     """

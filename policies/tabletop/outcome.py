@@ -1,4 +1,4 @@
-"""What planners are told of the tabletop's simulator."""
+"""Outcome of the tabletop's simulator, as planners report it."""
 
 from typing import Any
 

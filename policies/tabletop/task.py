@@ -4,7 +4,7 @@ from world_model.config import KeysConfig
 from world_model.tasks import Task
 
 # From video, actions and the pusher's place alone: what `hidden` records is for measuring.
-FROM_VIDEO = {"hidden": (), "poses": (), "dead_zone": 0.03, "edge_weight": 0.25}
+FROM_VIDEO = {"hidden": (), "poses": (), "change_threshold": 0.03, "edge_weight": 0.25}
 
 TABLETOP = Task(
     name="tabletop",
@@ -25,7 +25,7 @@ TABLETOP = Task(
     warm_up="policies.tabletop.from_pixels:Rest",
     rest_action="policies.tabletop.outcome:stay",
     family="policies.tabletop.family",
-    judge="policies.tabletop.judge:TouchJudge",
+    success_detector="policies.tabletop.success_detector:TouchSuccessDetector",
     measure="policies.tabletop.reading:measure",
     place_reading="pusher",
     benchmarks={

@@ -285,7 +285,7 @@ def test_each_part_explains_its_options(part, capsys):
 
 
 def test_an_unknown_part_is_refused():
-    with pytest.raises(SystemExit, match="choose one of quality, speed"):
+    with pytest.raises(SystemExit, match="choose one of quality, speed, simulator, "):
         bench.cli(["sped"])
 
 

@@ -15,7 +15,7 @@ from benchmarks.control.policy_ranking import main as rank
 from benchmarks.control.policy_runs import RunConfig, judged_outcomes, summarize
 from benchmarks.line_log import whole_lines
 from benchmarks.policy_evaluation import PolicyConfig, evaluate_policies, main
-from benchmarks.pusht.judge import Judgement, Verdict
+from benchmarks.pusht.success_detector import Detection, Verdict
 
 WANDER = "policies.pusht_family:wander"
 
@@ -36,17 +36,17 @@ def hold(observation):
     return observation["agent_pos"].astype(np.float32)
 
 
-class BlindJudge:
+class BlindDetector:
     """Never sees anything; ends each episode at its second step."""
 
     def __init__(self):
         self.steps = 0
 
     def __repr__(self):
-        return "BlindJudge()"
+        return "BlindDetector()"
 
     def __call__(self, frames):
-        return Judgement(
+        return Detection(
             verdict=Verdict.UNDECIDABLE, step=None, coverage=float("nan"), unreadable=1.0
         )
 
@@ -167,15 +167,15 @@ def test_an_episode_is_cut_as_it_had_been_under_a_shorter_limit():
     assert solved.cut(9).rewards == solved.rewards
 
 
-def test_the_judge_may_end_episodes_and_undecidable_ones_are_counted(tiny_world, tmp_path):
+def test_the_detector_may_end_episodes_and_undecidable_ones_are_counted(tiny_world, tmp_path):
     config = small(
         tiny_world,
         tmp_path,
         episodes=2,
         batch=1,
         truth_episodes=0,
-        ends="judge",
-        judge="tests.benchmarks.test_policy_evaluation:BlindJudge",
+        ends="detector",
+        success_detector="tests.benchmarks.test_policy_evaluation:BlindDetector",
     )
     measured = evaluate_policies({"hold": hold}, config)["policies"]["hold"]
     assert "truth" not in measured
@@ -194,7 +194,9 @@ def test_a_world_that_cannot_be_judged_or_started_says_so(tiny_world, tmp_path):
             {"hold": hold}, small(tiny_world, tmp_path / "a", starts="world", episodes=5)
         )
     with pytest.raises(ValueError, match="cannot be imported"):
-        evaluate_policies({"hold": hold}, small(tiny_world, tmp_path / "b", judge="no.such:judge"))
+        evaluate_policies(
+            {"hold": hold}, small(tiny_world, tmp_path / "b", success_detector="no.such:detector")
+        )
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ class Recorded(gym.Wrapper):
 
 def test_demo_goes_on_with_the_next_start_where_an_episode_ends(still_world, tmp_path, capsys):
     world = WorldModel.from_pretrained(still_world)
-    config = dataclasses.replace(world.config, termination_threshold=0.4)  # the head says .5
+    config = dataclasses.replace(world.config, termination_threshold=0.4)  # the head says 0.5
     ending = WorldModel.create(config, world.starts)
     ending.load_state_dict(world.state_dict())
     ending.save_pretrained(tmp_path / "ending")

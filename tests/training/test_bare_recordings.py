@@ -34,7 +34,7 @@ SHAPE = (48, 48)
 # By kind of recording, what its training is asked for besides.
 RUN: dict[str, dict[str, Any]] = {
     "pixels_alone": {"num_steps": 3},
-    "no_states_wanted": {"own_past_from": 0.2, "sees_states": False},
+    "no_states_wanted": {"self_rollout_from": 0.2, "sees_states": False},
     "no_reward": {},
     "no_reward_with_state": {},
     "constant_reward": {},
@@ -94,7 +94,7 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     for split in ("train", "val"):
         write_square(root / "data", split, kind)
     with pytest.MonkeyPatch.context() as patch:
-        for name, count in (("CLIPS", 16), ("PICTURES", 8), ("JUDGED", 16)):
+        for name, count in (("CLIPS", 16), ("FRAMES", 8), ("REWARDED", 16)):
             patch.setattr(states, name, count)
         world = main(config_for(root / "data", root / "run", max_steps=3, **RUN[kind]))
     return kind, root / "data", world

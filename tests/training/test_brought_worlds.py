@@ -63,7 +63,7 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             )
         )
     with pytest.MonkeyPatch.context() as patch:
-        for name, count in (("CLIPS", 16), ("PICTURES", 8), ("JUDGED", 16)):
+        for name, count in (("CLIPS", 16), ("FRAMES", 8), ("REWARDED", 16)):
             patch.setattr(states, name, count)
         world = train(config_for(root / "data", root / "run", max_steps=2, patch=16))
     return kind, root / "data", world

@@ -25,8 +25,8 @@ __all__ = ["data"]  # fixture
 # Four steps of the codec, eight of the states, six of the denoiser, three of the head.
 PHASES = {CODEC_STATE: 4, STATES_STATE: 8, STATE: 6, HEAD_STATE: 3}
 SHAPE = {"codec": "autoencoder_tiny", "codec_width": 8, "codec_share": 0.5, "patch": 2}
-SETTINGS = {"heads_from": 0.7, "own_past_from": 0.4, "save_every": "0s", "validate_every": "1h"}
-SIZES = {"CLIPS": 16, "PICTURES": 8, "JUDGED": 16}
+SETTINGS = {"heads_from": 0.7, "self_rollout_from": 0.4, "save_every": "0s", "validate_every": "1h"}
+SIZES = {"CLIPS": 16, "FRAMES": 8, "REWARDED": 16}
 KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -160,7 +160,7 @@ def test_killed_by_the_system(data, tmp_path, undisturbed):
 @pytest.mark.slow_suite
 def test_a_run_that_is_given_more_time_trains_its_head_anew(data, tmp_path):
     """On the denoiser that it then has: as a run does that had the time from the beginning."""
-    settings = SETTINGS | {"decay_from": 0.7, "rollout_from": 0.0, "own_past_from": 1.0}
+    settings = SETTINGS | {"decay_from": 0.7, "rollout_from": 0.0, "self_rollout_from": 1.0}
     config = config_for(data, tmp_path / "run", sees_states=False, **settings)
     main(dataclasses.replace(config, max_steps=4))
     with pytest.MonkeyPatch.context() as patch:

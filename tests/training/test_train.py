@@ -91,7 +91,7 @@ def config_for(data: Path, out: Path, **changes) -> TrainConfig:
         "hidden": (),
         "poses": (),
         "points": (),
-        "reach": (),
+        "mask_radii": (),
         "plane": None,
         "action_names": (),
     }
@@ -133,11 +133,11 @@ def test_loss_falls(data, tmp_path, accelerator):
     assert np.mean(curve[-20:]) < 0.75 * np.mean(curve[:20])
 
 
-@pytest.mark.parametrize("own_past_from", [1.0, 0.1])
+@pytest.mark.parametrize("self_rollout_from", [1.0, 0.1])
 def test_a_resumed_run_continues_as_if_it_had_not_stopped(
-    data, tmp_path, accelerator, own_past_from
+    data, tmp_path, accelerator, self_rollout_from
 ):
-    config = config_for(data, tmp_path, rollout_from=0.2, own_past_from=own_past_from)
+    config = config_for(data, tmp_path, rollout_from=0.2, self_rollout_from=self_rollout_from)
     trainer, _, _ = prepare(config, accelerator)
     losses(trainer, 3)
     trainer.save_state(tmp_path / "state.pt")
@@ -171,7 +171,7 @@ def train(config, accelerator):
     return config.out
 
 data, out, sees_states = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == "True"
-run_training(train, config_for(data, out, sees_states=sees_states, own_past_from=0.2), set())
+run_training(train, config_for(data, out, sees_states=sees_states, self_rollout_from=0.2), set())
 {AFTER}"""
 
 
@@ -193,7 +193,7 @@ def test_two_processes_train_as_one_does(data, tmp_path, accelerator, sees_state
     assert result.returncode == 0, result.stderr[-3000:]
     lines = [line.split() for line in result.stdout.splitlines() if line.startswith("loss")]
     assert [line[1] for line in lines] == ["2"] * 4
-    config = config_for(data, tmp_path / "one", sees_states=sees_states, own_past_from=0.2)
+    config = config_for(data, tmp_path / "one", sees_states=sees_states, self_rollout_from=0.2)
     trainer, _, _ = prepare(config, accelerator)
     alone = losses(trainer, 4)
     # The rows of both processes were saved, and one process can go on with all of them.
@@ -201,7 +201,7 @@ def test_two_processes_train_as_one_does(data, tmp_path, accelerator, sees_state
         (tmp_path / "one/state.pt").write_bytes((tmp_path / "two/state.pt").read_bytes())
         again, _, _ = prepare(config, Accelerator(cpu=True))
         assert again.progress.step == 4
-        [mine], [theirs] = trainer.own_past, again.own_past
+        [mine], [theirs] = trainer.self_rollouts, again.self_rollouts
         for name, tensor in mine.tensors().items():
             torch.testing.assert_close(theirs.tensors()[name], tensor, rtol=1e-3, atol=1e-3)
     np.testing.assert_allclose([float(line[2]) for line in lines], alone, rtol=1e-5)
@@ -325,10 +325,10 @@ def test_durations():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"clip_frames": 5}, "two rings"),
+        ({"clip_frames": 5}, "twice the context"),
         ({"accumulation": 3}, "does not divide"),
         ({"heads_from": 0.1}, "out of order"),
-        ({"own_past_from": 0.95}, "up to heads_from"),
+        ({"self_rollout_from": 0.95}, "up to heads_from"),
     ],
 )
 def test_wrong_configs_are_refused(changes, message):

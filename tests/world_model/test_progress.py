@@ -52,9 +52,9 @@ def test_a_log_gets_a_line_now_and_then(log):
 
 
 def test_short_work_leaves_one_line(log):
-    assert list(progress_bar(range(5), "reading", unit="episode")) == [0, 1, 2, 3, 4]
+    assert list(progress_bar(range(5), "reading", unit="episodes")) == [0, 1, 2, 3, 4]
     text = log()
-    assert text.startswith("reading: 5 of 5 episode in ")
+    assert text.startswith("reading: 5 of 5 episodes in ")
     assert text.count("\n") == 1
 
 

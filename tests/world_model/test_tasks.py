@@ -57,7 +57,7 @@ def test_each_part_that_a_task_names_is_there(name):
     task = load_task(name)
     needs(name)
     named = [part for part in PARTS if getattr(task, part) is not None]
-    assert {"recorder", "judge", "measure"} <= set(named)
+    assert {"recorder", "success_detector", "measure"} <= set(named)
     assert all(task.load(part) for part in named)
     family = importlib.import_module(str(task.family))
     assert len(family.FAMILY) >= 8
@@ -133,19 +133,21 @@ def test_what_needs_a_task_says_why_there_is_none():
 
 
 def test_parts_that_are_missing_or_cannot_be_had_are_named():
-    with pytest.raises(ValueError, match="task 'other' brings no judge"):
-        OTHER.load("judge")
-    task = dataclasses.replace(OTHER, judge="no_such_module:Judge", extra="other[simulator]")
+    with pytest.raises(ValueError, match="task 'other' has no success_detector"):
+        OTHER.load("success_detector")
+    task = dataclasses.replace(
+        OTHER, success_detector="no_such_module:Detector", extra="other[simulator]"
+    )
     with pytest.raises(
-        ValueError, match=r"judge of task 'other'.*pip install 'other\[simulator\]'"
+        ValueError, match=r"success_detector of task 'other'.*pip install 'other\[simulator\]'"
     ):
-        task.load("judge")
+        task.load("success_detector")
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"judge": "no_colon"}, "judge is 'no_colon', expected module:name"),
+        ({"success_detector": "no_colon"}, "success_detector is 'no_colon', expected module:name"),
         ({"poses": ("block",)}, "poses block are not among hidden"),
         ({"max_episode_steps": 0}, "max_episode_steps is 0"),
         ({"place_reading": "dot"}, "place_reading is 'dot', but there is no measure"),

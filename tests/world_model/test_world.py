@@ -240,7 +240,7 @@ def test_start_takes_in_the_whole_clip(world):
     assert not torch.equal(world.step_(short, action).frame, world.step_(state, action).frame)
 
 
-def test_changes_inside_the_dead_zone_are_none_and_large_ones_whole():
+def test_changes_below_the_threshold_become_zero_and_large_ones_stay():
     changes = torch.tensor([0.0, 0.02, 0.04, 0.06, 0.08, 0.3, -0.03, -0.06, -0.5])
     expected = torch.tensor([0.0, 0.0, 0.0, 0.04, 0.08, 0.3, 0.0, -0.04, -0.5])
     torch.testing.assert_close(outside(changes, 0.04), expected)
@@ -287,8 +287,8 @@ def test_wrong_action_shape_names_the_components(world):
 def test_pictures_change_only_within_reach_of_what_moves():
     """A still body keeps its pixels for ever; near the disc, and near a body that moves, they
     change."""
-    reach = (100.0, 100.0)  # of 512, around agent_pos and a moving block
-    plane = dataclasses.replace(TINY_CONFIG.plane, reach=reach)
+    radii = (100.0, 100.0)  # of 512, around agent_pos and a moving block
+    plane = dataclasses.replace(TINY_CONFIG.plane, mask_radii=radii)
     config = dataclasses.replace(TINY_CONFIG, plane=plane)
     world = randomized(WorldModel.create(config, make_starts(config)))
     assert isinstance(world, StreamingWorld)
@@ -314,8 +314,8 @@ def test_pictures_change_only_within_reach_of_what_moves():
                 torch.stack([256 * (p[0, at] + 1) for p in points])
                 for at in (slice(0, 2), slice(2, 4))
             )
-            near_disc = torch.cdist(places, disc).amin(1) < reach[0] + 1e-3
-            near_block = torch.cdist(places, block).amin(1) < reach[1] + 1e-3
+            near_disc = torch.cdist(places, disc).amin(1) < radii[0] + 1e-3
+            near_block = torch.cdist(places, block).amin(1) < radii[1] + 1e-3
             assert changed.any()
             assert not changed[~(near_disc | (near_block & moves))].any()
             elsewhere = elsewhere or bool(changed[~near_disc].any())

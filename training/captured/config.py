@@ -1,4 +1,4 @@
-"""Runs of minutes on a lent GPU: from video, actions and what a robot observes of itself alone.
+"""Training within minutes on a GPU, from video, actions and low-dimensional observations alone.
 
 Kept free of torch, so that `irasim train --help` is quick.
 """
@@ -12,9 +12,10 @@ from typing import Literal
 from training.run.config import seconds
 from training.streaming.config import TrainConfig, task_preset
 from world_model.config_fields import check_least
+from world_model.renamed import renamed
 from world_model.tasks import all_tasks
 
-# What belongs to longer runs on recorded data; here it would do nothing, so it is refused.
+# Options of longer runs on recorded data. Here they would have no effect, so they are refused.
 NOT_HERE = (
     "more_data",
     "init",
@@ -23,40 +24,41 @@ NOT_HERE = (
     "hidden",
     "poses",
     "accumulation",
-    "own_past_from",
+    "self_rollout_from",
 )
 
 
+@renamed()
 @dataclass(frozen=True, kw_only=True)
 class GpuTrainConfig(TrainConfig):
     """One run that records and trains at the same time, all of it within its budget."""
 
     data: Path = Path("data/recorded")
-    """Directory of the episodes that are recorded, one plain file each; those that are there are
-    taken too."""
+    """Directory of recorded episodes, one uncompressed file each; those already there are used
+    too."""
     budget: str = "8min"
-    """Time for everything: recording, warm-up, training, validation and export. A run that was
-    stopped has what it had left."""
+    """Time for everything: recording, warm-up, training, validation and export. A run that is
+    resumed continues with the time that was left."""
     optimizer: Literal["adamw", "muon"] = "adamw"
-    """adamw, or muon for the blocks' matrices and adamw for the rest."""
+    """adamw, or muon (for the matrices of the blocks, with adamw for the rest)."""
     captured: bool = True
-    """Launch a whole optimizer step as one CUDA graph; on a processor it runs as it is."""
+    """Launch each whole optimizer step as one CUDA graph; on a CPU it runs uncaptured."""
     compile_blocks: bool = False
-    """Compile the blocks (torch.compile), which all share one compilation."""
+    """Compile the blocks with torch.compile, which all share one compilation."""
     room: int = 520_000
-    """Frames that the device's memory is reserved for."""
+    """Number of frames to reserve memory for on the device."""
     recorders: int = max(1, (os.cpu_count() or 1) - 2)
-    """Processes that record."""
+    """Number of processes that record episodes."""
     record_until: float = 0.33
     """Share of the budget after which recording ends."""
     first_frames: int = 20_000
-    """Frames that are waited for before training begins."""
+    """Number of recorded frames at which training begins."""
     deep_from: float = 0.7
-    """Share of the budget after which a third of the clips are `rollout_rounds` of the model's own
-    predictions deep. From `rollout_from` on a half of them are one deep."""
+    """Share of the budget after which a third of the clips are self-rollouts of `rollout_rounds`
+    predictions. From `rollout_from` on, half of the clips are self-rollouts of one."""
     finish_from: float = 0.95
-    """Share of the budget after which the world is validated and written. From `heads_from` to
-    there only the head trains."""
+    """Share of the budget after which the world is validated and written. From `heads_from` until
+    then only the head is trained."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -64,8 +66,8 @@ class GpuTrainConfig(TrainConfig):
         changed = [name for name in NOT_HERE if getattr(self, name) != own[name]]
         if changed:
             raise ValueError(
-                f"{', '.join(changed)}: not of this kind of run, which records its own episodes "
-                "and trains by the clock; take another preset"
+                f"{', '.join(changed)}: has no effect in this kind of run, which records its own "
+                "episodes and trains for a fixed time; choose another preset"
             )
         if self.collect_env is None:
             raise ValueError("collect_env is None, expected the environment to record")
@@ -99,5 +101,5 @@ def gpu_preset(name: str) -> GpuTrainConfig:
     """Such a preset: from video, actions and what a robot observes of itself, so without the hidden
     states of its task."""
     task = next(task for task in all_tasks() if name in task.gpu_presets)
-    seen = {"hidden": (), "poses": (), "reach": ()}
-    return task_preset(task, name, {**seen, **task.gpu_presets[name]}, GpuTrainConfig)
+    without = {"hidden": (), "poses": (), "mask_radii": ()}
+    return task_preset(task, name, {**without, **task.gpu_presets[name]}, GpuTrainConfig)

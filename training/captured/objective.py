@@ -46,11 +46,11 @@ class CapturedObjective(StreamingObjective):
     @torch.no_grad()
     def roll(self, batch: Batch, conditioning: Conditioning) -> Tensor:
         """The frame before each (B, T, C, h, w): recorded, or the model's own."""
-        previous = before(batch.seen)
+        previous = before(batch.inputs)
         count = int(self.rollouts.share * len(previous))
         if not count:
             return previous
-        rolled, first = previous[:count], batch.seen[:count, 0]
+        rolled, first = previous[:count], batch.inputs[:count, 0]
         noise, ones = batch.noise[:count], torch.ones_like(batch.levels[:count])
         conditioning = conditioning.select(slice(count))
         for _ in range(self.rollouts.rounds):

@@ -166,7 +166,7 @@ def wait_for(directory: Path, split: str, count: int, recorders: Recorders, limi
         recorders.check()
         if time.monotonic() > end:
             raise RuntimeError(
-                f"{directory} has not {count} {split} episodes after {limit:.0f} s; give the run "
-                "more time (--budget), or record fewer"
+                f"{directory} has fewer than {count} {split} episodes after {limit:.0f} s; give "
+                "the run more time (--budget), or record fewer"
             )
         time.sleep(0.1)

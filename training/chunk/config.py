@@ -26,13 +26,13 @@ class SamplingConfig:
     """How frames are drawn from a chunk model."""
 
     num_heads: int | None = None
-    """Attention heads, where a checkpoint does not tell."""
+    """Number of attention heads, if the checkpoint does not record it."""
     sampler: Literal["pndm", "ddpm", "ddim", "dpm-solver++"] = "pndm"
-    """How frames are drawn; pndm is the reference's."""
+    """Sampler of frames; the original code uses pndm."""
     num_steps: int = 50
-    """Denoising steps: 50 of pndm make 59 passes through the network."""
+    """Number of denoising steps; 50 steps of pndm take 59 passes through the network."""
     guidance: float = 1.0
-    """Classifier-free guidance; 1 is none."""
+    """Scale of classifier-free guidance; 1 turns it off."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,19 +40,20 @@ class ChunkTrainConfig:
     """One training run of a chunk model, from data in the published layout to a checkpoint."""
 
     preset: str = "chunk_tiny"
-    """Where the other defaults come from: {rt1,bridge,languagetable}_{frame_ada,video_ada,lvdm,vdm}
-    or chunk_tiny."""
+    """Which preset the other defaults come from:
+    {rt1,bridge,languagetable}_{frame_ada,video_ada,lvdm,vdm} or chunk_tiny."""
     data: Path
-    """Dataset in the published layout; latents are made of its videos by `irasim encode`."""
+    """Dataset in the published layout, with latents made from its videos by `irasim encode`."""
     out: Path
-    """The run's directory, on storage that all machines see: checkpoints/ in the reference's form,
-    world/, samples/, tensorboard logs, state.pt to resume from."""
+    """Directory of the run, on storage that all machines share: checkpoints/ in the format of the
+    original code, world/, samples/, TensorBoard logs, and state.pt to resume from."""
     init: Path | None = None
-    """Checkpoint in the reference's form (.pt) to train on from: a model of the same shape."""
+    """Checkpoint (.pt, in the format of the original code) to continue training from; its model
+    must have the same shape."""
     max_steps: int = 300_000
-    """Optimizer steps. A finished run goes on when it is given more."""
+    """Number of optimizer steps. A finished run continues if it is given more."""
     seed: int = 3407
-    """With a sample's number it fixes its window, noise, time and condition dropout."""
+    """Seed that determines the windows, noise, diffusion times and condition dropout."""
 
     model: ChunkModel = "frame_ada"
     """Transformer conditioned by frame or by video; U-Net on latents (lvdm) or on pixels (vdm)."""
@@ -61,80 +62,84 @@ class ChunkTrainConfig:
     patch: Literal[2, 4, 8] = 2
     """Latent cells per token, along each side (transformer)."""
     depth: int | None = None
-    """Blocks of the transformer, in place of its size's."""
+    """Number of blocks of the transformer (default: that of its size)."""
     width: int | None = None
-    """Width of the transformer, in place of its size's."""
+    """Width of the transformer (default: that of its size)."""
     num_heads: int | None = None
-    """Attention heads of the transformer, in place of its size's."""
+    """Attention heads of the transformer (default: that of its size)."""
     unet_dim: int | None = None
     """Channels of the U-Net's first level (default: 288 for latents, 64 for pixels)."""
     unet_mults: tuple[int, ...] = (1, 2, 4, 8)
     """Channels of the U-Net's levels as multiples of that."""
     final_frame_ada: bool = False
-    """Frame-Ada: let the last layer see the action too. The published checkpoints do not."""
+    """Frame-Ada: condition the last layer on the action too, which the published checkpoints do
+    not."""
     learn_sigma: bool = False
     """Predict the variance of a reverse step too (transformer)."""
     condition_dropout: float = 0.1
     """Share of training windows whose actions are replaced by the null embedding."""
 
     dataset: PublishedDataset | None = None
-    """Published dataset, which tells a world's frame rate and bounds of actions (default: the
-    annotations do)."""
+    """Published dataset, which sets the world's frame rate and action bounds (default: they are
+    taken from the annotations)."""
     kind: Literal["direct", "arm"] = "direct"
     """Actions as recorded, or computed from an arm's states."""
     accumulate: bool = False
     """Arm: measure every motion from the window's first state, not from the one before."""
     action_scale: tuple[float, ...]
-    """What each component of an action is multiplied by."""
+    """Factor for each component of an action."""
     camera: int | str = 0
-    """Which of an annotation's videos: its position, or its key."""
+    """Which of an annotation's videos to use, by index or key."""
     num_frames: int = 16
-    """Frames of a window, the given first one included."""
+    """Frames of a window, including the given first one."""
     frame_size: tuple[int, int] | None = None
-    """Height and width of frames: videos are resized to it, latents must be of an eighth of it
-    (default: as they are)."""
+    """Height and width of frames: videos are resized to it, and latents must be an eighth of it
+    (default: as recorded)."""
     count_last_frame: bool = True
     """Windows may end on an episode's last frame."""
     validation_interval: int = 16
-    """Frames from one validation window's beginning to the next one's; training takes all."""
+    """Frames between the starts of validation windows; training uses every start."""
     broken: Literal["error", "skip"] = "error"
-    """What to do about broken episodes: refuse to start, or print them and leave them out."""
+    """On broken episodes, refuse to start (error), or list them and leave them out (skip)."""
 
     batch: int = 64
-    """Windows an optimizer step, over all processes."""
+    """Windows per optimizer step, over all processes."""
     local_batch: int = 4
-    """Windows that a process works through at once, at most: the rest is accumulated."""
+    """Most windows that a process handles at once; gradients of the rest are accumulated."""
     mixed_precision: Literal["no", "bf16"] = "bf16"
     """Precision of the network's matrix products; weights and averages are float32."""
     activation_checkpointing: bool = False
-    """Compute activations again in the backward pass: less memory, a third more time."""
+    """Recompute activations in the backward pass, which saves memory and takes a third more
+    time."""
     rate: float = 1e-4
-    """Learning rate, constant (AdamW, no decay of weights)."""
+    """Learning rate, which stays constant (AdamW without weight decay)."""
     ema: float = 0.9999
-    """Decay of the averaged weights, which are the ones that are kept."""
+    """Decay of the moving average of the weights, which is what checkpoints hold."""
     clip_norm: float = 0.1
-    """Largest norm of the gradient."""
+    """Norm that gradients are clipped to."""
     workers: int = 11
-    """Worker processes that read data, per process; no more than there are cores. 0: none."""
+    """Data-loading workers per process, at most one per core; 0 loads data in the process
+    itself."""
     cpu: bool = False
-    """Train on the processor even where there is a GPU."""
+    """Train on the CPU even if there is a GPU."""
 
     log_every: int = 100
     """Steps between log entries."""
     validate_every: int = 10_000
-    """Steps between validations: the loss of all validation windows, and sample videos."""
+    """Steps between validations, which give the loss of all validation windows and sample
+    videos."""
     checkpoint_every: int = 10_000
     """Steps between checkpoints of the averaged weights."""
     save_every: str = "10min"
-    """How often the state to resume from is written."""
+    """Interval at which the state to resume from is written."""
     samples: int = 3
-    """Validation windows that are sampled at a validation; 0: none."""
+    """Number of validation windows that are sampled at a validation; 0 for none."""
     sample_steps: int = 50
-    """Denoising steps of samples (PNDM, as the reference)."""
+    """Denoising steps of these samples (PNDM, as in the original code)."""
     vae: str | None = None
-    """AutoencoderKL of the latents, a directory or a Hub id: decodes samples, and becomes part of
-    the world. Without it samples show three channels, and a model of latents ends as a checkpoint
-    only, of which `irasim import` makes a world."""
+    """AutoencoderKL of the latents, a directory or a Hub id, which decodes samples and becomes part
+    of the world. Without it samples show three channels of the latents, and a model of latents is
+    written only as a checkpoint, which `irasim import` can turn into a world."""
 
     def __post_init__(self) -> None:
         self.data_config("train")

@@ -55,7 +55,7 @@ def load_weights(denoiser: IRASim | UNet3D, path: Path) -> None:
     Raises:
         ValueError: It is of a model of another shape, which the message names.
     """
-    # A transformer's weights do not tell its heads.
+    # A transformer's weights do not show its number of heads.
     heads = denoiser.config.num_heads if isinstance(denoiser, IRASim) else None
     found = load_reference_checkpoint(path, heads)
     trained = {"condition_dropout": 0.0}  # said by the run, not by the weights

@@ -14,13 +14,14 @@ from world_model.versions import versions
 
 @dataclass(frozen=True, kw_only=True)
 class ExportConfig:
-    """Write an imported or trained chunk world's model as a checkpoint of the IRASim reference."""
+    """Write the model of an imported or trained chunk world as a checkpoint for the original IRASim
+    code."""
 
     world: Annotated[str, tyro.conf.Positional]
-    """The world: a directory or a Hub id."""
+    """World to export: a directory or a Hub id."""
     out: Path
-    """The .pt file to write. The reference finds the averaged weights under "ema". Beside it,
-    NAME.export.json says what it was made of."""
+    """The .pt file to write, in which the original code finds the averaged weights under "ema". A
+    file NAME.export.json beside it records its origin."""
 
 
 def main(config: ExportConfig) -> None:
@@ -46,4 +47,4 @@ def main(config: ExportConfig) -> None:
         "versions": versions("irasim-env", "torch", "numpy"),
     }
     write_json(config.out.with_name(f"{config.out.stem}.export.json"), content)
-    print(f"{config.out} written; irasim import reads it, and so does the reference")
+    print(f"{config.out} written; irasim import and the original IRASim code can read it")

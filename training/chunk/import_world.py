@@ -41,7 +41,7 @@ class Dataset:
     names: tuple[str, ...]
     scale: tuple[float, ...]
     directions: tuple[Literal["right", "left", "down", "up"], ...] = ("right", "down")
-    """Where the first and the second component grow, as the camera sees them."""
+    """Where the first and the second component grow, in the picture."""
     key_velocity: float | None = None
     """What a held key sets a component to; None is half its bound."""
 
@@ -68,7 +68,7 @@ DATASETS = {
         high=(0.1, 0.1),
         names=("x", "y"),
         scale=PLANE_SCALE,
-        # The reference's keyboard: w is (-.5, 0), d is (0, .5), times the scale.
+        # The reference's keyboard: w is (-0.5, 0), d is (0, 0.5), times the scale.
         directions=("down", "right"),
         key_velocity=0.5 / PLANE_SCALE[0],
     ),
@@ -77,44 +77,45 @@ DATASETS = {
 
 @dataclass(frozen=True, kw_only=True)
 class ImportConfig(Resized, SamplingConfig):
-    """Make a world of a checkpoint of the IRASim reference, or of one in its form that
-    `irasim train` wrote."""
+    """Make a world from a checkpoint of the original IRASim code, or from one that `irasim train`
+    wrote in the same format."""
 
     checkpoint: Annotated[Path, tyro.conf.Positional]
-    """The .pt file: the reference's, or one that `irasim train` wrote."""
+    """Checkpoint, a .pt file of the original code or of `irasim train`."""
     out: Path
     """Directory of the world to write."""
     vae: str = "stabilityai/stable-diffusion-xl-base-1.0"
-    """AutoencoderKL of the latents: a directory (its own, or a pipeline's with vae/ in it) or a Hub
-    id. A model of pixels (VDM) has none, and this is not looked at."""
+    """AutoencoderKL of the latents: a directory (of the autoencoder, or of a pipeline that contains
+    vae/) or a Hub id. Ignored for a pixel-space model (VDM), which has none."""
     dataset: Literal["rt1", "bridge", "languagetable"] | None = None
-    """What it was trained on, which gives frame rate, actions and sizes below (default: what the
-    checkpoint's args name)."""
+    """Dataset that the model was trained on, which sets the frame rate, actions and sizes below
+    (default: the one named in the checkpoint's args)."""
     name: str | None = None
-    """Name of the world (default: that of its directory)."""
+    """Name of the world (default: the name of its directory)."""
     starts: Path | None = None
-    """Dataset in the published layout, whose episodes' first frames become the world's starts."""
+    """Dataset in the published layout whose first frames become the world's starts."""
     starts_split: Split = "test"
     """Split of that dataset."""
     starts_source: Literal["video", "latents"] = "video"
-    """Take first frames from its videos, or decode them from its latents."""
+    """Read first frames from the dataset's videos, or decode them from its latents."""
     max_starts: int = 64
-    """Most starts to take."""
+    """Largest number of starts."""
     camera: int | str = 0
-    """Which of an annotation's videos: its position, or its key where they have keys."""
+    """Which of an annotation's videos to use, by index or key."""
     action_low: tuple[float, ...] | None = None
     """Lower bound of each action component, in the environment's own units (default: the
     dataset's)."""
     action_high: tuple[float, ...] | None = None
     """Upper bound of each action component (default: the dataset's)."""
     action_scale: tuple[float, ...] | None = None
-    """What the model was trained to see actions multiplied by (default: the dataset's)."""
+    """Factors that the model was trained with, one per action component (default: the
+    dataset's)."""
     fps: float | None = None
-    """Frames a second (default: the dataset's)."""
+    """Frames per second (default: the dataset's)."""
     height: int | None = None
-    """Height of frames in pixels, for a U-Net (default: the dataset's; a transformer knows it)."""
+    """Height of frames in pixels, needed for a U-Net only (default: the dataset's)."""
     width: int | None = None
-    """Width of frames in pixels, alike."""
+    """Width of frames in pixels, needed for a U-Net only (default: the dataset's)."""
 
     def __post_init__(self):
         self.check_size()
@@ -150,7 +151,7 @@ def main(config: ImportConfig) -> Path:
         actions=actions_of(config, dataset),
         fps=config.fps or dataset.fps,
         vae=None if of_pixels else load_autoencoder(config.vae),
-        # A transformer's weights tell its size.
+        # A transformer's size follows from its weights.
         size=config.size or (dataset.size if isinstance(denoiser, UNet3D) else None),
         sampler=sampler,
         keys=KeysConfig(directions=dataset.directions, velocity=dataset.key_velocity),

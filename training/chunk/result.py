@@ -18,7 +18,7 @@ from world_model.chunk.reference.convert import Actions, codec_config, import_de
 from world_model.config import KeysConfig
 
 MAX_STARTS = 64
-# Episodes whose actions are looked at where nothing else tells their bounds.
+# Episodes whose actions are inspected where nothing else gives their bounds.
 MAX_EPISODES = 1000
 
 

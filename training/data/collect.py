@@ -55,41 +55,41 @@ WORKER_ENVIRONMENT = {
 
 @dataclass(frozen=True, kw_only=True)
 class CollectConfig(Resized):
-    """Record episodes of any Gymnasium environment: videos without loss, and annotations with
-    actions (discrete ones as one-hot), rewards, ends, low-dimensional states and hidden ones. Says
-    what of the observations was left out."""
+    """Record episodes of any Gymnasium environment: lossless videos, and annotations with actions
+    (discrete ones as one-hot vectors), rewards, ends, low-dimensional observations and hidden
+    states. Reports which observations were left out."""
 
     env_id: str
-    """Environment as gymnasium.make takes it; "module:id" imports the module that registers it,
-    as in module:Name-v0."""
+    """Environment id for gymnasium.make; in the form module:Name-v0, the module that registers the
+    environment is imported first."""
     env_kwargs: str = "{}"
-    """Arguments of the environment as JSON, as in '{"obs_type": "pixels_agent_pos"}'."""
+    """Keyword arguments of the environment as JSON, as in '{"obs_type": "pixels_agent_pos"}'."""
     policy: str = "training.data.record:RandomActions"
-    """Import path "module:factory"; factory(env, seed) gives policy(observation) -> action.
-    The default draws random actions; a task's folder has what is made for it."""
+    """Import path "module:factory", where factory(env, seed) returns policy(observation) -> action.
+    The default acts at random; tasks bring policies that suit them."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """Directory of the data; episodes that are there already are kept."""
+    """Directory to write to; episodes that are already there are kept."""
     split: Literal["train", "val", "test"] = "train"
-    """Which split to fill; no two splits share a seed."""
+    """Split to record; no two splits share a seed."""
     episodes: int = 100
-    """Number of episodes that the split shall have."""
+    """Number of episodes that the split is to have."""
     max_steps: int | None = None
     """Stop an episode after this many steps (default: when the environment or the policy does)."""
     camera: str | None = None
-    """Picture to record, by its name within the observations ("front", "robot.wrist"), or render
-    for what the environment renders (default: pixels, or the only one, else render)."""
+    """Image observation to record, by name ("front", "robot.wrist"), or render for what the
+    environment renders (default: pixels, else the only one, else render)."""
     states: tuple[str, ...] | None = None
-    """Numbers of the observations to record, by name, nested ones as robot.joints (default: all
-    that are low-dimensional); none, where no name follows."""
+    """Low-dimensional observations to record, by name, nested ones as in robot.joints (default:
+    all; --states without names: none)."""
     height: int | None = None
-    """Height that pictures are brought to, in pixels (default: their own); with --width."""
+    """Height to resize frames to, in pixels, together with --width (default: as observed)."""
     width: int | None = None
-    """Width that pictures are brought to."""
+    """Width to resize frames to, in pixels."""
     hidden: tuple[str, ...] = ()
-    """Numbers of the environment's info to record too, such as the pose of a body: a world can
-    be trained to know them, though no observation shows them."""
+    """Entries of the environment's info to record too, such as the pose of a body: a world can be
+    trained to predict them although no observation contains them."""
     workers: int = os.cpu_count() or 1
-    """Worker processes; 0 records in this one."""
+    """Number of worker processes; 0 records in the main process."""
 
     def __post_init__(self):
         if not 1 <= self.episodes <= SEEDS_PER_SPLIT:
@@ -170,7 +170,7 @@ def main(config: CollectConfig) -> None:
     from world_model.progress import progress_bar
 
     check_directory(config.out)
-    load_policy(config.policy)  # A wrong path is told here, once, and not by every worker.
+    load_policy(config.policy)  # A wrong path is reported here, once, and not by every worker.
     env = make_env(config.env_id, config.make_kwargs, config.camera)
     view = config.view(env)
     env.close()
@@ -184,16 +184,16 @@ def main(config: CollectConfig) -> None:
         total=config.episodes,
         initial=config.episodes - len(missing),
         desc=label,
-        unit="episode",
+        unit="episodes",
     ) as progress:
         for _ in _collected(config, missing):
             progress.update()
     print(summary(config.out, config.split))
-    print(told(view))
+    print(described(view))
 
 
-def told(view: View) -> str:
-    """What was recorded beside actions and rewards, and what was left out."""
+def described(view: View) -> str:
+    """What was recorded in addition to actions and rewards, and what was left out, for printing."""
     camera = "render()" if view.picture is None else view.picture.name
     line = f"recorded: picture {camera}; states {', '.join(view.states) or 'none'}"
     if view.left_out:

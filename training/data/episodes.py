@@ -3,7 +3,7 @@
     root/annotation/{split}/ID.json      actions and what else is known about the episode
     root/videos/{split}/ID.mp4           its frames, without loss
 
-Time contract: `frames[t]` is what is seen before `actions[t]`, which leads to `frames[t + 1]`;
+Time contract: `frames[t]` is the frame before `actions[t]`, which leads to `frames[t + 1]`;
 `rewards[t]` and `terminated[t]` belong to that transition. N actions go with N + 1 frames.
 """
 

@@ -1,6 +1,6 @@
 """One recorded episode of any Gymnasium environment, with any policy.
 
-Time contract: `frames[t]` is what is seen before `actions[t]`, which leads to `frames[t + 1]`.
+Time contract: `frames[t]` is the frame before `actions[t]`, which leads to `frames[t + 1]`.
 """
 
 import importlib
@@ -120,7 +120,7 @@ def _how_to_install(env_id: str) -> str:
 
 
 def _frame(env: "gym.Env", observation: Any, view: View) -> np.ndarray:
-    """A copy of what is seen now, uint8 (H, W, 3)."""
+    """A copy of the current frame, uint8 (H, W, 3)."""
     if view.picture is not None:
         return resized(view.frame(observation), view.size)
     picture: Any = env.render()

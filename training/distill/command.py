@@ -16,7 +16,7 @@ from training.distill.trainer import DistillationTrainer
 from training.run.config import FREE
 from training.run.directory import run_training, write_result
 from training.run.loop import resume, train_until
-from training.streaming.validate import in_words, predict_episodes, tell
+from training.streaming.validate import in_words, predict_episodes, report
 from training.train import check_fits, load_world
 from world_model import StreamingConfig, StreamingWorld
 from world_model.io.checkpoint import find_world, read_config
@@ -105,7 +105,7 @@ def validate(
     assert validation is not None, "only the main process validates"
     with trainer.averaged():
         result = predict_episodes(student, validation, config.validation_episodes)
-    tell(trainer, result)
+    report(trainer, result)
 
 
 def finish(

@@ -1,4 +1,4 @@
-"""What `irasim distill` takes."""
+"""Options of `irasim distill`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,27 +8,27 @@ from training.run.config import ClipRunConfig
 
 @dataclass(frozen=True, kw_only=True)
 class DistillConfig(ClipRunConfig):
-    """Distil a streaming world to one or two denoising passes a step."""
+    """Distil a streaming world into one that takes one or two denoising passes per step."""
 
     world: str
-    """The streaming world to make quicker: a shipped name, a directory, or a Hub id."""
+    """The teacher, a streaming world: a shipped name, a directory, or a Hub id."""
     data: Path
-    """Episodes in the published layout, with splits train and val: of the world's environment."""
+    """Episodes of the world's environment in the published layout, with splits train and val."""
     out: Path = Path("runs/distilled")
-    """The run's directory: world/, tensorboard logs, state.pt to resume from."""
+    """Directory of the run: world/, TensorBoard logs, and state.pt to resume from."""
     passes: int = 2
-    """Denoising passes a frame of the world that is made."""
+    """Denoising passes per frame of the student."""
     teacher_passes: int = 8
-    """Denoising passes of the world when it teaches."""
+    """Denoising passes per frame of the teacher."""
 
     start_frames: int = 4
-    """Frames of a clip that are given."""
+    """Number of frames given at the beginning of a clip."""
     clip_frames: int = 10
-    """Frames of a clip; those after the given ones are drawn by both worlds, from a past that is
-    recorded at first, then the student's own."""
+    """Number of frames of a clip. Those after the given ones are predicted by both worlds, from a
+    past that is recorded at first and then the student's own."""
     batch_clips: int = 4
     rate: float = 0.0001
-    """Learning rate (AdamW, no decay of weights), falling linearly to nothing."""
+    """Learning rate (AdamW without weight decay), which falls linearly to zero."""
     warmup: int = 20
     ema: float = 0.98
 

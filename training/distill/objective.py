@@ -35,7 +35,7 @@ NOISE, OWN = 1, 2
 # Changes are compared in grey levels: frames span [-1, 1].
 GREY_LEVELS = 127.5
 # Weight of what the head reads. Of changes one grey level squared counts 1; this makes an error
-# of .01 in a state, whose range is 2, count a tenth of that.
+# of 0.01 in a state, whose range is 2, count a tenth of that.
 READING_WEIGHT = 20.0
 
 
@@ -134,8 +134,8 @@ class Walk:
 
     def __init__(self, world: StreamingWorld, batch: WalkBatch):
         self.world = world
-        # A dead zone would hide what a small change still has to learn.
-        self.sampler = replace(world.config.sampler, dead_zone=0.0)
+        # A change threshold would hide what a small change still has to learn.
+        self.sampler = replace(world.config.sampler, change_threshold=0.0)
         frames, actions = batch.clips.frames, batch.clips.actions
         seeds = torch.zeros_like(batch.own_from)  # a world's own noise is not used here
         self.state = world.start(frames[:, : batch.given], actions[:, 1 : batch.given], seeds)
@@ -143,8 +143,8 @@ class Walk:
         self.levels = levels.expand(-1, len(seeds), 1)
 
     def draw(self, action: Tensor, noise: Tensor) -> Tensor:
-        """The change (B, C, h, w) to the next frame, what is in the dead zone too; what the head
-        reads off it is in `read`.
+        """The change (B, C, h, w) to the next frame, changes below the threshold included; what the
+        head reads off it is in `read`.
 
         Args:
             action: (B, A), scaled to [-1, 1].
@@ -174,7 +174,7 @@ class Walk:
 
     def settled(self, change: Tensor) -> Tensor:
         """The frame that a drawn change makes, as a step of the world does."""
-        change = outside(change, self.world.config.sampler.dead_zone)
+        change = outside(change, self.world.config.sampler.change_threshold)
         return self.world.settled(self.state, change, self._memory)
 
     @torch.no_grad()

@@ -1,4 +1,4 @@
-"""What every run on clips is given, whatever it trains. Kept free of torch: --help is quick."""
+"""Options of all training runs on clips. Kept free of torch, so that --help is quick."""
 
 import re
 from dataclasses import dataclass
@@ -13,35 +13,35 @@ class ClipRunConfig:
     """Length, optimizer and reports of a run on clips."""
 
     budget: str = "20min"
-    """Time to train, as 90s, 20min or 2h; evaluation and collecting not counted."""
+    """Training time, such as 90s, 20min or 2h; evaluation and recording are not counted."""
     max_steps: int | None = None
-    """Optimizer steps, in place of the budget: a run that can be repeated exactly."""
+    """Number of optimizer steps, instead of --budget; such a run can be repeated exactly."""
     seed: int = 0
-    """With a sample's number it fixes its clip, noise and levels."""
+    """Seed that determines the clips, noise and noise levels."""
     clip_frames: int
     """Frames of a clip."""
     batch_clips: int = 8
-    """Clips an optimizer step, over all processes."""
+    """Clips per optimizer step, over all processes."""
     accumulation: int = 1
-    """Parts that a step's clips are worked through in."""
+    """Number of parts that the clips of a step are processed in (gradient accumulation)."""
     mixed_precision: Literal["no", "bf16"] = "bf16"
     """Precision of the network's matrix products."""
     rate: float = 0.001
-    """Learning rate (AdamW, no decay of weights)."""
+    """Learning rate (AdamW without weight decay)."""
     ema: float = 0.998
-    """Decay of the averaged weights, which are the ones that are kept."""
+    """Decay of the moving average of the weights, which is what the world is written with."""
     clip_norm: float = 1.0
-    """Largest norm of the gradient."""
+    """Norm that gradients are clipped to."""
     warmup: int = 50
-    """Steps over which the rates rise."""
+    """Number of steps over which the learning rate rises."""
     validate_every: str = "5min"
-    """How often validation runs."""
+    """Interval between validations."""
     save_every: str = "2min"
-    """How often the state to resume from is written."""
+    """Interval at which the state to resume from is written."""
     validation_episodes: int = 8
-    """Episodes of the validation split that are predicted."""
+    """Number of validation episodes that are predicted."""
     cpu: bool = False
-    """Train on the processor even where there is a GPU."""
+    """Train on the CPU even if there is a GPU."""
 
     def __post_init__(self) -> None:
         if self.batch_clips % self.accumulation:

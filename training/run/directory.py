@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from training.data.episodes import read_json
 from world_model.directories import check_directory
 from world_model.io.whole_files import clear_leftovers, write_whole
+from world_model.renamed import with_current_names
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -116,7 +117,7 @@ def write_config(config: Any, out: Path, free: set[str]) -> None:
     path = out / CONFIG
     content = as_written(config)
     if path.exists() and any((out / name).exists() for name in KEPT):
-        before = without_directory(read_json(path))
+        before = with_current_names(type(config), without_directory(read_json(path)), str(path))
         changed = [k for k in content if k not in free and before.get(k) != content[k]]
         if changed:
             raise SystemExit(

@@ -11,32 +11,40 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from training.run.config import ClipRunConfig
+from world_model.renamed import renamed, renamed_fields
 from world_model.tasks import Task, all_tasks
 
 
+@renamed(
+    dead_zone="change_threshold",
+    own_past_from="self_rollout_from",
+    reach="mask_radii",
+    reader_looks="refinement_iterations",
+)
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(ClipRunConfig):
     """One training run, from recorded episodes to a world directory."""
 
     preset: str = "default"
-    """Where the other defaults come from: default, or a preset of a task, as named above."""
+    """Which preset the other defaults come from; the names are listed above."""
     data: Path = Path("data/mine")
     """Episodes in the published layout, with splits train and val."""
     more_data: tuple[Path, ...] = ()
     """Further datasets whose train episodes are added, such as rollouts of a policy."""
     init: Path | None = None
-    """A world directory to train on from: its architecture and weights are taken."""
+    """World directory to continue training from, with its architecture and weights."""
     out: Path = Path("runs/mine")
-    """The run's directory: world/, samples/, tensorboard logs, state.pt to resume from."""
+    """Directory of the run: world/, samples/, TensorBoard logs, and state.pt to resume from."""
     name: str = "mine"
-    """The world's name."""
+    """Name of the world."""
 
     codec: Literal["pixels", "autoencoder_tiny", "autoencoder_kl"] = "pixels"
-    """Latent space: plain pixels, or a diffusers autoencoder that is trained first."""
+    """Latent space: the pixels themselves, or a diffusers autoencoder that is trained first."""
     codec_share: float = 0.15
-    """Share of the budget that its training takes, on top (unused for pixels)."""
+    """Time for training the autoencoder first, as a share of the budget and in addition to it (no
+    effect for pixels)."""
     codec_width: int = 32
-    """Channels of its first layers."""
+    """Channels of the autoencoder's first layers."""
     patch: int = 16
     """Latent cells per token, along each side."""
     width: int = 256
@@ -46,80 +54,85 @@ class TrainConfig(ClipRunConfig):
     num_heads: int = 4
     """Attention heads."""
     sees_states: bool = True
-    """Predict a frame from the low-dimensional observation before it too, where data have one."""
+    """Also condition each frame on the low-dimensional observation before it, where the data has
+    one."""
     hidden: tuple[str, ...] = ()
-    """States that the world shall predict though no observation shows them, as recorded by `irasim
-    collect --hidden`."""
+    """States that the world is to predict although no observation contains them, as recorded by
+    `irasim collect --hidden`."""
     poses: tuple[str, ...] = ()
-    """Those of them that are x, y and an angle (rad, from x to y) of a body in the picture's
-    plane."""
+    """Those hidden states that are the pose of a body in the image plane: x, y and an angle in
+    radians, from x to y."""
     points: tuple[str, ...] = ()
-    """Observations that are places (x, y) in it, their bounds being the picture's edges; the word
-    action if the action is one."""
+    """Observations that are positions (x, y) in the image plane, their bounds being the edges of
+    the frame; include the word action if the action is such a position."""
     plane: tuple[float, float, float, float] | None = None
-    """Left, top, right and bottom of the picture in the units of `points`; default: the bounds of
-    their spaces."""
-    reach: tuple[float, ...] = ()
-    """How far around each of `points`, then around each of `poses` while it moves, the picture may
-    change, in their units; default: anywhere. Say it where nothing else ever moves."""
+    """Left, top, right and bottom edge of the frame in the units of `points` (default: the bounds
+    of their spaces)."""
+    mask_radii: tuple[float, ...] = ()
+    """Radii of the change mask: how far around each of `points`, then around each of `poses` while
+    it moves, the frame may change, in their units (default: anywhere). Set it where nothing else
+    ever moves."""
     action_names: tuple[str, ...] = ()
-    """Names of the action's components, for messages."""
-    reader_looks: int = 2
-    """How often what is read off a first picture is read again around each of `points` and `poses`,
-    more closely."""
+    """Names of the action's components, used in messages."""
+    refinement_iterations: int = 2
+    """How many times the states estimated from a first frame are refined, from a patch of the frame
+    around each of `points` and `poses`."""
     states_share: float = 0.15
-    """Share of the budget for the states' own phase (dynamics, estimator, reward model), on top."""
+    """Time for training dynamics, state estimator and reward model first, as a share of the budget
+    and in addition to it."""
     context: int = 3
-    """Earlier frames that a frame sees: the size of the ring."""
+    """Earlier frames that a frame attends to."""
     clip_frames: int = 7
-    """Frames of a training clip, at least two rings and one."""
+    """Frames of a training clip, at least 2 x context + 1."""
     num_steps: int = 1
-    """Denoising passes a frame when the world is used."""
+    """Denoising passes per frame when the world is used."""
     noise_scale: float = 0.3
-    """Deviation of pure noise (frames are in [-1, 1])."""
-    dead_zone: float = 0.04
-    """Changes smaller than this are none (frames are in [-1, 1]; a grey level is .0078)."""
+    """Standard deviation of pure noise (frames are in [-1, 1])."""
+    change_threshold: float = 0.04
+    """Smaller changes are set to zero (frames are in [-1, 1]; a grey level is 0.0078)."""
 
     edge_weight: float = 0.0
-    """Weight of errors in the differences of neighbouring cells: more for sharper edges."""
+    """Weight of the error in differences between neighbouring cells; more gives sharper edges."""
     absolute_weight: float = 0.0
-    """Weight of absolute errors beside squared ones: more against haze and grain."""
+    """Weight of the absolute error, added to the squared one; more gives less haze and grain."""
     rollout_from: float = 0.3
-    """Share of the run after which the model trains on its own rollouts."""
+    """Share of the run after which the model trains on its own rollouts (self-rollouts)."""
     rollout_rounds: int = 3
-    """How many of its own predictions deep they go, at most."""
-    own_past_from: float = 1.0
-    """Share of the run after which its own rollouts go on from step to step, to their episode's
-    end; 1: never. For worlds whose states hold all that moves: else the record soon is no
-    answer."""
+    """Most of its own predictions in a row that such a rollout takes."""
+    self_rollout_from: float = 1.0
+    """Share of the run after which self-rollouts continue from one optimizer step to the next, to
+    the end of their episode (1: never). Only for worlds whose states cover everything that moves:
+    for others the recording soon no longer matches the rollout."""
     decay_from: float = 0.5
-    """Share of the run after which the rates fall linearly to nothing."""
+    """Share of the run after which the learning rate falls linearly to zero."""
     heads_from: float = 0.93
-    """Share of the run after which only the head trains, on clean and on predicted frames."""
+    """Share of the run after which only the head is trained, on recorded and on predicted
+    frames."""
 
     collect_env: str | None = None
-    """Environment to collect from if `data` is absent (as `irasim collect --env-id`)."""
+    """Environment to record episodes from if there is no data yet, as in `irasim collect
+    --env-id`."""
     collect_env_kwargs: str = "{}"
-    """Its arguments as JSON."""
+    """Arguments of that environment as JSON."""
     collect_policy: str = "training.data.record:RandomActions"
-    """Import path of the policy that collects."""
+    """Import path of the policy that records the episodes."""
     collect_episodes: tuple[int, int, int] = (900, 40, 120)
-    """Episodes to collect for train, val and test."""
+    """Number of episodes to record for train, val and test."""
     success_on_termination: bool = False
-    """Reaching the end is success."""
+    """Whether an episode that ends before the time limit is a success."""
     max_episode_steps: int | None = None
-    """The ground truth's time limit."""
+    """Time limit of the real environment."""
     start_frames: int = 4
-    """Frames of a start: the first of an episode of the validation split."""
+    """Frames that an episode in the world begins with: the first of a validation episode."""
     max_starts: int = 100
-    """How many starts the world keeps."""
+    """Most of these starts that are stored in the world."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.clip_frames < 2 * self.context + 1:
             raise ValueError(
                 f"clip_frames is {self.clip_frames}, expected at least {2 * self.context + 1}: "
-                f"two rings of {self.context} frames and one"
+                f"twice the context of {self.context} frames, plus one"
             )
         if unknown := set(self.poses) - set(self.hidden):
             raise ValueError(f"poses {', '.join(sorted(unknown))} are not among hidden")
@@ -135,10 +148,10 @@ class TrainConfig(ClipRunConfig):
                     f"phases are out of order: {name} is {getattr(self, name)}, expected 0 to "
                     f"heads_from, {self.heads_from}"
                 )
-        if not (0 <= self.own_past_from <= self.heads_from or self.own_past_from == 1):
+        if not (0 <= self.self_rollout_from <= self.heads_from or self.self_rollout_from == 1):
             raise ValueError(
-                f"own_past_from is {self.own_past_from}, expected a share up to heads_from, "
-                f"{self.heads_from}, or 1 for never"
+                f"self_rollout_from is {self.self_rollout_from}, expected a share up to "
+                f"heads_from, {self.heads_from}, or 1 for never"
             )
 
 
@@ -185,6 +198,8 @@ def task_preset(task: Task, name: str, chosen: Mapping[str, Any], kind: type[Con
         **{field: getattr(task, field) for field in FROM_TASK},
         **chosen,
     }
+    renames = renamed_fields(kind)
+    settings = {renames.get(field, field): value for field, value in settings.items()}
     known = {field.name for field in dataclasses.fields(kind)}
     if unknown := sorted(set(settings) - known):
         raise ValueError(
@@ -198,6 +213,6 @@ def task_preset(task: Task, name: str, chosen: Mapping[str, Any], kind: type[Con
 
 PRESETS: dict[str, Callable[[], TrainConfig]] = {"default": default}
 # Fields of a run that its task sets.
-FROM_TASK = ("hidden", "poses", "points", "plane", "reach", "action_names")
+FROM_TASK = ("hidden", "poses", "points", "plane", "mask_radii", "action_names")
 FROM_TASK += ("success_on_termination", "max_episode_steps")
 PATHS = {"data", "out"}

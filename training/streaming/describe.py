@@ -109,7 +109,7 @@ def world_config(
             action="action" in config.points,
             points=points,
             poses=config.poses,
-            reach=config.reach,
+            mask_radii=config.mask_radii,
         ),
         success_on_termination=config.success_on_termination,
         max_episode_steps=config.max_episode_steps,
@@ -120,12 +120,12 @@ def world_config(
             num_heads=config.num_heads,
             context=config.context,
             sees_states=config.sees_states and bool(states),
-            reader_looks=config.reader_looks if states else 0,
+            refinement_iterations=config.refinement_iterations if states else 0,
         ),
         sampler=SamplerConfig(
             num_steps=config.num_steps,
             noise_scale=config.noise_scale,
-            dead_zone=config.dead_zone,
+            change_threshold=config.change_threshold,
         ),
         **own,
     )

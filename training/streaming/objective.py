@@ -77,13 +77,13 @@ class StreamingObjective(nn.Module):
         """Errors of each frame's change, and of what the head reads off it, (B, T) each."""
         latents = batch.latents
         conditioning = self.conditioning(batch, batch.wanted)
-        previous, seen = self.roll(batch, conditioning), batch.seen
+        previous, inputs = self.roll(batch, conditioning), batch.inputs
         if batch.smear is not None:
             previous = batch.smear(previous, latents)
-            seen = seen + batch.smear.haze
+            inputs = inputs + batch.smear.haze
         levels = batch.levels[..., None, None, None]
         change = latents - previous
-        noisy = (1 - levels) * (seen - previous) + levels * batch.noise
+        noisy = (1 - levels) * (inputs - previous) + levels * batch.noise
         predicted, tokens = self.denoiser(noisy, previous, batch.levels, conditioning)
         wrong = predicted.float() - change
         error = frame_error(wrong, self.edge_weight, self.absolute_weight)  # (B, T)
@@ -93,14 +93,14 @@ class StreamingObjective(nn.Module):
     @torch.no_grad()
     def roll(self, batch: "Batch", conditioning: Conditioning) -> Tensor:
         """The frame before each, `batch.rounds` own predictions deep, (B, T, C, h, w)."""
-        previous = before(batch.seen)
+        previous = before(batch.inputs)
         ones = torch.ones_like(batch.levels)
         for round_ in range(int(batch.rounds.max())):
             deep = torch.nonzero(batch.rounds > round_)[:, 0]
             inputs = (x[deep] for x in (batch.noise, previous, ones))
             change, _ = self.denoiser(*inputs, conditioning.select(deep))
             made = self.settle(previous[deep] + change)
-            made = before(made, first=batch.seen[deep, 0])
+            made = before(made, first=batch.inputs[deep, 0])
             previous = previous.index_copy(0, deep, made.to(previous.dtype))
         return previous
 
@@ -145,7 +145,7 @@ class Batch:
     """Clips made ready: latents, scaled actions, and their counted noise."""
 
     latents: Tensor  # (B, T, C, h, w)
-    seen: Tensor  # (B, T, C, h, w): the same as they are shown, where the model drew them its own
+    inputs: Tensor  # (B, T, C, h, w): the input frames, the model's own in a self-rollout
     actions: Tensor  # (B, T, A) in [-1, 1]
     action_before: Tensor  # (B, A): the one that led to the clip's first frame; NaN where none did
     acted: Tensor  # bool (B, T)
@@ -154,11 +154,11 @@ class Batch:
     noise: Tensor  # (B, T, C, h, w)
     levels: Tensor  # (B, T)
     smear: "Smear | None"
-    rounds: Tensor  # int64 (B,): how many own predictions deep `previous` is
+    rounds: Tensor  # int64 (B,): how many predictions of the model `previous` is away from records
     rewards: Tensor  # (B, T), NaN where unknown
     ended: Tensor  # bool (B, T)
     states: dict[str, Tensor]  # (B, T, n), scaled so that their bounds are -1 and 1
-    wanted: Tensor  # (B, T, S): all of them, as a frame shall show them
+    wanted: Tensor  # (B, T, S): all of them, the targets
     state: Tensor  # (B, 1 + T, S): the same from the frame before the clip on, not quite exact
 
 
@@ -180,8 +180,8 @@ def make_batch(
         seed: Of the run.
         samples: int64 (B,), the clips' numbers.
         max_rounds: How many of the model's own predictions deep frames may be, at most.
-        smeared: Whether what is seen of the frame before is damaged besides (see `Smear`).
-        made: The clips' frames (B, T, C, h, w) as the model drew them, to be seen in their place.
+        smeared: Whether input frames are damaged too (see `Smear`).
+        made: The model's own frames (B, T, C, h, w), which replace the clips' as input frames.
     """
     seeds = torch.full_like(samples, seed)
     latents = encode_clip(world.codec, frames_to_pixels(clips.frames))
@@ -207,7 +207,7 @@ def make_batch(
     state = state + unsure * counted_noise(seeds, samples, tuple(state.shape[1:]), stream=UNSURE)
     return Batch(
         latents=latents,
-        seen=latents if made is None else made,
+        inputs=latents if made is None else made,
         actions=actions,
         action_before=torch.where(
             clips.first[:, None], torch.nan, world.scale_actions(clips.actions[:, 0])
@@ -242,7 +242,7 @@ def scaled_states(world: StreamingWorld, states: dict[str, Tensor]) -> dict[str,
 @dataclass(frozen=True, eq=False)
 class Smear:
     """Damage of the kind that long rollouts do to a frame: traces of other moments and of things a
-    little aside, speckle; and, to all that is seen of a clip alike, a haze.
+    little aside, and speckle; and one haze on all input frames of a clip.
 
     It is cheaper than rollouts of that length. The frame to predict stays the true one, so the
     model learns to clean up after itself (as noise on the past does: GameNGen, arXiv 2408.14837,
@@ -302,7 +302,7 @@ def draw_levels(seeds: Tensor, samples: Tensor, num_frames: int) -> Tensor:
     """Noise levels (B, T): pure noise (half), clean (a quarter), between; a clip's first clean.
 
     A step samples from pure noise over a clean past, so these two are drawn more often. Levels
-    under .2 are left out: no pass of a sampler of up to five visits them.
+    under 0.2 are left out: no pass of a sampler of up to five visits them.
     """
     kind, value = counted_uniform(seeds, samples, (2, num_frames), stream=LEVELS).unbind(1)
     levels = torch.where(kind < 0.5, torch.ones_like(value), 0.2 + 0.8 * value)

@@ -1,11 +1,12 @@
-"""Rollouts that last: rows that walk along recorded episodes, on frames of the world's own.
+"""Self-rollouts that continue across optimizer steps, on the world's own frames.
 
-A few predictions deep (objective.py) a world does not see what hundreds of steps do to its
-pictures: fringes, grain, a haze. These rows begin somewhere in an episode and go on from one
-optimizer step to the next, with the weights of the moment, to its end; each step trains on the
-window that they have just walked (as persistent chains do: Tieleman, ICML 2008; and Self-Forcing's
-rollouts, arXiv 2506.08009, but of any length at the cost of one window). States come from the
-record after each frame, so that the recorded frame stays the right answer however deep a row is.
+Rollouts of a few predictions (objective.py) do not show what hundreds of steps do to frames:
+fringes, grain, haze. These rows begin somewhere in an episode and continue from one optimizer step
+to the next, with the current weights, to its end; each step trains on the window that they have
+just walked (as persistent chains do: Tieleman, ICML 2008; and Self-Forcing's
+rollouts, arXiv 2506.08009, but of any length at the cost of one window). States are
+reset to the recorded ones after each frame, so that the recorded frame stays the right target
+however deep a row is.
 
 Dimensions: R rows, T frames, C channels, h w latent cells, S components of all states.
 """
@@ -27,7 +28,7 @@ from world_model.streaming.state import StreamingState
 BEGIN = 7
 
 
-class OwnPast:
+class SelfRollout:
     """Rows of one process; which episodes they walk along depends on (seed, row) alone."""
 
     def __init__(

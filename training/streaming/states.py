@@ -1,9 +1,9 @@
-"""The first phase of a world with states: what needs no picture, or one picture alone.
+"""The first phase of training a world with states: the networks that need at most one frame.
 
-Three small networks learn at once: the dynamics (the next states from the control, several steps
-deep on its own predictions), the estimator (the states from one picture) and the reward model
-(reward and end from the states). They are small and so see far more of the data in a minute than
-the denoiser does, and stay as they are in the phases that follow.
+Three small networks learn at once: the dynamics (the next states from the control, over several
+steps of self-rollout), the estimator (the states from one frame) and the reward model (reward and
+end from the states). Being small, they go through far more data in a minute than the denoiser does;
+the later phases leave them as they are.
 
 Dimensions: B clips, D depth in steps, S components of all states, A action.
 """
@@ -31,17 +31,17 @@ from world_model.streaming.states.conditioner import (
     join_controls,
 )
 
-# Clips, pictures and states a step.
-CLIPS, PICTURES, JUDGED = 512, 64, 1024
-# Steps on its own guesses at most: from one at first to these in the middle of the phase. Deep ones
-# from the start diverged on small data.
+# Clips, frames and rewarded states a step.
+CLIPS, FRAMES, REWARDED = 512, 64, 1024
+# Longest self-rollout in steps: one at first, these from the middle of the phase on. Long ones from
+# the start diverged on small data.
 DEPTH = 6
-# Learning rate; of a world that is trained on from, a quarter of it.
+# Learning rate; a quarter of it where training continues from a world (--init).
 RATE = 2e-3
 # Streams of the counted numbers of one step's samples.
-CLIP, UNSURE, SHARE, PICTURE, JUDGE, ASTRAY = 21, 22, 23, 24, 25, 26
-# Largest deviation of what the reader's looks begin with from what was read.
-UNREAD = 0.06
+CLIP, UNSURE, SHARE, FRAME, REWARD, DISPLACEMENT = 21, 22, 23, 24, 25, 26
+# Largest standard deviation of the displacement that refinement begins with in training.
+MOST_DISPLACED = 0.06
 # Errors count in units of a twentieth of a state's half range, and linearly past a tenth of that.
 UNITS, LINEAR_FROM = 20.0, 0.1
 # A body moves whose pose changes by more than this within a step (a state's range is 2).
@@ -62,7 +62,10 @@ def prepare_states(
         return together.state_dict()
 
     state = config.out / StatesTrainer.state_name
-    together.load_state_dict(trained_once(config.out / STATES, state, accelerator, train))
+    kept = trained_once(config.out / STATES, state, accelerator, train)
+    part = "conditioner."  # a run begun by an older version has older names
+    names = {name: world.current_name(part + name).removeprefix(part) for name in kept}
+    together.load_state_dict({names[name]: tensor for name, tensor in kept.items()})
 
 
 def train_states(
@@ -80,7 +83,7 @@ def train_states(
 
 
 class StatesTrainer(ResumableTrainer):
-    """Trains dynamics, estimator and reward model on numbers and single pictures from a store."""
+    """Trains dynamics, estimator and reward model on states and single frames from a store."""
 
     state_name = STATES_STATE
     report_every = 20  # each time asks the device for its numbers
@@ -125,7 +128,7 @@ class StatesTrainer(ResumableTrainer):
         figures = {}
         if step % self.report_every == 0:
             figures = {name: loss.item() for name, loss in losses.items()}
-        return self.count_step(begin, CLIPS * depth + PICTURES + JUDGED, figures)
+        return self.count_step(begin, CLIPS * depth + FRAMES + REWARDED, figures)
 
 
 def dynamics_loss(
@@ -138,7 +141,7 @@ def dynamics_loss(
     *,
     depth: int = DEPTH,
 ) -> Tensor:
-    """Mean error of guesses up to `depth` steps ahead, each from the guesses before it.
+    """Mean error of predictions up to `depth` steps ahead, each from the one before it.
 
     Args:
         world: Whose dynamics.
@@ -151,7 +154,7 @@ def dynamics_loss(
     samples, seeds = numbered(step, CLIPS, seed, states.device)
     begins = store.clip_starts[counted_index(seeds, samples, len(store.clip_starts), stream=CLIP)]
     index, valid, before = store.window(begins, depth + 1)
-    # Read off a picture they are not exact: neither are these.
+    # States estimated from a frame are not exact: neither are these.
     unsure = UNSURE_SCALE * counted_uniform(seeds, samples, (1, 1), stream=SHARE)
     noise = unsure * counted_noise(seeds, samples, (2, states.shape[1]), stream=UNSURE)
     now = states[begins] + noise[:, 0]
@@ -179,34 +182,35 @@ def moves_error(world: StreamingWorld, moves: Tensor, change: Tensor) -> Tensor:
 
 
 def depth_at(fraction: float) -> int:
-    """How deep guesses go when a share of the phase is done."""
+    """Length of a self-rollout when a share of the phase is done."""
     return 1 + min(DEPTH - 1, int(2 * fraction * DEPTH))
 
 
 def estimator_loss(
     world: StreamingWorld, store: ClipStore, states: Tensor, seed: int, step: int
 ) -> Tensor:
-    """Mean error of states read off single pictures."""
-    samples, seeds = numbered(step, PICTURES, seed, states.device)
-    pick = counted_index(seeds, samples, len(states), stream=PICTURE)
+    """Mean error of the states estimated from single frames, over all refinement iterations."""
+    samples, seeds = numbered(step, FRAMES, seed, states.device)
+    pick = counted_index(seeds, samples, len(states), stream=FRAME)
     with torch.no_grad():
         latents = world.codec.encode(frames_to_pixels(store.frames[pick]))
-    # On pictures that it has seen it reads better than it will, so looks begin a little off.
-    displaced = UNREAD * counted_uniform(seeds, samples, (1,), stream=ASTRAY).square()
-    displaced = displaced * counted_noise(seeds, samples, states.shape[1:], stream=ASTRAY)
-    readings = conditioner_of(world).estimator.readings(latents, displaced)
-    return torch.stack([smooth_error(read, states[pick]).mean() for read in readings]).mean()
+    # On frames that it was trained on it is more exact than on others, so refinement begins from a
+    # displaced estimate.
+    displaced = MOST_DISPLACED * counted_uniform(seeds, samples, (1,), stream=DISPLACEMENT).square()
+    displaced = displaced * counted_noise(seeds, samples, states.shape[1:], stream=DISPLACEMENT)
+    estimates = conditioner_of(world).estimator.estimates(latents, displaced)
+    return torch.stack([smooth_error(one, states[pick]).mean() for one in estimates]).mean()
 
 
 def reward_loss(
     world: StreamingWorld, store: ClipStore, states: Tensor, seed: int, step: int
 ) -> Tensor:
-    """Mean error of reward and end as judged by the true states."""
+    """Mean error of the reward and end that the reward model gives for the true states."""
     config, reward_model = world.config, conditioner_of(world).reward
     if reward_model is None:
         return states.new_zeros(())
-    samples, seeds = numbered(step, JUDGED, seed, states.device)
-    pick = counted_index(seeds, samples, len(states), stream=JUDGE)
+    samples, seeds = numbered(step, REWARDED, seed, states.device)
+    pick = counted_index(seeds, samples, len(states), stream=REWARD)
     reward, end = reward_model(states[pick]).unbind(-1)
     known = ~store.rewards[pick].isnan()
     scale = 0.05 * (config.reward_high - config.reward_low)

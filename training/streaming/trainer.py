@@ -18,7 +18,7 @@ from training.run.directory import STATE
 from training.run.resumable import ResumableTrainer, check_division
 from training.streaming.config import TrainConfig
 from training.streaming.objective import Batch, StreamingObjective, make_batch
-from training.streaming.self_rollout import OwnPast
+from training.streaming.self_rollout import SelfRollout
 from world_model import StreamingWorld
 
 
@@ -110,18 +110,18 @@ class Trainer(ClipTrainer):
         )
         super().__init__(objective, store, config, accelerator)
         self.world, self.config = world, config
-        self.own_past: list[OwnPast] = []  # one a part, from config.own_past_from on
+        self.self_rollouts: list[SelfRollout] = []  # one a part, from config.self_rollout_from on
 
     def _begin(self, parts: Sequence[Tensor]) -> Tensor:
         """How many frames of a step are supervised, over all processes."""
         begin, config = time.perf_counter(), self.config
-        if self.fraction() < config.own_past_from:
+        if self.fraction() < config.self_rollout_from:
             counts = [self.store.count_valid(config.seed, s, config.clip_frames) for s in parts]
         else:
-            self.own_past = self.own_past or self._begin_own_past(parts)
-            for walked in self.own_past:
+            self.self_rollouts = self.self_rollouts or self._begin_self_rollouts(parts)
+            for walked in self.self_rollouts:
                 walked.begin_anew()
-            counts = [walked.left(config.clip_frames - 1) for walked in self.own_past]
+            counts = [walked.left(config.clip_frames - 1) for walked in self.self_rollouts]
         self.progress.data_seconds += time.perf_counter() - begin
         count = self.accelerator.reduce(torch.stack(counts).sum(), "sum")
         assert isinstance(count, Tensor)
@@ -131,8 +131,8 @@ class Trainer(ClipTrainer):
         begin, config = time.perf_counter(), self.config
         samples, made, rounds = parts[part], None, 0
         rolling = self.fraction() >= config.rollout_from
-        if self.fraction() >= config.own_past_from:
-            clips, made = self.own_past[part].walk(config.clip_frames)
+        if self.fraction() >= config.self_rollout_from:
+            clips, made = self.self_rollouts[part].walk(config.clip_frames)
         else:
             clips = self.store.sample(config.seed, samples, config.clip_frames)
             rounds = config.rollout_rounds if rolling else 0
@@ -143,18 +143,18 @@ class Trainer(ClipTrainer):
         self.progress.data_seconds += time.perf_counter() - begin
         return batch
 
-    def _begin_own_past(self, parts: Sequence[Tensor]) -> list[OwnPast]:
+    def _begin_self_rollouts(self, parts: Sequence[Tensor]) -> list[SelfRollout]:
         """Rows whose numbers are the same in every step."""
         config, total = self.config, self.config.batch_clips
         autocast = self.accelerator.autocast
         return [
-            OwnPast(self.world, self.store, config.seed, part % total, total, autocast)
+            SelfRollout(self.world, self.store, config.seed, part % total, total, autocast)
             for part in parts
         ]
 
     def _more_state(self) -> dict[str, Tensor]:
-        """The rows of all processes: see `OwnPast.tensors`."""
-        mine = [walked.tensors() for walked in self.own_past]
+        """The rows of all processes: see `SelfRollout.tensors`."""
+        mine = [walked.tensors() for walked in self.self_rollouts]
         state = {}
         for name in mine[0] if mine else ():
             gathered = self.accelerator.gather(torch.cat([tensors[name] for tensors in mine]))
@@ -166,9 +166,11 @@ class Trainer(ClipTrainer):
         total = self.config.batch_clips
         if not tensors:
             return
-        self.own_past = self._begin_own_past(self._samples().chunk(self.config.accumulation))
+        self.self_rollouts = self._begin_self_rollouts(
+            self._samples().chunk(self.config.accumulation)
+        )
         at = (tensors["samples"] % total).argsort()  # rows by number
-        for walked in self.own_past:
+        for walked in self.self_rollouts:
             rows = at[walked.samples.cpu() % total]
             walked.load({name: tensor[rows] for name, tensor in tensors.items()})
 

@@ -1,4 +1,4 @@
-"""Validation: predicted episodes beside true ones, in figures and to look at."""
+"""Validation: predicted episodes beside true ones, in figures and as videos."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -89,11 +89,11 @@ def validate_world(
         result = predict_episodes(world, store, count)
         world.save_pretrained(directory)
         (directory / "train.json").unlink(missing_ok=True)  # of an earlier end of the run
-    tell(trainer, result)
+    report(trainer, result)
     return result
 
 
-def tell(trainer: ResumableTrainer, result: Validation) -> None:
+def report(trainer: ResumableTrainer, result: Validation) -> None:
     """Log and print a validation on the way."""
     figures, step = result.figures(), trainer.progress.step
     trainer.accelerator.log({f"validation/{k}": v for k, v in figures.items()}, step=step)

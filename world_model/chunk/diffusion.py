@@ -1,6 +1,6 @@
 """The diffusion that chunk denoisers are trained on, and their loss.
 
-1000 steps of linear betas from 1e-4 to .02 (Ho et al., arXiv 2006.11239); frame 0 of a chunk is
+1000 steps of linear betas from 1e-4 to 0.02 (Ho et al., arXiv 2006.11239); frame 0 of a chunk is
 given, stays clean and is not supervised. The learned variance is Improved DDPM's (Nichol and
 Dhariwal, arXiv 2102.09672).
 
@@ -55,7 +55,7 @@ def noise_prediction_loss(
 
     Raises:
         ValueError: A shape or type is wrong, or a time is out of range. Times on a CUDA device are
-            not looked at, which would wait for it.
+            not checked, which would wait for it.
     """
     if noise.shape != latents[:, 1:].shape:
         raise ValueError(

@@ -68,7 +68,7 @@ def sincos_table_1d(width: int, positions: Tensor) -> Tensor:
 def sincos_table_2d(width: int, rows: int, columns: int) -> Tensor:
     """Fixed features of a grid in row-major order, (rows * columns, width) float64.
 
-    The first half of the features tells the column, the second the row (as in IRASim).
+    The first half of the features encodes the column, the second the row (as in IRASim).
     """
     row, column = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
     tables = [sincos_table_1d(width // 2, index.flatten()) for index in (column, row)]

@@ -58,7 +58,7 @@ def sample_chunk(
 
     Raises:
         ValueError: The denoiser is in training mode, a shape or setting is wrong, or a number is
-            not finite. Tensors on a CUDA device are not looked at, which would wait for it.
+            not finite. Tensors on a CUDA device are not checked, which would wait for it.
     """
     check_guidance(guidance)
     check_chunk(denoiser, first, actions, noise)
@@ -288,6 +288,6 @@ def check_chunk(denoiser: Denoiser, first: Tensor, actions: Tensor, noise: Tenso
             f"1 <= K <= T - 1 = {frames - 1}; sample_video takes any number"
         )
     cure = "expected finite numbers"
-    check_finite("first", first, f"{cure}; look at what encoded the frame")
+    check_finite("first", first, f"{cure}; check what encoded the frame")
     check_finite("actions", actions, f"{cure}; look for a division by zero in what chose them")
     check_finite("noise", noise[:, 1:], f"{cure}, standard normal")

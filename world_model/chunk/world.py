@@ -1,7 +1,7 @@
 """The chunk engine's world: a reference model predicts T - 1 frames at once from the last one.
 
 A single step runs a whole chunk too, the one action repeated, and keeps its first frame; several
-actions at once cost no more than one. What came before the last frame is not seen.
+actions at once cost no more than one. It conditions on the last frame only.
 
 Dimensions: B environments, K candidates, H horizon, k actions, T frames a chunk, A action,
 C channels, h w latent cells.

@@ -57,7 +57,7 @@ def fetch(
         )
     except Exception as error:  # the client, and what lies below it, raise dozens of kinds
         raise ValueError(
-            f"{name}: no such directory, and as a {what} it cannot be had from the Hub "
+            f"{name}: no such directory, and as a {what} it cannot be downloaded from the Hub "
             f"({type(error).__name__}: {str(error).strip().partition(chr(10))[0]}); correct the "
             "path, or fetch it where there is a connection and give its directory"
         ) from error
@@ -79,7 +79,7 @@ def upload(
         files: Which ones, by name.
         name: The repository, owner/name.
         revision: Branch, which is made where there is none; default: main.
-        private: Whether a repository that is made can be seen by its owner only.
+        private: Whether a repository that is created is private.
         message: Of the commit.
 
     Returns:

@@ -66,7 +66,7 @@ def check_fits(
     if computed > MOST_BUFFER_BYTES:
         raise ValueError(
             f"config.json beside {path} describes a network that computes {computed / 2**30:.1f} "
-            "GiB for itself; look at its sizes"
+            "GiB for itself; check its sizes"
         )
     return network
 

@@ -1,6 +1,6 @@
 """What callers give to worlds and samplers, checked: numbers, seeds, devices.
 
-Values on a CUDA device are not looked at, as that would wait for it; their type and shape are.
+Values on a CUDA device are not checked, as that would wait for it; their type and shape are.
 
 Dimensions: B environments.
 """

@@ -29,8 +29,8 @@ class CapturedFunction:
     """One captured function.
 
     Weights and whatever else the function holds are read where they lay at the capture: changing
-    their values in place is seen, moving them (`Module.to`) is not; capture again then. Graphs that
-    share a pool must not run at the same time, on two streams.
+    their values in place takes effect, moving them (`Module.to`) does not; capture again then.
+    Graphs that share a pool must not run at the same time, on two streams.
 
     Args:
         function: Takes the inputs and the residents by keyword; returns a tensor, a tuple or a dict

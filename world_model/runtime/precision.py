@@ -1,6 +1,6 @@
 """The arithmetic that a world computes in, whatever its caller has set.
 
-On a GPU cuDNN rounds the inputs of float32 convolutions to TF32 unless it is told not to, and an
+On a GPU cuDNN rounds the inputs of float32 convolutions to TF32 unless that is turned off, and an
 autocast of the caller's would narrow products besides, with copies of weights that a captured graph
 reads after they are gone.
 """

@@ -58,7 +58,7 @@ class Block(nn.Module):
         self.num_heads = config.num_heads
         self.modulation = nn.Linear(config.condition_width, 9 * width)
         # Closed gates, so that blocks fade in (adaLN-Zero). With open ones training hardly began:
-        # after 90 steps on one batch the loss stood at .91 of "nothing moves", here at .21.
+        # after 90 steps on one batch the loss stood at 0.91 of "nothing moves", here at 0.21.
         nn.init.zeros_(self.modulation.weight)
         nn.init.zeros_(self.modulation.bias)
         self.space_in = nn.Linear(width, 3 * width)

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from world_model.streaming.config import StreamingConfig
-from world_model.streaming.detail import Detail
+from world_model.streaming.high_resolution_head import HighResolutionHead
 
 Memory = dict[str, Tensor]
 """What a conditioner carries from step to step: tensors (B, ...), a part of the world's state."""
@@ -47,8 +47,8 @@ class Conditioning:
     at_tokens: Tensor
     """(B, T, N, width), added to the tokens."""
     at_cells: Tensor
-    """(B, T, N, channels) for the cells of `Detail`; (B, N, channels) where only the last frame is
-    to be drawn."""
+    """(B, T, N, channels) for the cells of `HighResolutionHead`; (B, N, channels) where only the
+    last frame is to be drawn."""
     prediction: Tensor | None = None
     """States that the frames are drawn around, (B, T, S); None in a world without."""
 
@@ -107,7 +107,11 @@ class Conditioner(nn.Module):
         self.action = nn.Sequential(nn.Linear(size, width), nn.SiLU(), nn.Linear(width, width))
         self.no_action = nn.Parameter(torch.zeros(width))
         self.at_token = self.make_map(config.grid, shape.width, shape.width)
-        self.at_cell = self.make_map(Detail.grid_of(config), Detail.width, Detail.channels)
+        self.at_cell = self.make_map(
+            HighResolutionHead.grid_of(config),
+            HighResolutionHead.width,
+            HighResolutionHead.channels,
+        )
 
     def make_map(self, grid: tuple[int, int], hidden: int, width: int) -> "MapAtPlaces":
         """What says what a control means at each cell of a grid."""
@@ -177,7 +181,7 @@ class Conditioner(nn.Module):
         states (..., S) that it was drawn around."""
         return readout
 
-    def look(self, latents: Tensor, readout: Readout, known: Tensor) -> Readout:
+    def estimate(self, latents: Tensor, readout: Readout, known: Tensor) -> Readout:
         """What is known of a frame (B, C, h, w) that was given, from that and the head.
 
         What is `known` of its states, (B, S), is taken as it is; NaN is what is not.

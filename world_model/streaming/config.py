@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING, Literal
 
 from world_model.config import ObservationConfig, WorldConfig
 from world_model.config_fields import check_counts, check_positive
+from world_model.renamed import renamed
 from world_model.streaming.states.config import PlaneConfig
 
 # More would make a step of a damaged world last for ever.
-MOST_LOOKS, MOST_STEPS = 64, 1000
+MOST_REFINEMENTS, MOST_STEPS = 64, 1000
 if TYPE_CHECKING:
     from torch import Tensor
 
 
+@renamed(foresight_width="dynamics_width", reader_looks="refinement_iterations")
 @dataclass(frozen=True, kw_only=True)
 class DenoiserConfig:
     """Shape of the streaming space-time transformer."""
@@ -31,26 +33,30 @@ class DenoiserConfig:
     """Octaves of sine and cosine features of each action component, scaled to [-1, 1]."""
     head_width: int = 256
     """Hidden width of the head for reward, end and states."""
-    foresight_width: int = 512
-    """Hidden width of the network that guesses the next states (see states/dynamics.py)."""
-    reader_looks: int = 0
-    """How often what was read off a first picture is read again, more closely, from the picture
+    dynamics_width: int = 512
+    """Hidden width of the network that predicts the next states (see states/dynamics.py)."""
+    refinement_iterations: int = 0
+    """How many times the states estimated from a first frame are refined, from a patch of the frame
     around each place and body (see states/estimator.py)."""
     sees_states: bool = False
-    """A frame is predicted from the states and the action before it too (see conditioning.py); in
-    a rollout the states are those that were predicted."""
+    """Whether frames are conditioned on states and the last action too (see conditioning.py); in
+    a rollout the states are predicted ones."""
 
     def __post_init__(self) -> None:
         sizes = ("patch", "width", "depth", "num_heads", "condition_width", "head_width")
-        check_counts(self, *sizes, "foresight_width")
+        check_counts(self, *sizes, "dynamics_width")
         if self.width % self.num_heads:
             raise ValueError(f"width {self.width} is not divisible by num_heads {self.num_heads}")
         if self.context < 1:
             raise ValueError(f"context is {self.context}, expected at least 1 earlier frame")
-        if not 0 <= self.reader_looks <= MOST_LOOKS:
-            raise ValueError(f"reader_looks is {self.reader_looks}, expected 0 to {MOST_LOOKS}")
+        if not 0 <= self.refinement_iterations <= MOST_REFINEMENTS:
+            raise ValueError(
+                f"refinement_iterations is {self.refinement_iterations}, expected 0 to "
+                f"{MOST_REFINEMENTS}"
+            )
 
 
+@renamed(dead_zone="change_threshold")
 @dataclass(frozen=True, kw_only=True)
 class SamplerConfig:
     """How a frame is drawn from the denoiser."""
@@ -60,16 +66,18 @@ class SamplerConfig:
     noise_scale: float = 0.3
     """Deviation of pure noise, where pixels span [-1, 1]. Most of a frame does not change, so
     noise of deviation 1 would drown what does at nearly every level."""
-    dead_zone: float = 0.0
-    """Changes of a latent smaller than this are none, those of twice this and more are whole: what
-    stands still stays, and errors below it cannot add up over a long episode."""
+    change_threshold: float = 0.0
+    """Changes of a latent smaller than this are set to zero, those of at least twice this are kept
+    in full: what stands still stays still, and small errors cannot add up over a long episode."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.num_steps <= MOST_STEPS:
             raise ValueError(f"num_steps is {self.num_steps}, expected 1 to {MOST_STEPS} passes")
         check_positive("noise_scale", self.noise_scale)
-        if not 0 <= self.dead_zone < math.inf:
-            raise ValueError(f"dead_zone is {self.dead_zone}, expected a threshold >= 0")
+        if not 0 <= self.change_threshold < math.inf:
+            raise ValueError(
+                f"change_threshold is {self.change_threshold}, expected a threshold >= 0"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,8 +144,8 @@ class StreamingConfig(WorldConfig):
     @property
     def control_dim(self) -> int:
         """Length of what a frame is conditioned on (see streaming/conditioning.py)."""
-        seen = (self.action_dim + 2 * self.state_dim) * self.denoiser.sees_states
-        return self.action_dim + seen
+        conditioned = (self.action_dim + 2 * self.state_dim) * self.denoiser.sees_states
+        return self.action_dim + conditioned
 
     @property
     def context(self) -> int:

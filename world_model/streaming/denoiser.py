@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from world_model.streaming.block import Block, ModulatedNorm, through
 from world_model.streaming.conditioning import Conditioning, level_features
 from world_model.streaming.config import StreamingConfig
-from world_model.streaming.detail import Detail
+from world_model.streaming.high_resolution_head import HighResolutionHead
 from world_model.streaming.kv_ring import Ring
 
 
@@ -54,7 +54,7 @@ class StreamingDenoiser(nn.Module):
         self.to_change = nn.Linear(shape.width, token_size)
         nn.init.zeros_(self.to_change.weight)
         nn.init.zeros_(self.to_change.bias)
-        self.detail = Detail(config)
+        self.high_resolution_head = HighResolutionHead(config)
 
     def forward(
         self, noisy: Tensor, previous: Tensor, levels: Tensor, conditioning: Conditioning
@@ -183,7 +183,8 @@ class StreamingDenoiser(nn.Module):
             c=self.channels,
             p=self.config.patch,
         )
-        return coarse + self.detail(tokens, noisy, previous, conditioning.at_cells)
+        fine = self.high_resolution_head(tokens, noisy, previous, conditioning.at_cells)
+        return coarse + fine
 
 
 def informative(noisy: Tensor, levels: Tensor) -> Tensor:
@@ -197,9 +198,9 @@ def half_precision(denoiser: StreamingDenoiser) -> StreamingDenoiser:
     Tokens, norms, softmax in time, conditioning and the ring stay float32.
     """
     copied = copy.deepcopy(denoiser)
-    detail = copied.detail
-    layers = [copied.embed_tokens, copied.to_change, detail.from_tokens]
-    layers += [detail.first, detail.second, detail.last]
+    head = copied.high_resolution_head
+    layers = [copied.embed_tokens, copied.to_change, head.from_tokens]
+    layers += [head.first, head.second, head.last]
     for block in copied._blocks():
         layers += [block.space_in, block.space_out, block.time_in, block.time_out]
         layers += [block.mlp_in, block.mlp_out]

@@ -30,23 +30,23 @@ def sample_change(
         noise: Normal (B, C, h, w), of deviation `config.noise_scale`.
 
     Returns:
-        The change (B, C, h, w), what lies inside the dead zone set to none.
+        The change (B, C, h, w), changes below the threshold set to zero.
     """
     noisy, change = noise, denoise(noise, 0)
     for step in range(1, config.num_steps):
         kept = (config.num_steps - step) / (config.num_steps - step + 1)
         noisy = (1 - kept) * change + kept * noisy
         change = denoise(noisy, step)
-    return outside(change, config.dead_zone)
+    return outside(change, config.change_threshold)
 
 
-def outside(change: Tensor, dead_zone: float) -> Tensor:
-    """A change without what lies inside the dead zone, and whole from twice that on.
+def outside(change: Tensor, change_threshold: float) -> Tensor:
+    """Changes below the threshold become zero, those of at least twice it stay as they are.
 
-    In between it rises twice as fast, so that a hair's breadth never makes a step (firm
-    shrinkage: Gao and Bruce, Statistica Sinica 7, 1997).
+    In between they rise twice as fast, so that the result is continuous (firm shrinkage: Gao and
+    Bruce, Statistica Sinica 7, 1997).
     """
-    if not dead_zone:
+    if not change_threshold:
         return change
-    shrunk = 2 * F.softshrink(change, dead_zone)
+    shrunk = 2 * F.softshrink(change, change_threshold)
     return torch.where(shrunk.abs() < change.abs(), shrunk, change)

@@ -3,7 +3,7 @@
 A step goes from `step_` to `predict`, to `advance`, to `sample_change` (sampler.py), to
 `StreamingDenoiser.stream` (denoiser.py). `predict` is what a CUDA graph holds: it changes a state
 in place, asks nothing of the host, and computes its noise from the state's seeds and steps, which
-are on the device. Nothing is drawn there, so that noise needs no way in from outside.
+are on the device.
 
 Dimensions: B environments, K candidates, H horizon, A action, C channels, h w latent cells, S
 components of all states.
@@ -43,22 +43,24 @@ RENAMED = {
     "denoiser.condition.": "conditioner.",
     "denoiser.control_at_place.": "conditioner.at_token.",
     "denoiser.detail.control_at_cell.": "conditioner.at_cell.",
+    "denoiser.detail.": "denoiser.high_resolution_head.",
     "denoiser.foresight.": "conditioner.dynamics.",
+    "reader.looks.": "conditioner.estimator.refiners.",
     "reader.": "conditioner.estimator.",
+    "conditioner.estimator.looks.": "conditioner.estimator.refiners.",
     "head.judge.": "conditioner.reward.",
 }
 
 
 class StreamingWorld(WorldModel):
-    """A world with a streaming denoiser, and a head that reads what it has computed."""
+    """A world with a streaming denoiser, and a head on the tokens that it has computed."""
 
     config: StreamingConfig
     stored_dtype = torch.float16
     precision: Precision = "float32"
-    """float32: strict, convolutions too, which cuDNN would make in TF32; matrix products as
-    `torch.set_float32_matmul_precision` has them, which is strict unless somebody asked for less.
-    bf16: large matrix products and convolutions in bfloat16, all else in float32. May be changed
-    between steps."""
+    """float32: without TF32, except in matrix products if `torch.set_float32_matmul_precision`
+    allows it. bf16: large matrix products and convolutions in bfloat16, all else in float32. May
+    be changed between steps."""
     action_middle: Tensor
     action_half: Tensor
     state_low: Tensor
@@ -114,7 +116,7 @@ class StreamingWorld(WorldModel):
                 ring.advance()
             control = self.conditioner.control(memory, actions[:, t - 1] if t > 0 else None).last
             before = latents[:, max(t - 1, 0)]
-            read = self._look(latents[:, t], before, control, ring, known[:, t])
+            read = self._read_given(latents[:, t], before, control, ring, known[:, t])
             memory = self.conditioner.update(memory, control, read)
         return StreamingState(
             latents=latents[:, -1].clone(),
@@ -203,7 +205,7 @@ class StreamingWorld(WorldModel):
         made = []
         for h in range(actions.shape[1]):
             control = conditioner.control(memory, actions[:, h]).last
-            read = conditioner.judged(conditioner.dynamics(control.values[:, 0]))
+            read = conditioner.with_reward(conditioner.dynamics(control.values[:, 0]))
             memory = conditioner.update(memory, control, read)
             made.append(self._shown(None, read))
         return self._joined(made, shape)
@@ -254,8 +256,7 @@ class StreamingWorld(WorldModel):
         Args:
             state: B environments; its tensors are overwritten, none is replaced.
             action: (B, A), in the environment's own units.
-            states: What the newest frame shows and the new one shall, (B, 2, S), as training knows
-                it from the record; None for what is predicted.
+            states: Recorded states of both frames, (B, 2, S), in training; None for predicted ones.
 
         Returns:
             What is read off the new frame.
@@ -351,7 +352,7 @@ class StreamingWorld(WorldModel):
         return sampler.noise_scale * noise
 
     def _scaled(self, given: dict[str, Tensor], leading: tuple[int, int]) -> Tensor:
-        """Observations by name (B, T, n) as states (B, T, S) within [-1, 1]; NaN where none is
+        """Observations by name (B, T, n) as states (B, T, S) in [-1, 1]; NaN where none is
         given."""
         known = self.state_low.new_full((*leading, self.config.state_dim), torch.nan)
         for name, part in self.config.by_name(known).items():
@@ -359,17 +360,15 @@ class StreamingWorld(WorldModel):
                 part.copy_(given[name])
         return 2 * (known - self.state_low) / (self.state_high - self.state_low) - 1
 
-    def _look(
+    def _read_given(
         self, latents: Tensor, before: Tensor, control: Control, ring: Ring, known: Tensor
     ) -> Readout:
-        """Write a given frame (B, C, h, w) as the ring's newest; what is read off it.
-
-        What is `known` of its states, (B, S), is taken as it is; NaN is what is not.
-        """
+        """Write a given frame (B, C, h, w) as the ring's newest; its readout. `known` are those of
+        its states, (B, S), that need no estimate; NaN where they do."""
         conditioning = self.conditioner(control, last=True)
         change = (latents - before)[:, None]
         tokens = self._network().remember(change, before[:, None], conditioning, ring)
-        return self.conditioner.look(latents, self.head(tokens), known)
+        return self.conditioner.estimate(latents, self.head(tokens), known)
 
     def _shown(self, frame: Tensor | None, read: Readout) -> dict[str, Tensor]:
         """What a step hands out, as `predict` says."""

@@ -13,7 +13,7 @@ from benchmarks.pusht import planning as pusht_planning
 from benchmarks.pusht import planning_command
 from benchmarks.pusht.nearness import GOAL, LearnedNearness
 from benchmarks.pusht.planning import PushTPlanningConfig, summarise
-from benchmarks.speed.work import count_work
+from benchmarks.speed.flops import count_operations
 from irasim_env import console
 from policies.pusht.geometry import Pose
 from policies.pusht.nearness import nearness, simulator_nearness
@@ -23,7 +23,7 @@ from world_model import RolloutOutput, StreamingWorld, WorldModel
 
 
 @pytest.mark.slow_suite
-def test_a_decision_is_timed_and_held_against_the_ceiling(tiny_world, tmp_path, capsys):
+def test_a_decision_is_timed_and_compared_with_the_roofline(tiny_world, tmp_path, capsys):
     console.run(
         f"bench planning --world {tiny_world} --out {tmp_path} --candidates 4 --horizon 2 "
         "--max-rows 2 8 --precisions float32 --repeats 1 --threads 1 --device cpu".split()
@@ -55,11 +55,11 @@ def test_work_is_counted_where_it_shows(tiny_world, monkeypatch):
 
     def count(call):
         before = len(captures)
-        work = count_work(call)
+        work = count_operations(call)
         counted.extend(captures[before:])
         return work
 
-    monkeypatch.setattr("benchmarks.control.planning.count_work", count)
+    monkeypatch.setattr("benchmarks.control.planning.count_operations", count)
     config = planning.PlanningConfig(
         candidates=4, horizon=2, max_rows=(2, 4), precisions=("float32",), repeats=1
     )

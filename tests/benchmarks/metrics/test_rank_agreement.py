@@ -13,10 +13,10 @@ from benchmarks.metrics.rank_agreement import (
 
 
 def test_mmrv_worked_out_by_hand():
-    # The world exchanges the first two: each of them is confused with one that is .2 away.
+    # The world exchanges the first two: each of them is confused with one that is 0.2 away.
     real, sim = [0.1, 0.3, 0.9], [0.4, 0.2, 0.8]
     assert mean_maximum_rank_violation(real, sim) == pytest.approx((0.2 + 0.2 + 0) / 3)
-    # The world takes the best for the worst: the violations are .8, .6 and the larger of the two.
+    # The world takes the best for the worst: the violations are 0.8, 0.6 and the larger of the two.
     assert mean_maximum_rank_violation(real, [0.5, 0.6, 0.1]) == pytest.approx(
         (0.8 + 0.6 + 0.8) / 3
     )

@@ -5,8 +5,8 @@ import json
 import pytest
 import torch
 
-from benchmarks.speed import ceilings, interleave
 from benchmarks.speed import chunk as chunk_speed
+from benchmarks.speed import interleave, roofline
 from benchmarks.speed.chunk import ChunkSpeedConfig, chosen_variants, latent_psnr
 from benchmarks.speed.chunk_random import draw_inputs, random_denoiser
 from irasim_env import console
@@ -17,7 +17,7 @@ TINY = {"size": "S", "patch_size": 8, "height": 64, "width": 64, "frames": 3, "d
 @pytest.mark.slow_suite
 def test_a_small_model_on_the_processor(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(interleave, "WARM_UP", 0)
-    monkeypatch.setattr(ceilings, "BUDGET", 0.01)
+    monkeypatch.setattr(roofline, "BUDGET", 0.01)
     arguments = "--size S --patch-size 8 --height 64 --width 64 --frames 3 --pndm-steps 4"
     arguments += " --few-steps 2 --turns 1 --decode-batches 1 2 --threads 1 --device cpu --out"
     console.run(["bench", "chunk", *arguments.split(), str(tmp_path)])

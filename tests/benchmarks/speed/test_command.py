@@ -1,4 +1,4 @@
-"""What `irasim bench speed` counts, holds against ceilings, and compares."""
+"""What `irasim bench speed` counts, compares with the roofline, and compares."""
 
 import json
 import sys
@@ -11,13 +11,13 @@ import torch
 from torch import nn
 
 from benchmarks.speed import stepping
-from benchmarks.speed.ceilings import copy_ceiling, product_flops, products_alone, products_ceiling
 from benchmarks.speed.command import SpeedConfig
 from benchmarks.speed.command import main as measure_speed
+from benchmarks.speed.flops import count_operations
 from benchmarks.speed.interleave import program, ratio, time_in_turns
 from benchmarks.speed.report import tables
+from benchmarks.speed.roofline import copy_peak, product_flops, products_alone, products_peak
 from benchmarks.speed.stepping import time_age, time_contexts
-from benchmarks.speed.work import count_work
 from tests.conftest import TINY_CONFIG, make_starts
 from world_model import WorldModel
 from world_model.streaming.state import StreamingState
@@ -34,10 +34,10 @@ open(sys.argv[1], "w").write(str(count + 1))
 
 @pytest.fixture(autouse=True)
 def _brief(monkeypatch):
-    """Ceilings by a few rounds: here it is not their value that matters."""
-    monkeypatch.setattr("benchmarks.speed.ceilings.BUDGET", 0.0)
-    monkeypatch.setattr("benchmarks.speed.ceilings.LARGE_MATMUL", {"cpu": 64})
-    monkeypatch.setattr("benchmarks.speed.ceilings.LARGE_COPY", {"cpu": 2**16})
+    """Peaks from a few rounds: their values do not matter here."""
+    monkeypatch.setattr("benchmarks.speed.roofline.BUDGET", 0.0)
+    monkeypatch.setattr("benchmarks.speed.roofline.LARGE_MATMUL", {"cpu": 64})
+    monkeypatch.setattr("benchmarks.speed.roofline.LARGE_COPY", {"cpu": 2**16})
 
 
 def test_work_of_layers_is_what_arithmetic_says():
@@ -45,10 +45,12 @@ def test_work_of_layers_is_what_arithmetic_says():
     convolution = nn.Conv2d(3, 4, 3, padding=1)
     tokens, pixels = torch.randn(2, 6, 5), torch.randn(2, 3, 8, 8)
     query = torch.randn(2, 4, 6, 8)
-    layers = count_work(lambda: (linear(tokens), convolution(pixels)))
+    layers = count_operations(lambda: (linear(tokens), convolution(pixels)))
     assert [shape for shape, _ in layers.products] == [(12, 7, 5), (128, 4, 27)]
     assert layers.flops == 2 * 12 * 7 * 5 + 2 * 128 * 4 * 27
-    attention = count_work(lambda: nn.functional.scaled_dot_product_attention(query, query, query))
+    attention = count_operations(
+        lambda: nn.functional.scaled_dot_product_attention(query, query, query)
+    )
     assert attention.flops == 2 * (2 * 4 * 6 * 6 * 8) * 2  # scores, then values
     assert attention.products == ()
     assert layers.main_dtype() == torch.float32
@@ -56,26 +58,26 @@ def test_work_of_layers_is_what_arithmetic_says():
 
 def test_bytes_are_those_of_operands():
     x = torch.zeros(100)
-    assert count_work(lambda: x + 1).num_bytes == 800  # one read, one written
-    assert count_work(lambda: x.view(10, 10)).num_bytes == 0
+    assert count_operations(lambda: x + 1).num_bytes == 800  # one read, one written
+    assert count_operations(lambda: x.view(10, 10)).num_bytes == 0
 
 
-def test_the_ceiling_is_of_the_same_products_each_in_its_own_type():
+def test_the_roofline_is_of_the_same_products_each_in_its_own_type():
     single, half = nn.Linear(8, 8), nn.Linear(8, 4).bfloat16()
     x = torch.randn(4, 8)
-    work = count_work(lambda: (single(x), half(x.bfloat16())))
-    alone = count_work(products_alone(work.products, "cpu"))
+    work = count_operations(lambda: (single(x), half(x.bfloat16())))
+    alone = count_operations(products_alone(work.products, "cpu"))
     assert alone.products == work.products
     assert alone.flops == work.flops == product_flops(work.products)
-    assert work.products_ceiling("cpu") > 0
+    assert work.products_peak("cpu") > 0
 
 
-def test_ceilings_are_measured_and_refuse_no_shape():
-    assert products_ceiling([((4, 8, 16), torch.float32)] * 2, "cpu") > 0
-    assert copy_ceiling("cpu") > 0
+def test_peaks_are_measured_and_refuse_no_shape():
+    assert products_peak([((4, 8, 16), torch.float32)] * 2, "cpu") > 0
+    assert copy_peak("cpu") > 0
     for products in ([], [((4, 0, 2), torch.float32)]):
         with pytest.raises(ValueError, match="at least 1 each"):
-            products_ceiling(products, "cpu")
+            products_peak(products, "cpu")
 
 
 def test_turns_change_who_goes_first():
@@ -107,7 +109,7 @@ def test_another_program_steps_when_told(tmp_path):
 
 @pytest.mark.parametrize(
     ("code", "told"),
-    [("print('hello')", "said 'hello', expected 'ready'"), ("", "ended with status 0")],
+    [("print('hello')", "printed 'hello', expected 'ready'"), ("", "ended with status 0")],
 )
 def test_a_program_that_does_not_answer_is_refused(tmp_path, code, told):
     script = tmp_path / "program.py"
@@ -188,7 +190,7 @@ def test_the_report_tells_all_that_was_asked_for(tiny_world, tmp_path, capsys):
     assert at["gflops_ceiling"] > 0
     assert results["ceilings"]["dtype"] == "float32"
     text = capsys.readouterr().out
-    assert text.strip().startswith(tables(made).strip())
+    assert text.startswith(tables(made))
     for told in ("not applicable", "10 steps old", "length of the past", "Against `", "own shapes"):
         assert told in text
 
@@ -206,11 +208,11 @@ def test_speed_refuses_what_cannot_be_measured(tiny_world):
 
 def test_the_share_is_of_products_timed_beside_the_step(tiny_world, monkeypatch):
     world = WorldModel.from_pretrained(tiny_world)
-    flops = stepping.step_work(world, 2, 0).flops
+    flops = stepping.step_operations(world, 2, 0).flops
     seen = []
 
     def timed(calls, turns):
-        seen.extend(count_work(call) for call in calls)
+        seen.extend(count_operations(call) for call in calls)
         return np.array([[0.5, 0.25], [2.0, 1.0], [4.0, 1.0]])[:turns]
 
     monkeypatch.setattr(stepping, "time_in_turns", timed)

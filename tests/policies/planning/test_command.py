@@ -76,7 +76,7 @@ def test_planning_in_the_simulator_gets_nearer_than_the_policy_alone(tmp_path: P
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"env": "learned", "model": "real"}, "no place in the real simulator"),
+        ({"env": "learned", "model": "real"}, "cannot be set to the state"),
         ({"env": "learned", "planner": "best"}, "use --env real"),
         ({"model": "real", "imagine": "states"}, "leave it out"),
         ({"episodes": 0}, "episodes is 0"),

@@ -175,7 +175,7 @@ def test_a_run_checks_saves_and_is_found_finished(config, capsys):
     before = result.policy.read_bytes()
     capsys.readouterr()
     again = rl.main(config)
-    assert "goes on from step 48" in capsys.readouterr().out
+    assert "resumed at step 48" in capsys.readouterr().out
     assert result.policy.read_bytes() == before
     assert [check.steps for check in again.checks] == [16, 32, 48]
     # What was learned in the world runs in the simulator, and the other way round.

@@ -10,7 +10,6 @@ from policies.tabletop import arm, family
 from policies.tabletop.cloning import CloneConfig, CloneNetwork, load_clone, save_clone
 from policies.tabletop.family import FAMILY
 from policies.tabletop.from_pixels import blocks_of
-from policies.tabletop.judge import TouchJudge
 from policies.tabletop.reading import PUSHER, measure, true_pixels
 from policies.tabletop.recorders import heldout, mixture, pusher
 from policies.tabletop.scene import (
@@ -26,6 +25,7 @@ from policies.tabletop.scene import (
     to_table,
 )
 from policies.tabletop.simulator import TabletopSim
+from policies.tabletop.success_detector import TouchSuccessDetector
 from tests.simulators import simulator
 from world_model.tasks import load_task
 
@@ -220,17 +220,17 @@ def test_what_are_no_frames_is_refused(frames):
         measure(frames)
 
 
-def test_the_judge_sees_success_as_the_simulator_does():
-    env, judge = make(), TouchJudge()
+def test_the_detector_sees_success_as_the_simulator_does():
+    env, detect = make(), TouchSuccessDetector()
     for seed, policy in ((30, pusher), (31, pusher), (33, heldout)):
         results = played(policy, env, seed)
         frames = np.stack([result[0]["pixels"] for result in results[1:]])
-        judged = judge(frames)
+        judged = detect(frames)
         assert (judged.verdict == "success") == results[-1][2]
         if judged.step is not None:
             assert judged.step >= len(frames) - 3
-            assert judge.reward(frames[judged.step - 1 : judged.step + 1], np.zeros(2))[1]
-    nothing = judge(np.full((5, 96, 96, 3), 200, np.uint8))
+            assert detect.reward(frames[judged.step - 1 : judged.step + 1], np.zeros(2))[1]
+    nothing = detect(np.full((5, 96, 96, 3), 200, np.uint8))
     assert nothing.verdict == "undecidable"
 
 

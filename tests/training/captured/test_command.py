@@ -184,8 +184,8 @@ def test_a_whole_run_and_more_time_for_it(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"hidden": ("block_pose",)}, "hidden: not of this kind of run"),
-        ({"max_steps": 3}, "max_steps: not of this kind of run"),
+        ({"hidden": ("block_pose",)}, "hidden: has no effect in this kind of run"),
+        ({"max_steps": 3}, "max_steps: has no effect in this kind of run"),
         ({"deep_from": 0.2}, "phases are out of order: rollout_from, deep_from"),
         ({"finish_from": 1.0}, "phases are out of order"),
         ({"record_until": 0.0}, "record_until is 0.0"),

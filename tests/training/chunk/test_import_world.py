@@ -239,7 +239,7 @@ def test_what_cannot_be_imported_says_why(changes, message, checkpoint, vae, tmp
 
 def test_an_autoencoder_that_the_hub_does_not_give(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(ValueError, match="owner/vae.*cannot be had from the Hub"):
+    with pytest.raises(ValueError, match="owner/vae.*cannot be downloaded from the Hub"):
         main(ImportConfig(checkpoint=checkpoint, vae="owner/vae", out=tmp_path / "w"))
 
 

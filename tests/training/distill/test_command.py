@@ -123,12 +123,12 @@ def test_as_many_passes_of_the_same_weights_are_the_teacher(world, data, tmp_pat
     assert losses(trainer, 1) == [(0.0, 0.0)]
 
 
-@pytest.mark.parametrize("reach", [(), (8.0,)])
-def test_a_walk_is_the_world_stepping(world, data, tmp_path, accelerator, reach):
+@pytest.mark.parametrize("radii", [(), (8.0,)])
+def test_a_walk_is_the_world_stepping(world, data, tmp_path, accelerator, radii):
     """Left to itself, a walk makes the frames, readings and rings that `advance` does."""
     config = distill_config(world, data, tmp_path)
     trainer, student, _ = prepare(config, accelerator)
-    plane = PlaneConfig(points=("place",) if reach else (), reach=reach)
+    plane = PlaneConfig(points=("place",) if radii else (), mask_radii=radii)
     student.config = dataclasses.replace(student.config, plane=plane)
     conditioner = student.conditioner
     assert isinstance(conditioner, StateConditioner)

@@ -9,7 +9,7 @@ from accelerate import Accelerator
 
 from tests.training.test_train import config_for, data
 from training.streaming.objective import before
-from training.streaming.self_rollout import OwnPast
+from training.streaming.self_rollout import SelfRollout
 from training.train import prepare
 
 __all__ = ["data"]  # a fixture
@@ -20,7 +20,7 @@ def make(data, tmp_path, count=3):
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():  # something moves
         world.denoiser.to_change.weight.normal_(std=0.02, generator=generator)
-    return trainer.store, world, OwnPast(world, trainer.store, 0, torch.arange(count), 8)
+    return trainer.store, world, SelfRollout(world, trainer.store, 0, torch.arange(count), 8)
 
 
 def test_a_walk_is_the_worlds_own_rollout_with_states_from_the_record(data, tmp_path):
@@ -63,18 +63,18 @@ def test_rows_go_on_where_they_were_until_their_episode_ends(data, tmp_path):
 
 
 @pytest.mark.parametrize("smeared", [True, False])
-def test_own_frames_are_seen_and_recorded_ones_wanted(data, tmp_path, smeared):
+def test_own_frames_are_inputs_and_recorded_ones_targets(data, tmp_path, smeared):
     """In frames that are drawn already, and as the frames before; damage comes on top."""
-    config = config_for(data, tmp_path, own_past_from=0.0)
+    config = config_for(data, tmp_path, self_rollout_from=0.0)
     trainer, world, _ = prepare(config, Accelerator(cpu=True))
     parts = [torch.arange(config.batch_clips)]
     assert int(trainer._begin(parts)) == int(trainer._batch(parts, 0).supervised.sum())
     batch = trainer._batch(parts, 0)
-    made, smear = batch.seen, batch.smear
+    made, smear = batch.inputs, batch.smear
     assert not torch.equal(made, batch.latents)
     assert smear is not None
     made = made + 0.5 * torch.rand(made.shape, generator=torch.Generator().manual_seed(0))
-    batch = replace(batch, seen=made, smear=smear if smeared else None)
+    batch = replace(batch, inputs=made, smear=smear if smeared else None)
     seen: list[torch.Tensor] = []
     world.denoiser.register_forward_pre_hook(lambda _, inputs: seen.extend(inputs))
     losses = trainer.objective(batch)
@@ -94,13 +94,13 @@ def test_own_frames_are_seen_and_recorded_ones_wanted(data, tmp_path, smeared):
 def test_rows_begin_anew_under_bf16_and_with_a_codec(data, tmp_path, monkeypatch):
     """What is written into a row has the type that the row had."""
     config = config_for(
-        data, tmp_path, own_past_from=0.0, codec="autoencoder_tiny", codec_width=8, patch=2
+        data, tmp_path, self_rollout_from=0.0, codec="autoencoder_tiny", codec_width=8, patch=2
     )
     trainer, _, _ = prepare(config, Accelerator(cpu=True))
     half = partial(torch.autocast, "cpu", torch.bfloat16)
     monkeypatch.setattr(trainer.accelerator, "autocast", half)
     for _ in range(12):
         trainer.train_step()
-    [rows] = trainer.own_past
+    [rows] = trainer.self_rollouts
     assert bool((rows.samples >= config.batch_clips).any())  # some have begun anew
     assert rows.state.latents.dtype == torch.float32

@@ -1,4 +1,4 @@
-"""The states' own phase: what predicts them, what reads them off a picture, what judges by them."""
+"""The states' own phase: dynamics, state estimator and reward model."""
 
 import dataclasses
 from pathlib import Path
@@ -32,7 +32,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, count in (("CLIPS", 32), ("PICTURES", 16), ("JUDGED", 64)):
+    for name, count in (("CLIPS", 32), ("FRAMES", 16), ("REWARDED", 64)):
         monkeypatch.setattr(states, name, count)
 
 

@@ -251,7 +251,7 @@ def test_size_of_frames_is_the_transformers_own_and_a_unets_given():
             tiny_irasim(action_embedding="linear"),
             name="x", actions=TABLE, fps=10, vae=tiny_vae(), size=(16, 24),
         )  # fmt: skip
-    with pytest.raises(ValueError, match="do not tell the size"):
+    with pytest.raises(ValueError, match="size of frames does not follow"):
         import_denoiser(tiny_unet(), name="x", actions=TABLE, fps=10, vae=tiny_vae())
 
 

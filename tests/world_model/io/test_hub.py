@@ -18,7 +18,7 @@ from world_model.io.checkpoint import find_world
 NAMES = {
     "runs/absent": "no such directory, though there is runs",
     "runs/file.txt": "file",
-    "owner/absent": "cannot be had from the Hub",
+    "owner/absent": "cannot be downloaded from the Hub",
     "owner name/x": "Hub id",
     "own--er/x": "Hub id",
     "o" * 120 + "/x": "Hub id",

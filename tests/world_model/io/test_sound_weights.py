@@ -27,7 +27,7 @@ def copy(tiny_world: Path, tmp_path: Path) -> Path:
         ("width", 10**9, "config.json: Storage size calculation overflowed"),
         ("condition_width", 10**6, r"has shape .* expected \("),
         ("context", 10**9, r"expected \("),
-        ("reader_looks", 10**9, "expected 0 to 64"),
+        ("refinement_iterations", 10**9, "expected 0 to 64"),
     ],
 )
 def test_config_of_an_enormous_network_takes_no_memory(

@@ -57,7 +57,7 @@ def tiny() -> StreamingWorld:
 
 
 def shipped() -> StreamingWorld:
-    """One pass, a dead zone, a reach, poses: what the tiny one has not."""
+    """One pass, a change threshold, a change mask, poses: what the tiny one has not."""
     made = WorldModel.from_pretrained("pusht")
     assert isinstance(made, StreamingWorld)
     return made

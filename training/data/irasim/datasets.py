@@ -13,7 +13,7 @@ Time contract. An action lies between two frames:
     actions      a[0]      a[1]      ...   a[N-1]            N actions
     states    s[0]      s[1]      s[2]     ...   s[N]        one a frame (RT-1, Bridge)
 
-f[t] is seen before a[t], which leads to f[t + 1]. Actions of an arm are computed: a[t] is the
+f[t] is the frame before a[t], which leads to f[t + 1]. Actions of an arm are computed: a[t] is the
 motion from s[t] to s[t + 1], with the gripper of s[t + 1]. A window of T frames from frame b is
 f[b], ..., f[b + T - 1] with the T - 1 actions between them, a[b], ..., a[b + T - 2]. A video may
 go on past the last state or action; those frames are not used.

@@ -36,33 +36,34 @@ FIXED = ("vae", "height", "width", "draw", "seed")
 
 @dataclass(frozen=True, kw_only=True)
 class EncodeConfig(Resized):
-    """Write latents of a dataset's videos, as training reads them. On several GPUs: accelerate
-    launch -m irasim_env.console encode ..."""
+    """Encode a dataset's videos as latents, which chunk models are trained on. On several GPUs:
+    accelerate launch -m irasim_env.console encode ..."""
 
     root: Annotated[Path, tyro.conf.Positional]
-    """Dataset: annotation/ and videos/ are in it, latent_videos/ is written there."""
+    """Directory of the dataset, with annotation/ and videos/; latent_videos/ is written there."""
     vae: str = "stabilityai/stable-diffusion-xl-base-1.0"
-    """AutoencoderKL: a directory (its own, or a pipeline's with vae/ in it) or a Hub id."""
+    """AutoencoderKL: a directory (its own, or that of a pipeline that contains vae/) or a Hub
+    id."""
     splits: tuple[Literal["train", "val", "test"], ...] = ("train", "val", "test")
-    """Splits to encode; those that the dataset lacks are passed over."""
+    """Splits to encode; those that the dataset lacks are skipped."""
     height: int | None = None
     """Resize frames to this height first (default: as recorded): 256 for RT-1 and Bridge, 288 for
     Language-Table."""
     width: int | None = None
     """Resize frames to this width first: 320 for RT-1 and Bridge, 512 for Language-Table."""
     draw: Literal["mean", "sample"] = "mean"
-    """The encoder gives a Gaussian for each frame: take its mean, or a sample of it (made from the
-    file's name and the seed) as the reference does."""
+    """What to keep of the Gaussian that the encoder gives for each frame: its mean, or, as in the
+    original code, a sample (determined by the file's name and the seed)."""
     seed: int = 0
-    """Of the samples."""
+    """Seed of the samples."""
     precision: Literal["fp32", "fp16", "bf16"] = "fp32"
-    """What the autoencoder calculates in. The SDXL VAE overflows in fp16, which is noticed."""
+    """Precision of the autoencoder. The SDXL VAE overflows in fp16, which is detected."""
     batch: int = 16
-    """Frames at a time."""
+    """Frames encoded at a time."""
     threads: int = 2
-    """Threads that decode videos ahead, for each process."""
+    """Threads per process that decode videos ahead."""
     broken: Literal["error", "skip"] = "error"
-    """What to do about broken episodes: stop, or go on and list them at the end."""
+    """On broken episodes, stop (error), or continue and list them at the end (skip)."""
     cpu: bool = False
     """Encode on the CPU even if there is a GPU."""
 
@@ -106,7 +107,7 @@ def main(config: EncodeConfig) -> None:
         _ahead(mine, lambda path: _decode(config, path), config.threads),
         f"encoding on {state.num_processes} x {state.device.type}",
         total=len(mine),
-        unit="episode",
+        unit="episodes",
         shown=state.is_main_process,
     )
     for path, decoded in bar:
@@ -205,8 +206,8 @@ def _check_run(config: EncodeConfig) -> None:
     ]
     if changed:
         raise ValueError(
-            f"{path.parent} was encoded otherwise: {', '.join(changed)}; encode alike, or delete "
-            "it first"
+            f"{path.parent} was encoded with other settings: {', '.join(changed)}; use "
+            "the same, or delete it first"
         )
 
 

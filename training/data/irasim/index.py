@@ -100,7 +100,7 @@ def _annotation_stamps(folder: Path) -> dict[str, str]:
 def _examined(names: list[str], examine: Callable[[str], Entry]) -> dict[str, Entry]:
     with ThreadPoolExecutor(THREADS) as pool:
         results = pool.map(examine, names, chunksize=64)
-        bar = progress_bar(results, "indexing", total=len(names), unit="episode", leave=False)
+        bar = progress_bar(results, "indexing", total=len(names), unit="episodes", leave=False)
         return dict(zip(names, bar, strict=True))
 
 

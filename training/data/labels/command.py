@@ -35,7 +35,7 @@ from training.data.labels.config import LabelConfig
 from training.data.labels.scene import Scene, fit_scene
 from training.data.labels.scene_file import SCENE, load_scene, save_scene
 from training.data.labels.sheet import Sheet
-from training.data.labels.summary import Summary, told
+from training.data.labels.summary import Summary, described
 from training.data.labels.track import track
 from world_model.directories import check_directory
 from world_model.io.whole_files import clear_leftovers
@@ -105,8 +105,8 @@ def main(config: LabelConfig) -> None:
         runs = [*runs, summary.figures(time.time() - begin)]
         write_json(folder / RECORD, {**content, "runs": runs})
         sheet.write(folder / SHEET)
-    print(told(summary, len(episodes) - len(todo)))
-    print(f"look at {folder / SHEET} and the sprites beside it; the record is {folder / RECORD}")
+    print(described(summary, len(episodes) - len(todo)))
+    print(f"check {folder / SHEET} and the sprites beside it; the record is {folder / RECORD}")
     print(_next(config, names, scene, plane))
 
 
@@ -251,7 +251,7 @@ def _batches(
     frame_bytes = scene.background.picture.size
     batch: list[tuple[Where, Episode]] = []
     used = 0
-    with progress_bar(total=sum(lengths.values()), desc="labelling", unit="frame") as progress:
+    with progress_bar(total=sum(lengths.values()), desc="labelling", unit="frames") as progress:
         for where in sorted(todo, key=lambda one: lengths[one]):
             size = lengths[where] * frame_bytes
             if batch and (used + size > BYTES_AT_ONCE or len(batch) == EPISODES_AT_ONCE):

@@ -1,4 +1,4 @@
-"""What `irasim label` is asked."""
+"""Options of `irasim label`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,33 +11,33 @@ from training.data.episodes import SPLITS
 
 @dataclass(frozen=True, kw_only=True)
 class LabelConfig:
-    """Label rigid bodies in recorded episodes from the video itself: place, angle and visible
-    share of each, which `irasim train --hidden NAME --poses NAME` takes. For a fixed camera above a
-    plane; says what it cannot label."""
+    """Label rigid bodies in recorded episodes from the video alone: position, angle and visible
+    share of each, for `irasim train --hidden NAME --poses NAME`. Needs a fixed camera that looks
+    down on a plane; reports what it cannot label."""
 
     data: Annotated[Path, tyro.conf.Positional]
     """Directory of the episodes, as `irasim collect` and `irasim convert` write them."""
     splits: tuple[str, ...] = SPLITS
-    """Which splits."""
+    """Splits to label."""
     names: tuple[str, ...] = ()
     """Names of the bodies, the largest first (default: body_0, body_1, ...)."""
     bodies: int | None = None
-    """Label no more than so many bodies, those that show most often (default: all found)."""
+    """Label at most this many bodies, the ones visible most often (default: all that are found)."""
     robot: tuple[str, ...] | None = None
-    """Low-dimensional observations that the robot's layer may follow (default: all that are
-    recorded); none, where no name follows."""
+    """Low-dimensional observations that the robot's appearance may depend on (default: all that are
+    recorded; --robot without names: none)."""
     plane: tuple[float, float, float, float] | None = None
-    """Left, top, right and bottom of the picture in the units that labels shall have (default: the
-    plane of the environment's task, if it has one; else pixels from the picture's corner)."""
+    """Left, top, right and bottom edge of the frame in the units that labels are to have (default:
+    those of the environment's task, if it has any, else pixels)."""
     like: Path | None = None
-    """A labelled data set of the same scene: its bodies, names and origins are taken."""
+    """A labelled dataset of the same scene, to reuse the bodies, names and origins of."""
     overwrite: bool = False
-    """Find the bodies anew and drop all labels that are there, of other splits too; recorded
-    states never are."""
+    """Find the bodies again and discard all existing labels, those of other splits included.
+    Recorded states are never discarded."""
     fit_frames: int = 600
-    """Frames, of as many episodes as there are, in which background, robot and bodies are found."""
+    """Number of frames, drawn from all episodes, that background, robot and bodies are found in."""
     seed: int = 0
-    """Draws those frames."""
+    """Seed that draws those frames."""
 
     def __post_init__(self):
         if unknown := sorted(set(self.splits) - set(SPLITS)):

@@ -105,7 +105,7 @@ def mean_colour(sprite: Any) -> list[float]:
     return np.average(sprite.colour.reshape(-1, 3), axis=0, weights=sprite.alpha.ravel()).tolist()
 
 
-def told(summary: Summary, num_before: int) -> str:
+def described(summary: Summary, num_before: int) -> str:
     """In words: what was found, labelled, and not."""
     scene = summary.scene_
     lines = []
@@ -118,14 +118,14 @@ def told(summary: Summary, num_before: int) -> str:
     else:
         lines.append(
             "robot: nothing in the picture is an affine function of the observation "
-            f"({', '.join(scene.observations) or 'none is recorded'}): it has no layer, and hides "
-            "bodies as anything else does"
+            f"({', '.join(scene.observations) or 'none is recorded'}): it has no layer, and "
+            "occludes bodies like anything else"
         )
     for name, body in zip(summary.names, scene.bodies, strict=True):
         colour = " ".join(f"{value:.0f}" for value in mean_colour(body.sprite))
         line = f"{name}: colour {colour}, {body.sprite.area:.0f} px"
         if body.symmetry == ROUND:
-            line += "; no turn of it can be seen, its angle is written as 0"
+            line += "; its rotation cannot be seen, so its angle is written as 0"
         elif body.symmetry > 1:
             line += (
                 f"; turned by 1/{body.symmetry} it looks the same: its angle begins within "
@@ -134,13 +134,13 @@ def told(summary: Summary, num_before: int) -> str:
         lines.append(line)
     if scene.soft:
         lines.append(
-            f"{scene.soft} more kind(s) of things move that look another way from frame to frame: "
+            f"{scene.soft} more kind(s) of things move whose look changes from frame to frame: "
             "not rigid, or not in the picture's plane; they are not labelled"
         )
     if scene.unexplained > 0.05:
         lines.append(
             f"{scene.unexplained:.0%} of what moves is neither robot nor one of these bodies: soft "
-            "or shapeless things, bodies that are rarely seen alone, shadows"
+            "or shapeless things, bodies that are rarely visible alone, shadows"
         )
     for split, found in summary.tracks.items():
         for number, name in enumerate(summary.names):
@@ -149,7 +149,9 @@ def told(summary: Summary, num_before: int) -> str:
             never = [episode_id for episode_id, track in tracks if not track.labelled.any()]
             line = f"{split}: {name} labelled in {labelled.mean():.2%} of {len(labelled):,} frames"
             if not labelled.all():
-                line += "; elsewhere too little of it is seen, or it looks otherwise: interpolated"
+                line += (
+                    "; elsewhere too little of it is visible, or it looks different: interpolated"
+                )
             if never:
                 line += (
                     f"; never found in {len(never)} episodes ({', '.join(never[:NAMED])}"
@@ -157,5 +159,8 @@ def told(summary: Summary, num_before: int) -> str:
                 )
             lines.append(line)
     if num_before:
-        lines.append(f"{num_before} episodes had labels already and were left (--overwrite)")
+        lines.append(
+            f"{num_before} episodes were labelled already and are unchanged (--overwrite labels "
+            "them again)"
+        )
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Episodes that cannot be brought in: collected, counted by what is wrong, told or refused."""
+"""Episodes that cannot be imported: collected, counted by fault, then listed or refused."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,7 +6,7 @@ from typing import Literal
 
 from training.data.lerobot.index import BrokenEpisodeError
 
-# Messages that are told in full, of each kind of fault.
+# Messages that are listed in full, of each kind of fault.
 NAMED = 3
 
 
@@ -30,7 +30,7 @@ class Broken:
         except BrokenEpisodeError as error:
             self.problems[index] = error
         except ValueError as error:
-            self.problems[index] = BrokenEpisodeError(str(error), "cannot be brought in")
+            self.problems[index] = BrokenEpisodeError(str(error), "cannot be imported")
 
     def stop_if_wanted(self) -> None:
         """Raise ValueError if there are broken episodes and they are not left out, or all are."""

@@ -1,4 +1,4 @@
-"""What `irasim convert` is asked for."""
+"""Options of `irasim convert`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,61 +16,63 @@ VERSIONS_NOTED = ("irasim-env", "numpy", "av", "pyarrow", "opencv-python")
 
 @dataclass(frozen=True, kw_only=True)
 class ConvertConfig(Resized):
-    """Bring a LeRobot dataset into our episodes, or write our episodes as one: the source tells the
-    direction."""
+    """Import a LeRobot dataset as episodes, or export episodes as a LeRobot dataset, depending on
+    what SOURCE is."""
 
     source: Annotated[str, tyro.conf.Positional]
-    """A LeRobot dataset of version 2.0, 2.1 or 3.0 (directory, or Hub id as owner/name), which
-    is brought in; or a directory of our episodes, which are written as one of version 3.0."""
+    """SOURCE: a LeRobot dataset of version 2.0, 2.1 or 3.0 (a directory, or a Hub id such as
+    owner/name) to import; or a directory of episodes to export as a dataset of version 3.0."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """Directory to write. Bringing in goes on with what is missing there."""
+    """Directory to write. An import that was stopped continues with the episodes that are
+    missing."""
     camera: str | None = None
-    """Bringing in: the feature with the frames, or the last part of its name; needed where there
+    """Import: the feature that holds the frames, or the last part of its name; required if there
     are several cameras."""
     states: tuple[str, ...] | None = None
-    """Bringing in: the features that become states, as a robot's joints; all others are left out.
-    Default: all features called observation or state, of up to 512 numbers."""
+    """Import: the features that become states, such as a robot's joints; all others are left out
+    (default: all features called observation or state with up to 512 numbers)."""
     action: str = "action"
-    """Bringing in: the feature with the actions."""
+    """Import: the feature that holds the actions."""
     reward: str = "next.reward"
-    """Bringing in: the feature with the rewards; zeros if there is none."""
+    """Import: the feature that holds the rewards; rewards are zero if there is none."""
     done: str = "next.done"
-    """Bringing in: the feature that says whether an action ended the task; no if there is none."""
+    """Import: the feature that says whether an action ended the task; none does if there is
+    none."""
     height: int | None = None
-    """Bringing in: resize frames to this height."""
+    """Import: resize frames to this height, in pixels."""
     width: int | None = None
-    """Bringing in: resize frames to this width."""
+    """Import: resize frames to this width, in pixels."""
     fps: float | None = None
-    """Bringing in: keep so many frames a second of those recorded, as every third of 30 for 10."""
+    """Import: frame rate to reduce the recording to; 10 keeps every third frame of 30 a second."""
     commands: Commands = "absolute"
-    """Bringing in with --fps: what actions say. absolute: where to be (a joint's target), so the
-    last command before a kept frame is the one that leads there. relative: how far to move, so the
-    commands between two kept frames are added up."""
+    """Import with --fps: what actions mean. absolute: where to be, such as a joint's target; the
+    last command before a kept frame is used. relative: how far to move; the commands between two
+    kept frames are added up."""
     absolute_components: tuple[str, ...] = ()
-    """Bringing in with --commands relative: components of the action, by name or position, that say
-    where to be all the same, such as a gripper's."""
+    """Import with --commands relative: components of the action, by name or index, that are
+    absolute nevertheless, such as that of a gripper."""
     episodes: tuple[str, ...] = ()
-    """Bringing in: only these episodes, by number or as spans, as in 0 2 10:20 (20 is not among
-    them)."""
+    """Import: only these episodes, by number or range, as in 0 2 10:20 (20 is not included)."""
     broken: Literal["error", "skip"] = "error"
-    """Bringing in: what to do about broken episodes: stop before anything is written, or leave them
-    out and say which."""
+    """Import: on broken episodes, stop before anything is written (error), or leave them out and
+    list them (skip)."""
     val: int | None = None
-    """Bringing in: this many of the last training episodes become the val split. Default: a tenth,
-    or none where the dataset has such a split itself."""
+    """Import: use this many of the last training episodes as the val split (default: a tenth, or
+    none if the dataset has a val split)."""
     test: int | None = None
-    """Bringing in: this many of the last training episodes become the test split. Default: a tenth,
-    or none where the dataset has val or test itself, or --val is given."""
+    """Import: use this many of the last training episodes as the test split (default: a tenth, or
+    none if the dataset has a val or test split, or --val is given)."""
     env_id: str | None = None
-    """Bringing in: the Gymnasium id of the environment it was recorded in, if there is one."""
+    """Import: the Gymnasium id of the environment that the data was recorded in, if there is
+    one."""
     lossless: bool = False
-    """Writing: keep every pixel (H.264 in RGB, which browsers do not play); else yuv420p, which
-    is not exact."""
+    """Export: keep every pixel exactly (H.264 in RGB, which browsers do not play), instead of
+    yuv420p, which is lossy."""
     task: str | None = None
-    """Writing: what is to be done, in words (default: as it was when the episodes were brought in,
-    else the environment's id)."""
+    """Export: description of the task in words (default: that of the imported dataset, else the
+    environment's id)."""
     episodes_per_file: int = 100
-    """Writing: episodes that share a parquet file and a video."""
+    """Export: number of episodes that share a parquet file and a video."""
 
     def __post_init__(self):
         self.check_size()

@@ -1,6 +1,6 @@
 """`irasim convert`: LeRobot datasets into our episodes, and our episodes into LeRobot v3.
 
-What SOURCE is tells the direction. Frames are brought in exactly as their video decodes; where
+What SOURCE is decides the direction. Frames are imported exactly as their video decodes; where
 that video is yuv420p (LeRobot's own always is), it had lost colour before it came here.
 """
 

@@ -55,7 +55,7 @@ def bring_in(config: ConvertConfig, source: Path) -> None:
     chosen = chosen_episodes(config.episodes, len(reader))
     broken = Broken(config.broken, len(chosen))
     checked: dict[int, Checked] = {}
-    for index in progress_bar(chosen, "checking", unit="episode", leave=False):
+    for index in progress_bar(chosen, "checking", unit="episodes", leave=False):
         with broken.noted(index):
             checked[index] = reader.check(index)
     if config.size is None:
@@ -67,7 +67,7 @@ def bring_in(config: ConvertConfig, source: Path) -> None:
     _write_note(config, reader, notes)
     present = {(split, name) for split in SPLITS for name in list_episodes(config.out, split)}
     missing = [i for i in kept if (notes[i]["split"], notes[i]["id"]) not in present]
-    for index in progress_bar(missing, "bringing in", unit="episode"):
+    for index in progress_bar(missing, "importing", unit="episodes"):
         note = notes[index]
         with broken.noted(index):
             parts = (frame[None] for frame in _frames(config, reader, index))

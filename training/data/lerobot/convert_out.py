@@ -16,7 +16,7 @@ from world_model.versions import versions
 
 
 def _tasks(source: Path) -> dict[str, str]:
-    """What was to be done in each episode, if these were brought in from where that was known."""
+    """Descriptions of the task by episode, if these were imported with them."""
     path = source / CONVERTED
     tasks: Any = read_json(path).get("tasks") if path.is_file() else None
     if not isinstance(tasks, dict):
@@ -37,12 +37,12 @@ def write_out(config: ConvertConfig, source: Path) -> None:
         note = read_note(config.out)
         there = [(episode["split"], episode["id"]) for episode in note.get("episodes", [])]
         if note.get("config") == as_written(config) and there == names:
-            print(f"{config.out}: is there already, {len(names)} episodes")
+            print(f"{config.out}: already complete, {len(names)} episodes")
             return
         raise ValueError(f"{config.out} is not empty: choose another directory or delete it")
 
     def episodes() -> Iterator[tuple[str, Episode]]:
-        for split, name in progress_bar(names, "writing", unit="episode"):
+        for split, name in progress_bar(names, "exporting", unit="episodes"):
             yield split, read_episode(source, split, name)
 
     part = config.out.with_name(f".{config.out.name}.part")
@@ -66,6 +66,6 @@ def write_out(config: ConvertConfig, source: Path) -> None:
     else:
         psnr = 10 * np.log10(255**2 / max((error**2).mean(), 1e-12))
         print(
-            f"  video is yuv420p, so not exact: {psnr:.1f} dB in the first episode, off by up to "
+            f"  video is yuv420p, which is lossy: {psnr:.1f} dB in the first episode, off by up to "
             f"{np.abs(error).max():.0f} of 255 (--lossless keeps every pixel)"
         )

@@ -1,4 +1,4 @@
-"""What `irasim convert` says when a dataset was brought in: what is there, and how to go on."""
+"""What `irasim convert` prints after an import: what is there, and what to do next."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -6,9 +6,9 @@ from training.data.episodes import SPLITS, list_episodes
 from training.data.lerobot.config import ConvertConfig
 from training.data.lerobot.read import Checked, LeRobotReader
 
-# The patch that `irasim train` takes unless it is told, and those that it is told instead.
+# The default patch of `irasim train`, and those that are proposed where it does not fit.
 PATCH, PATCHES = 16, (12, 20, 24, 10, 8, 25, 30, 32)
-# Frames that take more memory than this are worth a word: training holds all of them.
+# Frames that take more memory than this are worth a warning: training holds all of them.
 MUCH_MEMORY = 4e9
 PAUSES_NAMED = 5
 
@@ -24,12 +24,12 @@ def report(
     Args:
         config: What was asked for.
         reader: Of the dataset.
-        kept: The episodes that were brought in, and what is known of them.
+        kept: The episodes that were imported, and what is known of them.
         remarks: What else there is to say.
     """
     counts = {split: len(list_episodes(config.out, split)) for split in SPLITS}
-    told = ", ".join(f"{count} {split}" for split, count in counts.items())
-    print(f"{config.out}: {told} episodes of {reader.camera}, {reader.fps:g} frames a second")
+    splits = ", ".join(f"{count} {split}" for split, count in counts.items())
+    print(f"{config.out}: {splits} episodes of {reader.camera}, {reader.fps:g} frames per second")
     for line in (*_contents(config, reader), *remarks, *_shortcomings(reader, kept)):
         print(f"  {line}")
     size = config.size or next(iter(kept.values())).size
@@ -47,14 +47,14 @@ def _next(config: ConvertConfig, counts: dict[str, int], size: tuple[int, int]) 
     for split in ("train", "val"):
         if not counts[split]:
             return (
-                f"next: training needs {split} episodes, here are none: convert again into "
-                "another directory, of more episodes or with --val N"
+                f"next: training needs {split} episodes, of which there are none: convert again "
+                "into another directory, with more episodes or with --val N"
             )
     fitting = [patch for patch in (PATCH, *PATCHES) if not any(side % patch for side in size)]
     if not fitting:
         height, width = (max(PATCH, round(side / PATCH) * PATCH) for side in size)
         return (
-            f"next: frames of {size[0]} x {size[1]} are no multiples of a patch: convert again "
+            f"next: frames of {size[0]} x {size[1]} are not multiples of a patch: convert again "
             f"into another directory, as with --height {height} --width {width}"
         )
     patch = "" if fitting[0] == PATCH else f" --patch {fitting[0]}"
@@ -82,16 +82,16 @@ def _shortcomings(reader: LeRobotReader, kept: Mapping[int, Checked]) -> Iterato
     details = reader.features[reader.camera].get("info") or {}
     pixels = details.get("video.pix_fmt", "of unknown form")
     if reader.is_video and pixels not in ("gbrp", "rgb24"):
-        yield f"its video is {pixels}: not what the camera gave, colour least of all"
+        yield f"its video is {pixels}: what the camera recorded is kept only nearly, colour least"
     pauses = [one.pause for one in kept.values() if one.pause]
     if pauses:
         more = "; ..." if len(pauses) > PAUSES_NAMED else ""
         yield (
-            f"videos of {len(pauses)} episodes stand still for a moment, frames were counted all "
-            f"the same: {'; '.join(pauses[:PAUSES_NAMED])}{more}"
+            f"videos of {len(pauses)} episodes pause for a moment; frames were counted "
+            f"nevertheless: {'; '.join(pauses[:PAUSES_NAMED])}{more}"
         )
     if reader.chosen.reward not in reader.features:
-        yield f"it has no {reader.chosen.reward!r}: rewards are 0, worlds learn none"
+        yield f"it has no {reader.chosen.reward!r}: rewards are 0, so worlds learn no reward"
     if reader.chosen.done not in reader.features:
         yield f"it has no {reader.chosen.done!r}: no episode terminates"
     elif all(one.ended for one in kept.values()) and "episodes" not in reader.note:

@@ -23,7 +23,7 @@ Features = dict[str, dict[str, Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class Chosen:
-    """What is brought in, by the names of features."""
+    """What is imported, by the names of features."""
 
     camera: str
     action: str

@@ -23,7 +23,7 @@ MOST_UNLISTED = 100_000
 
 
 class BrokenEpisodeError(ValueError):
-    """An episode that cannot be brought in.
+    """An episode that cannot be imported.
 
     Attributes:
         kind: What is wrong, in words that are the same for all episodes of which it is wrong.
@@ -89,7 +89,8 @@ class LeRobotIndex:
         """Raise BrokenEpisodeError if an episode's video is not there."""
         if place.video is not None and not place.video.is_file():
             raise BrokenEpisodeError(
-                f"{place.video}: missing, episode {place.index} lies in it", "video absent"
+                f"{place.video}: missing, although it should contain episode {place.index}",
+                "video absent",
             )
 
     def frames_of(self, place: Place) -> tuple[FrameTimes, int]:
@@ -125,7 +126,7 @@ class LeRobotIndex:
             )
             raise BrokenEpisodeError(
                 f"{place.video}: has {len(times)} frames, {whose} by meta/, so which frame belongs "
-                "to which row cannot be told; download it again",
+                "to which row is not known; download it again",
                 "video of another length than meta/ says",
             )
         return times, begin

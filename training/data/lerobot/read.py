@@ -73,7 +73,7 @@ class LeRobotReader:
         action, reward, done: Features with these.
         states: Features with low-dimensional observations; None for all that are called so.
         fps: Frames a second that are wanted, of those recorded; None for all.
-        commands: Whether actions say where to be or how far to move, which tells what a slower
+        commands: Whether actions say where to be or how far to move, which decides what a slower
             action is.
         held: Components of actions, by name or position, that are absolute in any case.
 

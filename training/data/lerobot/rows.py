@@ -141,13 +141,13 @@ class LeRobotRows:
     def _none(self, place: Place) -> BrokenEpisodeError:
         if place.data.is_file():
             return BrokenEpisodeError(
-                f"{place.data}: has no rows of episode {place.index}, nor has any of the "
-                f"{len(self._all)} files in data/; download the dataset again",
+                f"{place.data}: has no rows of episode {place.index}, and neither has any of "
+                f"the {len(self._all)} files in data/; download the dataset again",
                 "rows absent",
             )
         return BrokenEpisodeError(
-            f"{place.data}: missing, episode {place.index} lies in it, and no other file in data/ "
-            "has its rows",
+            f"{place.data}: missing, although it should contain episode {place.index}, and no "
+            "other file in data/ has its rows",
             "rows absent",
         )
 

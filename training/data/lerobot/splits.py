@@ -47,8 +47,8 @@ def assign(
         info_path: For messages.
         info: Its content; `splits` are spans of episodes, "0:80" or "80%:100%", or lists of them.
         count: How many episodes the dataset has.
-        kept: Those that are brought in, in order.
-        val, test: So many of the training episodes that are brought in, the last before those of
+        kept: Those that are imported, in order.
+        val, test: So many of the training episodes that are imported, the last before those of
             test, and the very last. None: what the dataset's own splits say; without a val split, a
             tenth goes to val, and without either, a tenth to test too if `val` is None.
 

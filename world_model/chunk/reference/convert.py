@@ -49,7 +49,7 @@ def import_denoiser(
         actions: What its actions are.
         fps: Frames a second.
         vae: The autoencoder whose latents it was trained on; None where it was trained on pixels.
-        size: Height and width of frames in pixels, which a U-Net's weights do not tell.
+        size: Height and width of frames in pixels, which a U-Net's weights do not show.
         sampler: Default the reference's: PNDM in 50 steps.
         keys: How a keyboard drives it.
 
@@ -69,7 +69,7 @@ def import_denoiser(
         size = own
     if size is None:
         raise ValueError(
-            "a U-Net's weights do not tell the size of its frames; give height and width"
+            "the size of frames does not follow from a U-Net's weights; give height and width"
         )
     config = ChunkConfig(
         name=name,

@@ -1,8 +1,9 @@
 """Conditioning on states: a world that predicts what moves before it draws the frame around it.
 
 States are low-dimensional observations, such as an arm's joints, and hidden ones, such as the pose
-of a body, that training knows and no observation shows. They are estimated from the first
-pictures, predicted from the action (dynamics.py), and corrected by what is read off each frame.
+of a body, that training knows and no observation contains. They are estimated from the first
+frames, predicted from the action (dynamics.py), and corrected by what the head reads off each
+frame.
 
 Dimensions: B batch, T frames, A action, U control, S components of all states, N places, R relative
 coordinates.
@@ -100,12 +101,12 @@ class StateConditioner(Conditioner):
             rewards = rewards + self.reward(states.detach())
         return Readout(rewards=rewards, states=states)
 
-    def look(self, latents: Tensor, readout: Readout, known: Tensor) -> Readout:
-        """See `Conditioner.look`: what is not known is estimated from the picture."""
-        return self.judged(torch.where(known.isnan(), self.estimator(latents), known))
+    def estimate(self, latents: Tensor, readout: Readout, known: Tensor) -> Readout:
+        """See `Conditioner.estimate`: what is not known is estimated from the frame."""
+        return self.with_reward(torch.where(known.isnan(), self.estimator(latents), known))
 
-    def judged(self, states: Tensor) -> Readout:
-        """States (..., S) taken for certain, with their reward."""
+    def with_reward(self, states: Tensor) -> Readout:
+        """States (..., S) taken as exact, with their reward by the reward model."""
         rewards = states[..., :0] if self.reward is None else self.reward(states)
         return Readout(rewards=rewards, states=states)
 
@@ -117,8 +118,8 @@ class StateConditioner(Conditioner):
         return moved | {"states": torch.stack((earlier, now), dim=1)}
 
     def mask(self, before: Memory, after: Memory) -> Tensor | None:
-        """See `Conditioner.mask`, and `PlaneConfig.reach`."""
-        if not self.config.plane.reach:
+        """See `Conditioner.mask`, and `PlaneConfig.mask_radii`."""
+        if not self.config.plane.mask_radii:
             return None
         earlier, (last, now) = before["states"][:, 0], after["states"].unbind(1)
         return self.plane.touched(earlier, last, now, self.cells)
@@ -157,8 +158,8 @@ def join_controls(actions: Tensor, last_actions: Tensor, state: Tensor, earlier:
 class MapAroundBodies(MapAtPlaces):
     """What a control and the states that it leads to mean at each place.
 
-    What lies in the picture's plane (planar.py) is also given as where the place is from there,
-    which for a body is all that drawing it takes.
+    For points and bodies in the image plane (planar.py) the place is also given in their own
+    coordinates, which for a body is all that drawing it takes.
     """
 
     def __init__(self, config: StreamingConfig, grid: tuple[int, int], hidden: int, width: int):
@@ -184,7 +185,7 @@ class MapAroundBodies(MapAtPlaces):
     def _around(self, state: Tensor, guess: Tensor) -> Tensor:
         """Where each place is from each point, and from each body now and then: (..., N, R)."""
         plane, places = self.plane, self.centres
-        seen = [places - guess[..., None, part] for part in plane.points]
+        relative = [places - guess[..., None, part] for part in plane.points]
         for part in plane.poses:
-            seen += [plane.seen_from(x[..., None, part], places) for x in (state, guess)]
-        return torch.cat(seen, dim=-1)
+            relative += [plane.seen_from(x[..., None, part], places) for x in (state, guess)]
+        return torch.cat(relative, dim=-1)

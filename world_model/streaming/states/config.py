@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from world_model.config import ObservationConfig
+from world_model.renamed import renamed
 
 
 class HasStates(Protocol):
@@ -23,6 +24,7 @@ class HasStates(Protocol):
     def tracked(self) -> Mapping[str, ObservationConfig]: ...
 
 
+@renamed(reach="mask_radii")
 @dataclass(frozen=True, kw_only=True)
 class PlaneConfig:
     """What of actions and states lies in the picture's plane (see planar.py). Its bounds are the
@@ -35,9 +37,10 @@ class PlaneConfig:
     poses: tuple[str, ...] = ()
     """States that are a body's place and direction: x, y, cosine and sine of its angle from x to
     y."""
-    reach: tuple[float, ...] = ()
-    """How far around each point, then around each pose while it moves, the picture may change, in
-    their units; empty: anywhere. What is not redrawn keeps its colours for ever."""
+    mask_radii: tuple[float, ...] = ()
+    """Radii of the change mask, in the units of the states: the frame may change only this far
+    around each point, and around each pose while it moves. Empty: it may change anywhere. Pixels
+    outside the mask keep their colours for the whole episode."""
 
     def aspect(self, config: HasStates) -> float:
         """Height of the picture over its width, in the environment's units."""
@@ -56,15 +59,17 @@ class PlaneConfig:
                         f"{kind} {name!r} is {found}, expected a state of {size} numbers; the "
                         f"world's states are {', '.join(config.tracked) or 'none'}"
                     )
-        if self.reach and (
-            len(self.reach) != len(self.points) + len(self.poses) or min(self.reach) <= 0
+        if self.mask_radii and (
+            len(self.mask_radii) != len(self.points) + len(self.poses) or min(self.mask_radii) <= 0
         ):
             raise ValueError(
-                f"reach is {self.reach}, expected a distance over 0 for each of "
+                f"mask_radii is {self.mask_radii}, expected a distance over 0 for each of "
                 f"{', '.join((*self.points, *self.poses)) or 'no point or pose'}"
             )
         if self.poses and not (self.points or self.action):
-            raise ValueError("poses without points: nothing would be seen from those bodies")
+            raise ValueError(
+                "poses need points: bodies have to be related to something that acts on them"
+            )
         if self.action and config.action_dim != 2:
             raise ValueError(f"an action that is a place has 2 components, not {config.action_dim}")
         for name in self.poses:

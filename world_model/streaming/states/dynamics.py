@@ -43,7 +43,7 @@ class Dynamics(nn.Module):
         self.bias = nn.Parameter(torch.zeros(self.size))
         several = len(self.plane.poses) > 1
         self.relations = Relations(self.plane, self.frequencies, CHANGE_SCALE) if several else None
-        width = shape.foresight_width
+        width = shape.dynamics_width
         last = nn.Linear(width, self.size)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
@@ -94,9 +94,9 @@ class Dynamics(nn.Module):
         plane = self.plane
         places = 2 * plane.action + 2 * len(plane.points)
         steps = 1 + len(plane.points) * (1 + 2 * plane.action)
-        seen = num_features(4, self.frequencies) + num_features(2 * places, self.frequencies)
-        told = 0 if self.relations is None else self.relations.size
-        return control_dim + (seen + 2 * steps + told) * len(plane.poses)
+        relative = num_features(4, self.frequencies) + num_features(2 * places, self.frequencies)
+        messages = 0 if self.relations is None else self.relations.size
+        return control_dim + (relative + 2 * steps + messages) * len(plane.poses)
 
     def _inputs(self, controls: Tensor) -> Tensor:
         """Controls (..., U) beside places and steps as each body sees them: (..., F)."""
@@ -118,10 +118,10 @@ class Dynamics(nn.Module):
                         CHANGE_SCALE * (last_action - place),
                     ]
             here = pose[..., None, :]
-            seen = plane.seen_from(here, torch.stack(places, dim=-2)).flatten(-2)
+            relative = plane.seen_from(here, torch.stack(places, dim=-2)).flatten(-2)
             turned = plane.turned_to(here, torch.stack(steps, dim=-2)).flatten(-2)
             inputs.append(features(pose, self.frequencies))  # at walls it counts to a hair
-            inputs += [features(seen, self.frequencies), turned]
+            inputs += [features(relative, self.frequencies), turned]
         if self.relations is not None:
             inputs.append(self.relations(state, change).flatten(-2))
         return torch.cat(inputs, dim=-1)

@@ -1,7 +1,7 @@
-"""Estimates the states from one picture: where a rollout begins, and they are not known yet.
+"""Estimates the states from one frame, at the start of a rollout, where they are not known yet.
 
 Dimensions: C channels, h w latent cells, K keypoints, S components of all states, n cells along a
-side of what a look sees.
+side of the patch that a refinement works on.
 """
 
 import torch
@@ -14,8 +14,8 @@ from world_model.streaming.states.planar import Plane
 
 
 class StateEstimator(nn.Module):
-    """Convolutions, and the centres of what they find (spatial softmax: Levine et al., arXiv
-    1504.00702, section 5.2)."""
+    """Convolutions and the centres of their responses (spatial softmax: Levine et al., arXiv
+    1504.00702, section 5.2), then refinement iterations around each point and body."""
 
     width = 64
     num_keypoints = 32
@@ -28,7 +28,7 @@ class StateEstimator(nn.Module):
         self.plane = Plane(config)
         self.first = nn.Conv2d(channels, self.width, cell, stride=cell)
         self.second = nn.Conv2d(self.width, self.width, 3, padding=1)
-        # With holes, so that most of a body is seen and not a part of it.
+        # Dilated, so that its receptive field covers most of a body and not only a part.
         self.wider = nn.Conv2d(self.width, self.width, 3, padding=2, dilation=2)
         for parameter in self.wider.parameters():
             nn.init.zeros_(parameter)
@@ -37,32 +37,34 @@ class StateEstimator(nn.Module):
         self.out = nn.Linear(256, config.state_dim)
         places = coordinates(height // cell, width // cell)
         self.register_buffer("places", places, persistent=False)
-        parts = [*self.plane.points, *self.plane.poses] if config.denoiser.reader_looks else []
-        self.num_looks = config.denoiser.reader_looks if parts else 0
-        self.looks = nn.ModuleList(Look(channels, self.plane, part) for part in parts)
+        parts = (
+            [*self.plane.points, *self.plane.poses] if config.denoiser.refinement_iterations else []
+        )
+        self.num_refinements = config.denoiser.refinement_iterations if parts else 0
+        self.refiners = nn.ModuleList(Refiner(channels, self.plane, part) for part in parts)
 
     def forward(self, latents: Tensor) -> Tensor:
         """Latents (..., C, h, w) -> states (..., S), scaled so that their bounds are -1 and 1."""
-        return self.readings(latents)[-1]
+        return self.estimates(latents)[-1]
 
-    def readings(self, latents: Tensor, displaced: Tensor | None = None) -> list[Tensor]:
-        """What is read at first and after each look, (..., S) each.
+    def estimates(self, latents: Tensor, displacement: Tensor | None = None) -> list[Tensor]:
+        """The first estimate and that after each refinement iteration, (..., S) each.
 
         Args:
             latents: (..., C, h, w).
-            displaced: Added to what is read at first, before it is looked at again, (..., S): in
-                training, which has seen its pictures before.
+            displacement: Added to the first estimate before it is refined, (..., S). Training does
+                so, as estimates of frames that were trained on are more exact than those of others.
         """
-        readings = [self._read(latents)]
-        states = readings[0] if displaced is None else readings[0] + displaced
-        for _ in range(self.num_looks):
+        estimates = [self._first_estimate(latents)]
+        states = estimates[0] if displacement is None else estimates[0] + displacement
+        for _ in range(self.num_refinements):
             states = self.plane.upright(states.detach())
-            for look in self.looks:
-                states = look(latents, states)
-            readings.append(states)
-        return readings
+            for refine in self.refiners:
+                states = refine(latents, states)
+            estimates.append(states)
+        return estimates
 
-    def _read(self, latents: Tensor) -> Tensor:
+    def _first_estimate(self, latents: Tensor) -> Tensor:
         cells = latents.reshape(-1, *latents.shape[-3:]).contiguous(
             memory_format=torch.channels_last
         )
@@ -78,21 +80,22 @@ class StateEstimator(nn.Module):
         return self.plane.upright(states.reshape(*latents.shape[:-3], -1))
 
 
-class Look(nn.Module):
-    """Corrects where one place or body is, from the picture around it as seen from there.
+class Refiner(nn.Module):
+    """Corrects the estimated position or pose of one point or body, from a patch of the frame that
+    is centred on it and turned with it.
 
-    So the same thing looks the same wherever it is and however it is turned, and what is left to be
-    read is small (as Carreira et al., arXiv 1507.06550, read poses by correcting them; the picture
-    is turned as by Jaderberg et al., arXiv 1506.02025).
+    So the same body looks the same wherever it is and however it is turned, and the correction is
+    small (iterative error feedback: Carreira et al., arXiv 1507.06550; the patch is cut out as by
+    spatial transformers: Jaderberg et al., arXiv 1506.02025).
     """
 
     around: Tensor
 
     cells = 48
     span = 0.5
-    """How far it sees to each side, in half widths of the picture."""
+    """How far the patch extends to each side, in half widths of the frame."""
     largest = 0.1
-    """Corrections are in these: half widths, or rad."""
+    """Unit of corrections: half widths of the frame, or rad."""
 
     def __init__(self, channels: int, plane: Plane, part: slice):
         super().__init__()
@@ -109,14 +112,14 @@ class Look(nn.Module):
         self.register_buffer("around", around, persistent=False)
 
     def forward(self, latents: Tensor, states: Tensor) -> Tensor:
-        """Latents (..., C, h, w) and what was read off them (..., S) -> the same, corrected."""
+        """Latents (..., C, h, w) and estimated states (..., S) -> the states, corrected."""
         with torch.autocast(latents.device.type, enabled=False):  # 8 bits would be too few
             pose = self._pose(states.float())
-            seen = self._seen(latents.float(), pose)
-            seen = F.relu(self.second(F.relu(self.first(seen)))).flatten(1)
-            said = self.largest * self.out(F.relu(self.hidden(self.squeeze(seen))))
-            said = said.reshape(*states.shape[:-1], 3)
-            moved = self.plane.moved(pose, said[..., :2], said[..., 2])
+            patch = self._patch(latents.float(), pose)
+            patch = F.relu(self.second(F.relu(self.first(patch)))).flatten(1)
+            correction = self.largest * self.out(F.relu(self.hidden(self.squeeze(patch))))
+            correction = correction.reshape(*states.shape[:-1], 3)
+            moved = self.plane.moved(pose, correction[..., :2], correction[..., 2])
             size = self.part.stop - self.part.start
             parts = (
                 states[..., : self.part.start],
@@ -126,15 +129,15 @@ class Look(nn.Module):
             return torch.cat(parts, dim=-1)
 
     def _pose(self, states: Tensor) -> Tensor:
-        """Where this one is, (..., 4); a place has no direction and is seen as the picture is."""
+        """The pose of this one, (..., 4); a point has no direction and gets that of the frame."""
         here = states[..., self.part]
         if here.shape[-1] == 4:
             return here
         ahead = torch.cat((torch.ones_like(here[..., :1]), torch.zeros_like(here[..., :1])), dim=-1)
         return torch.cat((here, ahead), dim=-1)
 
-    def _seen(self, latents: Tensor, pose: Tensor) -> Tensor:
-        """The picture around poses (..., 4) as seen from there, (B, C, n, n)."""
+    def _patch(self, latents: Tensor, pose: Tensor) -> Tensor:
+        """The patches of latents around poses (..., 4), turned with them: (B, C, n, n)."""
         latents, pose = latents.reshape(-1, *latents.shape[-3:]), pose.reshape(-1, 1, 4)
         places = pose[..., :2] + self.plane.turned_from(pose, self.around)
         places = places.unflatten(1, (self.cells, self.cells))  # across, down: as it is sampled

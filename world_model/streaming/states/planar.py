@@ -34,7 +34,7 @@ class Plane:
             (config.tracked[name].high[0] - config.tracked[name].low[0]) / 2
             for name in (*plane.points, *plane.poses)
         ]
-        self.reach = [r / half for r, half in zip(plane.reach, half_widths, strict=False)]
+        self.radii = [r / half for r, half in zip(plane.mask_radii, half_widths, strict=False)]
 
     def seen_from(self, pose: Tensor, places: Tensor) -> Tensor:
         """Places (..., 2) in the coordinates of a body at `pose` (..., 4): (..., 2)."""
@@ -74,9 +74,9 @@ class Plane:
             bool (..., N).
         """
         touched = torch.zeros(before.shape[:-1] + places.shape[:1], device=places.device) > 0
-        for part, reach in zip((*self.points, *self.poses), self.reach, strict=True):
-            near = self._near(before[..., part], places, reach)
-            near = near | self._near(after[..., part], places, reach)
+        for part, radius in zip((*self.points, *self.poses), self.radii, strict=True):
+            near = self._near(before[..., part], places, radius)
+            near = near | self._near(after[..., part], places, radius)
             if part in self.poses:
                 moves = (before[..., part] != after[..., part]).any(-1)
                 moved = (earlier[..., part] != before[..., part]).any(-1)
@@ -84,9 +84,9 @@ class Plane:
             touched = touched | near
         return touched
 
-    def _near(self, state: Tensor, places: Tensor, reach: float) -> Tensor:
+    def _near(self, state: Tensor, places: Tensor, radius: float) -> Tensor:
         away = places - state[..., None, :2]
-        return away[..., 0].square() + (self.aspect * away[..., 1]).square() < reach**2
+        return away[..., 0].square() + (self.aspect * away[..., 1]).square() < radius**2
 
     def upright(self, states: Tensor) -> Tensor:
         """States (..., S) whose directions have length 1."""

@@ -18,7 +18,7 @@ IDENTITY = 8
 
 
 class Relations(nn.Module):
-    """What each body is told of the others."""
+    """What the dynamics of each body are given of the others."""
 
     width = 96
     size = 32
@@ -27,7 +27,7 @@ class Relations(nn.Module):
     others: Tensor
 
     def __init__(self, plane: Plane, frequencies: int, change_scale: float):
-        """Of the plane's poses; changes of states are scaled by so much before they are seen."""
+        """Of the plane's poses; changes of states are multiplied by `change_scale`."""
         super().__init__()
         self.plane, self.frequencies, self.change_scale = plane, frequencies, change_scale
         count = len(plane.poses)
@@ -48,11 +48,11 @@ class Relations(nn.Module):
         plane, count = self.plane, len(self.plane.poses)
         poses = torch.stack([state[..., part] for part in plane.poses], dim=-2)  # (..., P, 4)
         steps = torch.stack([change[..., part][..., :2] for part in plane.poses], dim=-2)
-        here = poses[..., :, None, :]  # of the body that is told, beside that of all others
+        here = poses[..., :, None, :]  # of the body that receives, beside those of all others
         places, directions = poses[..., None, :, :2], poses[..., None, :, 2:]
         ahead = places + steps[..., None, :, :] / self.change_scale
-        seen = torch.cat((plane.seen_from(here, places), plane.seen_from(here, ahead)), dim=-1)
-        shape = (*seen.shape[:-1], 2)
+        relative = torch.cat((plane.seen_from(here, places), plane.seen_from(here, ahead)), dim=-1)
+        shape = (*relative.shape[:-1], 2)
         turned = [
             # As directions have unit length whatever the picture's aspect, they are only turned.
             _turned(here, directions).expand(shape),
@@ -65,9 +65,11 @@ class Relations(nn.Module):
                 self.identity[None].expand(count, count, IDENTITY),
             ),
             dim=-1,
-        ).expand(*seen.shape[:-1], 2 * IDENTITY)
-        told = self.pair(torch.cat((features(seen, self.frequencies), *turned, who), dim=-1))
-        return (told * self.others).sum(dim=-2)
+        ).expand(*relative.shape[:-1], 2 * IDENTITY)
+        messages = self.pair(
+            torch.cat((features(relative, self.frequencies), *turned, who), dim=-1)
+        )
+        return (messages * self.others).sum(dim=-2)
 
 
 def _turned(pose: Tensor, directions: Tensor) -> Tensor:

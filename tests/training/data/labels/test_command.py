@@ -68,7 +68,7 @@ def test_labels_are_replaced_only_when_asked(
     path.write_text(json.dumps(content))
     label(root)  # the other split
     assert json.loads(path.read_text())["hidden"]["body_0"][0][0] == -7.0
-    assert "1 episodes had labels already" in capsys.readouterr().out
+    assert "1 episodes were labelled already" in capsys.readouterr().out
     with pytest.raises(ValueError, match="--overwrite"):
         label(root, "--plane", "0", "0", "1", "1")
     label(root, "--overwrite", "--plane", "0", "0", "1", "1")

@@ -103,7 +103,7 @@ def test_yuv420p_is_near_and_said_not_to_be_exact(
         shown = frames if name == "a" else frames[::-1].copy()
         write_episode(ours, "train", make_episode(name, 30, 0, frames=shown))
     main(ConvertConfig(source=str(ours), out=tmp_path / "lerobot"))
-    assert "yuv420p, so not exact" in capsys.readouterr().out
+    assert "yuv420p, which is lossy" in capsys.readouterr().out
     assert "not exact" in (tmp_path / "lerobot/README.md").read_text()
     main(ConvertConfig(source=str(tmp_path / "lerobot"), out=tmp_path / "back"))
     assert "its video is yuv420p" in capsys.readouterr().out
@@ -238,7 +238,11 @@ def test_other_version_is_refused_with_the_cure(tmp_path: Path, foreign: Path, v
         ({"total_episodes": 5}, {}, "does not list episode 4, .* announces 5"),
         ({"splits": {"train": "first"}}, {}, r"info\.json: split 'train' is 'first', expected"),
         ({}, {"length": 8}, "episode 3 has 9 rows, expected frames 0 to 7"),
-        ({}, {"videos/observation.image/file_index": 3}, r"file-003\.mp4: missing, episode 3"),
+        (
+            {},
+            {"videos/observation.image/file_index": 3},
+            r"file-003\.mp4: missing, although it should contain episode 3",
+        ),
     ],
 )
 def test_what_does_not_fit_together_is_named(

@@ -238,7 +238,9 @@ def test_rows_are_found_in_whichever_file_has_them(tmp_path: Path, wrong: int):
 def test_rows_that_no_file_has_are_named(tmp_path: Path):
     source = make(tmp_path / "set", split_files=True)
     (source / "data/chunk-000/file-001.parquet").unlink()
-    with pytest.raises(ValueError, match=r"file-001\.parquet: missing, episode 1 lies in it"):
+    with pytest.raises(
+        ValueError, match=r"file-001\.parquet: missing, although it should contain episode 1"
+    ):
         convert(source)
     assert_right(convert(source, "--broken", "skip"), (0, 2))
 

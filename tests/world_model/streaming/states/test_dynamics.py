@@ -113,7 +113,7 @@ def test_turning_is_turning_in_a_wide_picture_too():
         observations={"agent_pos": place},
         hidden={"block_pose": body},
     )
-    # 20 units down are .4 of half the height, and as far as .2 of half the width.
+    # 20 units down are 0.4 of half the height, and as far as 0.2 of half the width.
     seen = Plane(config).turned_to(pose_at(0, 0, 90), torch.tensor([0.0, 0.4]))
     torch.testing.assert_close(seen, torch.tensor([0.2, 0.0]), rtol=0, atol=1e-6)
 

@@ -1,4 +1,4 @@
-"""States read off one picture, and read again more closely."""
+"""States estimated from one frame, then refined."""
 
 import dataclasses
 import math
@@ -11,12 +11,12 @@ from world_model import WorldModel
 from world_model.streaming.conditioning import coordinates
 from world_model.streaming.config import DenoiserConfig
 from world_model.streaming.states.conditioner import StateConditioner
-from world_model.streaming.states.estimator import Look, StateEstimator
+from world_model.streaming.states.estimator import Refiner, StateEstimator
 from world_model.streaming.world import StreamingWorld
 
 
-def make_reader(looks: int) -> StateEstimator:
-    shape = dataclasses.replace(TINY_CONFIG.denoiser, reader_looks=looks)
+def make_estimator(iterations: int) -> StateEstimator:
+    shape = dataclasses.replace(TINY_CONFIG.denoiser, refinement_iterations=iterations)
     world = randomized(WorldModel.create(dataclasses.replace(TINY_CONFIG, denoiser=shape)))
     assert isinstance(world, StreamingWorld)
     assert isinstance(world.conditioner, StateConditioner)
@@ -41,47 +41,47 @@ def poses(count: int, seed: int = 0) -> torch.Tensor:
     return torch.cat((place, angle.cos()[:, None], angle.sin()[:, None]), dim=-1)
 
 
-def test_fresh_looks_leave_what_was_read():
-    reader = make_reader(2)
+def test_untrained_refiners_keep_the_first_estimate():
+    estimator = make_estimator(2)
     with torch.no_grad():
-        for look in reader.looks:
-            look.get_parameter("out.weight").zero_()
-            look.get_parameter("out.bias").zero_()
-        first, second, third = reader.readings(torch.rand(2, 3, 96, 96))
+        for refiner in estimator.refiners:
+            refiner.get_parameter("out.weight").zero_()
+            refiner.get_parameter("out.bias").zero_()
+        first, second, third = estimator.estimates(torch.rand(2, 3, 96, 96))
     torch.testing.assert_close(second, first)
     torch.testing.assert_close(third, first)
 
 
-def test_a_world_without_looks_has_none_and_reads_once():
-    reader = make_reader(0)
-    assert not [name for name in reader.state_dict() if name.startswith("looks")]
-    assert len(reader.readings(torch.rand(2, 3, 96, 96))) == 1
+def test_without_refinement_there_is_one_estimate():
+    estimator = make_estimator(0)
+    assert not [name for name in estimator.state_dict() if name.startswith("refiners")]
+    assert len(estimator.estimates(torch.rand(2, 3, 96, 96))) == 1
 
 
-def test_a_look_sees_a_body_alike_wherever_it_is():
-    look = make_reader(1).looks[1]
-    assert isinstance(look, Look)
+def test_the_patch_of_a_body_is_the_same_wherever_it_is():
+    refiner = make_estimator(1).refiners[1]
+    assert isinstance(refiner, Refiner)
     pose = poses(6)
-    seen = look._seen(pictures(pose), pose[:, None])
-    assert seen.shape == (6, 3, look.cells, look.cells)
+    patch = refiner._patch(pictures(pose), pose[:, None])
+    assert patch.shape == (6, 3, refiner.cells, refiner.cells)
     standing = torch.tensor([[0.0, 0.0, 1.0, 0.0]])
-    expected = look._seen(pictures(standing), standing[:, None]).expand_as(seen)
-    torch.testing.assert_close(seen, expected, atol=0.04, rtol=0)
-    elsewhere = look._seen(pictures(pose), poses(6, seed=1)[:, None])
+    expected = refiner._patch(pictures(standing), standing[:, None]).expand_as(patch)
+    torch.testing.assert_close(patch, expected, atol=0.04, rtol=0)
+    elsewhere = refiner._patch(pictures(pose), poses(6, seed=1)[:, None])
     assert (elsewhere - expected).abs().amax() > 0.3
 
 
 def test_a_correction_is_a_step_and_a_turn_of_that_body_alone():
-    reader = make_reader(1)
-    point, body = reader.looks
-    assert isinstance(point, Look)
-    assert isinstance(body, Look)
+    estimator = make_estimator(1)
+    point, body = estimator.refiners
+    assert isinstance(point, Refiner)
+    assert isinstance(body, Refiner)
     states = torch.cat((torch.tensor([[0.1, -0.2]]).expand(4, 2), poses(4)), dim=-1)
     latents = torch.rand(4, 3, 96, 96)
     with torch.no_grad():
-        for look in (point, body):
-            look.out.weight.zero_()
-            look.out.bias.copy_(torch.tensor([0.3, 0.0, 1.0]))
+        for refiner in (point, body):
+            refiner.out.weight.zero_()
+            refiner.out.bias.copy_(torch.tensor([0.3, 0.0, 1.0]))
         moved = point(latents, states)
         torch.testing.assert_close(moved[:, 0] - states[:, 0], torch.full((4,), 0.03))
         assert torch.equal(moved[:, 1:], states[:, 1:])
@@ -93,15 +93,15 @@ def test_a_correction_is_a_step_and_a_turn_of_that_body_alone():
     torch.testing.assert_close(torch.sin(turn), torch.full((4,), math.sin(0.1)))
 
 
-def test_a_look_learns_where_a_body_is():
+def test_a_refiner_learns_where_a_body_is():
     """From a guess that is off by a few pixels and degrees, to a fraction of those."""
     torch.manual_seed(0)
-    look = make_reader(1).looks[1]
-    assert isinstance(look, Look)
-    for layer in (look.first, look.second, look.hidden):
+    refiner = make_estimator(1).refiners[1]
+    assert isinstance(refiner, Refiner)
+    for layer in (refiner.first, refiner.second, refiner.hidden):
         layer.reset_parameters()
-    torch.nn.init.zeros_(look.out.weight)
-    optimizer = torch.optim.Adam(look.parameters(), lr=2e-3)
+    torch.nn.init.zeros_(refiner.out.weight)
+    optimizer = torch.optim.Adam(refiner.parameters(), lr=2e-3)
     errors = []
     for step in range(120):
         true = poses(16, seed=step)
@@ -110,7 +110,7 @@ def test_a_look_learns_where_a_body_is():
         angle = torch.atan2(true[:, 3], true[:, 2]) + 0.05 * torch.randn(16)
         off[:, 2:] = torch.stack((angle.cos(), angle.sin()), dim=-1)
         wanted, guess = (torch.cat((torch.zeros(16, 2), pose), dim=-1) for pose in (true, off))
-        loss = (look(pictures(true), guess) - wanted).square().mean()
+        loss = (refiner(pictures(true), guess) - wanted).square().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -118,6 +118,6 @@ def test_a_look_learns_where_a_body_is():
     assert sum(errors[-20:]) / 20 < 0.2
 
 
-def test_a_negative_number_of_looks_is_refused():
-    with pytest.raises(ValueError, match="reader_looks is -1"):
-        DenoiserConfig(reader_looks=-1)
+def test_a_negative_number_of_refinements_is_refused():
+    with pytest.raises(ValueError, match="refinement_iterations is -1"):
+        DenoiserConfig(refinement_iterations=-1)

@@ -1,4 +1,4 @@
-"""What a call asks of the device: floating-point operations, bytes, and its matrix products."""
+"""What a call costs the device: floating-point operations, bytes, and its matrix products."""
 
 import math
 from collections import Counter
@@ -11,14 +11,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-from benchmarks.speed.ceilings import Product, Shape, products_ceiling
+from benchmarks.speed.roofline import Product, Shape, products_peak
 
 aten = torch.ops.aten
 
 
 @dataclass(frozen=True, kw_only=True)
-class Work:
-    """The work of one call."""
+class Operations:
+    """The operations of one call."""
 
     flops: int
     """Of matrix products, convolutions and attention; the rest is not counted."""
@@ -29,9 +29,9 @@ class Work:
     """(m, n, k) and type of each matrix product and convolution, in order, those of attention
     aside. A convolution is the product of its patches with its kernels."""
 
-    def products_ceiling(self, device: torch.device | str) -> float:
+    def products_peak(self, device: torch.device | str) -> float:
         """FLOP/s of these products alone on a device, each in its own type."""
-        return products_ceiling(self.products, device)
+        return products_peak(self.products, device)
 
     def main_dtype(self) -> torch.dtype:
         """The type that most operations of the products are in."""
@@ -41,20 +41,20 @@ class Work:
         return flops.most_common(1)[0][0]
 
 
-def count_work(call: Callable[[], object]) -> Work:
+def count_operations(call: Callable[[], object]) -> Operations:
     """Run a call once and count what it does (eager kernels: a captured graph shows none)."""
     counter = FlopCounterMode(
         display=False,
         # Not in torch's own table: the kernel that attention takes on the processor.
         custom_mapping={aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops},
     )
-    seen = _Operands()
-    with torch.no_grad(), counter, seen:
+    operands = _Operands()
+    with torch.no_grad(), counter, operands:
         call()
-    return Work(
+    return Operations(
         flops=counter.get_total_flops(),
-        num_bytes=seen.num_bytes,
-        products=tuple(seen.products),
+        num_bytes=operands.num_bytes,
+        products=tuple(operands.products),
     )
 
 

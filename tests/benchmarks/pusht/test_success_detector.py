@@ -1,4 +1,4 @@
-"""The judge of frames against the simulator that drew them."""
+"""The success detector against the simulator that drew them."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,13 @@ pytest.importorskip("gym_pusht", reason="needs pip install 'irasim-env[pusht]'")
 
 import gymnasium as gym
 
-from benchmarks.pusht.judge import GOAL, PushTJudge, Verdict, coverage, goal_visible
+from benchmarks.pusht.success_detector import (
+    GOAL,
+    PushTSuccessDetector,
+    Verdict,
+    coverage,
+    goal_visible,
+)
 from policies.pusht.reading import read_t
 from policies.pusht.recorders import expert
 
@@ -53,8 +59,8 @@ def test_coverage_of_the_goals_own_pose_is_whole_and_falls_with_distance():
 
 
 def test_a_solved_episode_is_seen_to_be(solved):
-    """Within what reading errors allow: the simulator stops just past .95."""
-    verdicts = [PushTJudge()(frames) for frames, _ in solved]
+    """Within what reading errors allow: the simulator stops just past 0.95."""
+    verdicts = [PushTSuccessDetector()(frames) for frames, _ in solved]
     assert [one.verdict for one in verdicts].count(Verdict.SUCCESS) >= 2
     for one, (frames, _) in zip(verdicts, solved, strict=True):
         assert one.coverage > 0.92
@@ -66,7 +72,7 @@ def test_a_solved_episode_is_seen_to_be(solved):
 def test_an_episode_cut_before_its_end_is_a_failure(solved):
     for frames, covered in solved:
         early = frames[: np.argmax(covered > 0.85)]
-        judged = PushTJudge()(early)
+        judged = PushTSuccessDetector()(early)
         assert judged.verdict is Verdict.FAILURE
         assert judged.step is None
         assert judged.coverage < 0.9
@@ -75,19 +81,19 @@ def test_an_episode_cut_before_its_end_is_a_failure(solved):
 def test_frames_without_a_readable_t_are_undecidable(solved):
     frames = solved[0][0].copy()
     frames[len(frames) // 3 :] = 255
-    judged = PushTJudge()(frames)
+    judged = PushTSuccessDetector()(frames)
     assert judged.verdict is Verdict.UNDECIDABLE
     assert judged.unreadable > 0.2
-    blank = PushTJudge()(np.full((5, 96, 96, 3), 255, np.uint8))
+    blank = PushTSuccessDetector()(np.full((5, 96, 96, 3), 255, np.uint8))
     assert blank.verdict is Verdict.UNDECIDABLE
     assert np.isnan(blank.coverage)
 
 
 def test_success_that_was_seen_stays_one_whatever_follows(solved):
-    judge = PushTJudge()
-    frames = next(frames for frames, _ in solved if judge(frames).verdict is Verdict.SUCCESS)
+    detect = PushTSuccessDetector()
+    frames = next(frames for frames, _ in solved if detect(frames).verdict is Verdict.SUCCESS)
     followed = np.concatenate([frames, np.full((200, 96, 96, 3), 255, np.uint8)])
-    assert judge(followed) == judge(frames)
+    assert detect(followed) == detect(frames)
 
 
 def test_the_goal_is_seen_unless_covered(solved):
@@ -96,15 +102,18 @@ def test_the_goal_is_seen_unless_covered(solved):
     assert goal_visible(frames[-1:])[0] < 0.3
 
 
-def test_the_judge_rewards_as_the_simulator_does(solved):
+def test_the_detector_rewards_as_the_simulator_does(solved):
     for frames, covered in solved:
         t = len(frames) // 2
-        reward, over = PushTJudge().reward(frames[t - 1 : t + 1], np.zeros(2))
+        reward, over = PushTSuccessDetector().reward(frames[t - 1 : t + 1], np.zeros(2))
         assert reward == pytest.approx(min(covered[t] / 0.95, 1), abs=0.05)
         assert not over
-    assert PushTJudge().reward(np.full((2, 96, 96, 3), 255, np.uint8), np.zeros(2)) == (0.0, False)
+    assert PushTSuccessDetector().reward(np.full((2, 96, 96, 3), 255, np.uint8), np.zeros(2)) == (
+        0.0,
+        False,
+    )
 
 
 def test_what_is_no_episode_is_refused(solved):
     with pytest.raises(ValueError, match="expected"):
-        PushTJudge()(solved[0][0][0])
+        PushTSuccessDetector()(solved[0][0][0])

@@ -1,7 +1,7 @@
-"""What a device can reach: matrix products of given shapes, one large one, and a large copy.
+"""The device's roofline: peak rates of matrix products of given shapes, and of a large copy.
 
-A ceiling is measured, never read off a data sheet, and in the run whose figures are held against
-it: clocks, neighbours and libraries differ from one run to the next.
+Peaks are measured, never taken from a data sheet, and in the same run as the figures that are
+compared with them: clocks, neighbours and libraries differ from one run to the next.
 """
 
 import functools
@@ -23,7 +23,7 @@ BUDGET = 1.0  # seconds that a measurement takes
 MIN_ROUNDS = 5
 
 
-def products_ceiling(products: Sequence[Product], device: torch.device | str) -> float:
+def products_peak(products: Sequence[Product], device: torch.device | str) -> float:
     """FLOP/s of matrix products and nothing else: see `products_alone`."""
     return product_flops(products) / seconds_of(products_alone(products, device), device)
 
@@ -70,26 +70,27 @@ def products_alone(products: Sequence[Product], device: torch.device | str) -> C
 
     if torch.device(device).type != "cuda":
         return multiply
-    result = {"result": operands[-1][-1]}  # tells the device
+    result = {"result": operands[-1][-1]}  # gives the device
     captured = CapturedFunction(multiply, {}, residents=result, name="matrix products")
     return functools.partial(captured, copy=False)
 
 
 def measure_for(seconds: float, *, rehearsal: bool) -> None:
-    """How long a ceiling is measured from now on; in a rehearsal hardly, and on what is small."""
+    """Set for how many seconds each peak is measured; briefly, and on small shapes, in a
+    rehearsal."""
     global BUDGET
     BUDGET = 0.02 if rehearsal else seconds
     if rehearsal:
         LARGE_MATMUL["cpu"], LARGE_COPY["cpu"] = 256, 2**20
 
 
-def large_matmul_ceiling(dtype: torch.dtype, device: torch.device | str) -> float:
+def large_matmul_peak(dtype: torch.dtype, device: torch.device | str) -> float:
     """FLOP/s of one large square matrix product: about the most that the device can do."""
     side = LARGE_MATMUL[torch.device(device).type]
-    return products_ceiling([((side, side, side), dtype)], device)
+    return products_peak([((side, side, side), dtype)], device)
 
 
-def copy_ceiling(device: torch.device | str) -> float:
+def copy_peak(device: torch.device | str) -> float:
     """Bytes a second, read and written ones together, of a copy too large for any cache."""
     size = LARGE_COPY[torch.device(device).type]
     source = torch.ones(size, dtype=torch.uint8, device=device)
@@ -97,16 +98,16 @@ def copy_ceiling(device: torch.device | str) -> float:
     return 2 * size / seconds_of(lambda: target.copy_(source), device)
 
 
-def seconds_of(work: Callable[[], object], device: torch.device | str) -> float:
+def seconds_of(call: Callable[[], object], device: torch.device | str) -> float:
     """Median seconds of a call, its kernels finished, over about a second of calls."""
     finish = synchroniser(device)
     rounds: list[float] = []
-    work()  # first calls allocate, and choose kernels
+    call()  # first calls allocate, and choose kernels
     finish()
     start = time.perf_counter()
     while len(rounds) < MIN_ROUNDS or time.perf_counter() - start < BUDGET:
         begin = time.perf_counter()
-        work()
+        call()
         finish()
         rounds.append(time.perf_counter() - begin)
     return float(np.median(rounds))

@@ -1,4 +1,4 @@
-"""What the streaming denoiser's tokens are too coarse for, drawn by convolutions.
+"""The high-resolution head: convolutions for what the denoiser's tokens are too coarse for.
 
 Dimensions: C channels, h w latent cells, N tokens.
 """
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from world_model.streaming.config import StreamingConfig
 
 
-class Detail(nn.Module):
+class HighResolutionHead(nn.Module):
     """Convolutions over the frame before and the noisy change.
 
     A token's width is less than the numbers in its patch and in the one before: with patches of 16

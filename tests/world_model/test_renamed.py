@@ -1,0 +1,101 @@
+"""Older names of configs' fields keep working: in code, in files and on the command line."""
+
+import dataclasses
+import json
+import shutil
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from tests.conftest import TINY_CONFIG
+from training.captured.config import gpu_preset, gpu_preset_names
+from training.command import parse
+from training.run.directory import write_config
+from training.streaming.config import TrainConfig, preset, task_preset
+from world_model import WorldModel
+from world_model.io.checkpoint import _checksum
+from world_model.streaming.config import DenoiserConfig, SamplerConfig
+from world_model.tasks import Task, load_task
+
+
+def test_older_names_construct_and_read_with_a_warning_that_names_the_new_one():
+    with pytest.warns(DeprecationWarning, match="dead_zone is deprecated, use change_threshold"):
+        sampler = SamplerConfig(dead_zone=0.2)  # pyright: ignore[reportCallIssue]
+    assert sampler.change_threshold == 0.2
+    with pytest.warns(DeprecationWarning, match="use change_threshold"):
+        assert sampler.dead_zone == 0.2  # pyright: ignore[reportAttributeAccessIssue]
+    with pytest.warns(DeprecationWarning, match="use refinement_iterations"):
+        shape = dataclasses.replace(DenoiserConfig(), reader_looks=3)  # pyright: ignore
+    assert shape.refinement_iterations == 3
+    with pytest.warns(DeprecationWarning, match="use mask_radii"):
+        task = Task(name="mine", env_id="Mine-v0", reach=(1.0,))  # pyright: ignore
+    assert task.mask_radii == (1.0,)
+
+
+def older(config: dict) -> dict:
+    """A world's config as earlier versions wrote it."""
+    config["sampler"]["dead_zone"] = config["sampler"].pop("change_threshold")
+    config["denoiser"]["reader_looks"] = config["denoiser"].pop("refinement_iterations")
+    config["denoiser"]["foresight_width"] = config["denoiser"].pop("dynamics_width")
+    config["plane"]["reach"] = config["plane"].pop("mask_radii")
+    return config
+
+
+def test_a_world_of_an_earlier_version_loads_and_is_the_same(tmp_path):
+    shape = dataclasses.replace(TINY_CONFIG.denoiser, refinement_iterations=1)
+    world = WorldModel.create(dataclasses.replace(TINY_CONFIG, denoiser=shape))
+    world.save_pretrained(tmp_path / "now")
+    before = shutil.copytree(tmp_path / "now", tmp_path / "before")
+    weights = load_file(before / "model.safetensors")
+    renamed = {
+        name.replace("estimator.refiners.", "estimator.looks."): x for name, x in weights.items()
+    }
+    assert renamed.keys() != weights.keys()
+    save_file(renamed, before / "model.safetensors")
+    config = older(json.loads((before / "config.json").read_text()))
+    config["sha256"]["model.safetensors"] = _checksum(before / "model.safetensors")
+    (before / "config.json").write_text(json.dumps(config))
+    now, earlier = (WorldModel.from_pretrained(tmp_path / name) for name in ("now", "before"))
+    assert now.config == earlier.config
+    for (name, mine), (other, theirs) in zip(
+        now.state_dict().items(), earlier.state_dict().items(), strict=True
+    ):
+        assert name == other and mine.equal(theirs)
+    config["sampler"]["change_threshold"] = 0.5
+    (before / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="'dead_zone' is the older name of .*remove 'dead_zone'"):
+        WorldModel.from_pretrained(before)
+
+
+def test_older_flags_are_read_and_noted(capsys):
+    config = parse(
+        ["--preset", "tiny", "--dead-zone", "0.25", "--reader-looks=1", "--reach", "4", "5"]
+    )
+    assert isinstance(config, TrainConfig)
+    assert config.change_threshold == 0.25
+    assert config.refinement_iterations == 1
+    assert config.mask_radii == (4.0, 5.0)
+    noted = capsys.readouterr().err
+    assert "--dead-zone is deprecated: use --change-threshold" in noted
+    assert "use --refinement-iterations" in noted and "use --mask-radii" in noted
+
+
+def test_presets_of_tasks_may_use_older_names():
+    task = load_task("pusht")
+    config = task_preset(task, "mine", {"own_past_from": 0.5, "dead_zone": 0.1}, TrainConfig)
+    assert (config.self_rollout_from, config.change_threshold) == (0.5, 0.1)
+    assert gpu_preset(gpu_preset_names()[0]).mask_radii == ()
+
+
+def test_a_run_begun_by_an_earlier_version_goes_on(tmp_path):
+    config = dataclasses.replace(preset("tiny"), out=tmp_path)
+    write_config(config, tmp_path, set())
+    path = next(tmp_path.iterdir())
+    content = json.loads(path.read_text())
+    content["dead_zone"] = content.pop("change_threshold")
+    path.write_text(json.dumps(content))
+    (tmp_path / "state.pt").touch()
+    write_config(config, tmp_path, set())
+    assert "change_threshold" in json.loads(path.read_text())
+    with pytest.raises(SystemExit, match="another change_threshold"):
+        write_config(dataclasses.replace(config, change_threshold=0.5), tmp_path, set())
