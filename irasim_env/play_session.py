@@ -6,7 +6,7 @@ Knows no window and no clock but the model's: `Player` calls `step` when one is 
 import statistics
 import time
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ import gymnasium as gym
 import numpy as np
 
 from irasim_env.controls import KeyControls
-from irasim_env.env import WorldEnv, step_together
+from irasim_env.env import WorldEnv
 from irasim_env.ground_truth import GroundTruth
 from irasim_env.snapshot import Snapshot
 from world_model import WorldModel
@@ -263,17 +263,3 @@ class PlaySession:
         if ended_at is None and (terminated or truncated):
             ended_at = self.steps if step is None else step
         self.reality = Reality(frame=self._truth.frame, reward=reward, ended_at=ended_at)
-
-
-def take_together(sessions: Sequence[PlaySession], actions: Sequence[np.ndarray]) -> None:
-    """Step sessions over one world, and as many samples, in one call of the model.
-
-    Args:
-        sessions: Each once; none has ended.
-        actions: What `next_action` of each gave, (A,).
-    """
-    began = time.perf_counter()
-    results = step_together([session.env for session in sessions], actions)
-    seconds = time.perf_counter() - began
-    for session, action, result in zip(sessions, actions, results, strict=True):
-        session.take(action, result, seconds)
