@@ -263,7 +263,9 @@ class Seat:
 
     def _uncertainty(self, message: Message) -> None:
         if message["on"] and self._settings.samples is None:
-            raise MessageError("this server offers no uncertainty; start it with --samples 3")
+            raise MessageError(
+                "this server offers no uncertainty; start it with --uncertainty-samples 3"
+            )
         self._session.env.task.samples = self._settings.samples if message["on"] else None
 
     def _snapshot(self, message: Message) -> bytes | None:

@@ -69,7 +69,8 @@ export async function showView(view, files, welcome) {
   press($("simulator"), files.length > 1);
   const ended = view.real_ended_at;
   show($("real-note"), ended === null ? "" : `ended at step ${ended}`);
-  show($("place"), `start ${view.start} (0 to ${welcome.starts - 1})`);
+  show($("place").firstElementChild, `start ${view.start}`);
+  show($("place").lastElementChild, ` of 0 to ${welcome.starts - 1}`);
   show($("steps"), String(view.steps));
   show($("pace"), number(view.pace, 1));
   show($("model"), number(view.latency_ms, 0));
