@@ -90,7 +90,8 @@ class Seat:
         self._recording = False
         self._meter = _Meter()
         self._changed = asyncio.Event()
-        self._sent = self._drawn = self._seen = 0
+        self._sent = self._drawn = 0
+        self._asked = self._seen = 0  # Numbers of the last input, and of that of the last step.
         self._snapshots: dict[int, Moment] = {}
         self._numbers = count(1)
         # A world that is too slow for a steady rate waits for keys.
@@ -178,12 +179,10 @@ class Seat:
                 self._changed.clear()
                 await self._changed.wait()
                 continue
-            before = self._session.total_steps
-            await self._stage.step(self._player)
+            view = await self._stage.step(self._player, self._view)
             # Where the world is slower than the rate, go on from now instead of catching up.
             due = max(due + 1 / self._player.fps, loop.time())
-            self.steps += self._session.total_steps - before
-            await self._show()
+            await self._line.send(view)
             if self._recording and (self._player.recorded or 0) >= MOST_RECORDED:
                 await self._record()
 
@@ -207,24 +206,25 @@ class Seat:
         return not self._waits_for_keys or bool(player.asked)
 
     def _acknowledge(self, frame: int) -> None:
-        if not self._drawn <= frame <= self._sent:
+        if not 1 <= frame <= self._sent:
             raise MessageError(f"frame of 'ack' is not among those sent, 1 to {self._sent}")
-        self._drawn = frame
+        self._drawn = max(self._drawn, frame)
         self._changed.set()
 
     async def _show(self) -> None:
-        self._sent += 1
-        number = self._sent
-        await self._line.send(await self._stage.run(lambda: self._view(number)))
+        await self._line.send(await self._stage.run(self._view))
         self._changed.set()
 
-    def _view(self, number: int) -> bytes:
+    def _view(self) -> bytes:
         player, session = self._player, self._session
+        self._sent += 1
+        if session.total_steps > self.steps:
+            self.steps, self._seen = session.total_steps, self._asked
         reality, controls = session.reality, session.controls
         unsure = session.uncertainty
         content = {
             "type": "view",
-            "frame": number,
+            "frame": self._sent,
             "seen": self._seen,
             "start": session.start,
             "seed": session.seed,
@@ -254,7 +254,7 @@ class Seat:
         pointer = message["pointer"]
         self._player.hold(held)
         self._player.point(None if pointer is None else (float(pointer[0]), float(pointer[1])))
-        self._seen = message["seq"]
+        self._asked = message["seq"]
 
     def _command(self, message: Message) -> None:
         if message["key"] not in PAGE_COMMANDS:

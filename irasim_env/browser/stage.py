@@ -28,24 +28,31 @@ class Stage:
     def __init__(self, most: int = 32):
         self._most = most
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="world")
-        self._waiting: list[tuple[Player, asyncio.Future[None]]] = []
+        self._waiting: list[tuple[Player, Callable[[], Any], asyncio.Future[Any]]] = []
         self._stepping: asyncio.Task[None] | None = None
 
     async def run(self, call: Callable[[], T]) -> T:
         """What a call returns; it may touch players, and nothing else touches them meanwhile."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, call)
 
-    async def step(self, player: Player) -> None:
+    async def step(self, player: Player, show: Callable[[], T]) -> T:
         """Let a player take a step, together with those that wait for one, too.
 
+        Args:
+            player: Who steps, unless it is paused or its episode has ended.
+            show: Called right after the step, before anything else touches the player.
+
+        Returns:
+            What `show` returns.
+
         Raises:
-            Exception: what that player's own step raised.
+            Exception: what that player's own step, or `show`, raised.
         """
         future = asyncio.get_running_loop().create_future()
-        self._waiting.append((player, future))
+        self._waiting.append((player, show, future))
         if self._stepping is None or self._stepping.done():
             self._stepping = asyncio.create_task(self._step_all())
-        await future
+        return await future
 
     def close(self) -> None:
         """End the thread, when what it does is done."""
@@ -54,16 +61,27 @@ class Stage:
     async def _step_all(self) -> None:
         while self._waiting:
             taken, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
-            players = [player for player, future in taken if not future.cancelled()]
-            failures = await self.run(lambda players=players: step_players(players))
-            for player, future in taken:
+            taken = [one for one in taken if not one[2].cancelled()]
+            shown = await self.run(lambda taken=taken: _step_and_show(taken))
+            for (_, _, future), result in zip(taken, shown, strict=True):
                 if future.cancelled():
                     continue
-                failure = failures.get(id(player))
-                if failure is None:
-                    future.set_result(None)
+                if isinstance(result, Exception):
+                    future.set_exception(result)
                 else:
-                    future.set_exception(failure)
+                    future.set_result(result)
+
+
+def _step_and_show(taken: Sequence[tuple[Player, Callable[[], Any], Any]]) -> list[Any]:
+    """What each player shows after its step, or what went wrong with it."""
+    failures = step_players([player for player, _, _ in taken])
+    shown: list[Any] = []
+    for player, show, _ in taken:
+        try:
+            shown.append(failures.get(id(player)) or show())
+        except Exception as failure:
+            shown.append(failure)
+    return shown
 
 
 def step_players(players: Sequence[Player]) -> dict[int, Exception]:

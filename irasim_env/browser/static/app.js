@@ -12,6 +12,7 @@ let socket = null;
 let welcome = null;
 let seq = 0;
 let seen = 0;
+let shown = 0;
 let drawing = Promise.resolve();
 const asked = new Map(); // when each input was sent, until a view tells that it has seen it
 const latencies = [];
@@ -77,7 +78,8 @@ function noteLatency(view) {
 
 async function take(message, files) {
   if (message.type === "view") {
-    await showView(message, files, welcome);
+    if (message.frame > shown) await showView(message, files, welcome);
+    shown = Math.max(shown, message.frame);
     send({ type: "ack", frame: message.frame });
     noteLatency(message);
     document.body.dataset.frame = message.frame;

@@ -1,5 +1,6 @@
 """The page's server: what a player can do, without a browser."""
 
+import contextlib
 import json
 import re
 import time
@@ -39,10 +40,11 @@ def get(server, path, **headers):
 
 def closed(page):
     """The code that a page is closed with."""
-    with pytest.raises(ConnectionClosed) as told:
+    try:
         while True:
             page.receive()
-    return told.value.rcvd.code
+    except ConnectionClosed as end:
+        return end.rcvd.code
 
 
 def test_the_page_is_served_and_asks_for_nothing_from_outside(served):
@@ -295,7 +297,7 @@ MALFORMED = [
 
 def test_200_malformed_messages_stop_nothing_and_reach_nobody(served):
     with Page(served) as other:
-        told = lines = 0
+        told, lines, codes = 0, 0, set()
         rude = None
         for i in range(200):
             if rude is None:
@@ -305,11 +307,12 @@ def test_200_malformed_messages_stop_nothing_and_reach_nobody(served):
                 rude.await_type("error")
                 told += 1
             except ConnectionClosed as end:
-                assert end.rcvd.code in (TOO_MUCH, 1009)  # 1009: longer than a message may be
+                codes.add(end.rcvd.code)
                 rude = None
             if i % 20 == 0:
                 other.await_view()
         steps = other.view["steps"]
+        assert codes <= {TOO_MUCH, 1009}  # 1009: longer than a message may be
         assert told >= 180 - lines
         assert other.view["message"] == ""
         other.await_view(lambda view: view["steps"] > steps + 3)
@@ -322,12 +325,9 @@ def test_200_malformed_messages_stop_nothing_and_reach_nobody(served):
 def test_a_flood_closes_its_own_page_only(served):
     with Page(served) as other:
         flood = Page(served)
-        with pytest.raises(ConnectionClosed):
+        with contextlib.suppress(ConnectionClosed):
             for _ in range(5000):
                 flood.input()
-            flood.line.recv(timeout=30)
-            closed(flood)
-            raise flood.line.protocol.close_exc
         assert closed(flood) == TOO_MUCH
         other.await_view()
 
