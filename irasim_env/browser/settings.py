@@ -7,6 +7,8 @@ import socket
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from irasim_env.uncertainty import check_samples
+
 # Names of the machine itself, as browsers write them in a Host header.
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -38,6 +40,7 @@ class Settings:
             raise ValueError(f"players is {self.players}, expected at least 1")
         if not self.idle_seconds > 0:
             raise ValueError(f"idle is {self.idle_seconds}, expected a positive number of seconds")
+        check_samples(self.samples)
         if not self.uncertain_above >= 0:
             raise ValueError(f"uncertain_above is {self.uncertain_above}, expected 0 or more")
         for origin in self.origins:

@@ -4,18 +4,18 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from pathlib import Path
 
 import pytest
 
 from irasim_env import console
+from irasim_env.play import PlayConfig
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--host", "0.0.0.0"], "add --token"),
-        (["--keys", "right"], "leave it out"),
-        (["--record", "out.mp4"], "press V in the page"),
         (["--port", "70000"], "port is 70000"),
         (["--idle", "0"], "positive number of seconds"),
         (["--origins", "robots.example.org"], "expected a scheme and a host"),
@@ -27,6 +27,15 @@ from irasim_env import console
 def test_mistakes_are_told(endless_world, arguments, message):
     with pytest.raises(SystemExit, match=f"irasim play: .*{message}"):
         console.main(["play", "--browser", "--world", endless_world, *arguments])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({"keys": "right"}, "leave it out"), ({"record": Path("out.mp4")}, "press V in the page")],
+)
+def test_options_without_a_page_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        PlayConfig(browser=True, **settings)
 
 
 def test_a_missing_package_is_named(monkeypatch):
@@ -55,6 +64,5 @@ def test_it_prints_what_to_open_serves_it_and_stops(endless_world):
         rest, _ = process.communicate(timeout=60)
         assert rest == "0 steps; at most 0 players at once\n"
         assert not process.returncode
-        # A port that is taken is told.
     finally:
         process.kill()
