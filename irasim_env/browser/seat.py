@@ -88,6 +88,7 @@ class Seat:
         self._settings = settings
         self._recorders = recorders
         self._recording = False
+        self._ended: Recording | None = None  # What is not saved yet, nor discarded.
         self._meter = _Meter()
         self._changed = asyncio.Event()
         self._sent = self._drawn = 0
@@ -194,10 +195,13 @@ class Seat:
             self._recording = False
 
     def _close(self) -> None:
-        recording = self._player.end_recording()
-        if recording is not None:
-            recording.discard()
+        for recording in (self._ended, self._player.end_recording()):
+            if recording is not None:
+                recording.discard()
         self._session.close()
+
+    def _end_recording(self) -> None:
+        self._ended = self._player.end_recording()
 
     def _goes_on(self) -> bool:
         player = self._player
@@ -300,9 +304,10 @@ class Seat:
     async def _record(self) -> None:
         """Begin a video; or end it, and send it."""
         if self._recording:
-            recording = await self._stage.run(self._player.end_recording)
+            await self._stage.run(self._end_recording)
+            await self._show()
+            recording, self._ended = self._ended, None
             if recording is not None:
-                await self._show()
                 files = await asyncio.to_thread(_saved, recording)
                 await self._line.send(pack({"type": "video", "name": recording.path.name}, *files))
             self._recording = False

@@ -184,7 +184,7 @@ def test_a_recording_is_sent_to_its_player_and_leaves_nothing(served, tmp_path):
         video, (film, note) = page.await_type("video")
         (tmp_path / video["name"]).write_bytes(film)
         assert len(read_video(tmp_path / video["name"])) == 4
-        assert json.loads(note)["video"] == {"frames": 4, "fps": 10.0}
+        assert json.loads(note)["video"] == {"frames": 4, "fps": QUICK["fps"]}
         page.await_view(lambda view: view["recorded"] is None)
         assert not [path for path in served._folder.rglob("*") if path.is_file()]
 
