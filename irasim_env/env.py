@@ -1,6 +1,7 @@
 """One learned world as a `gymnasium.Env`."""
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from irasim_env.task import (
     to_host,
 )
 from world_model import WorldModel, WorldState
+from world_model.state import joined
 
 if TYPE_CHECKING:
     from irasim_env.window import Window
@@ -216,17 +218,7 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
         """
         state, before = self._running_episode()
         action = check_actions(self._task.config, action, self._task.action_shape)
-        outcome = self._task.step(state, action[None], before)
-        self._episode = state, outcome
-        ended = outcome.ended()
-        self._over = terminated = bool(ended[0])
-        if self.render_mode == "human":
-            self.render()
-        observation, info = self._task.observation(outcome, 0), self._task.info(outcome, 0, ended)
-        if self._task.output == "numpy":
-            return observation, float(outcome.reward[0]), terminated, False, info
-        flags = copy_of(outcome.terminated[0])
-        return observation, copy_of(outcome.reward[0]), flags, torch.zeros_like(flags), info
+        return self._show(state, self._task.step(state, action[None], before))
 
     def render(self) -> np.ndarray | None:  # type: ignore[override]
         """The present frame, uint8 (H, W, 3); shown in the window for "human"."""
@@ -274,6 +266,15 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
         """What is to be done, in words, for policies that read them; else the same as `task`."""
         return self._task.description
 
+    @property
+    def samples(self) -> int | None:
+        """Samples by which uncertainty is told, None for none; may be changed between steps."""
+        return self._task.samples
+
+    @samples.setter
+    def samples(self, count: int | None) -> None:
+        self._task.samples = count
+
     def snapshot(self) -> Snapshot:
         """The present moment, for `restore`.
 
@@ -306,6 +307,21 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
         if self.render_mode == "human":
             self.render()
 
+    def _show(
+        self, state: WorldState, outcome: Outcome
+    ) -> tuple[Observation, Any, Any, Any, dict[str, Any]]:
+        """Go to where a step has led, and return what `step` does."""
+        self._episode = state, outcome
+        ended = outcome.ended()
+        self._over = terminated = bool(ended[0])
+        if self.render_mode == "human":
+            self.render()
+        observation, info = self._task.observation(outcome, 0), self._task.info(outcome, 0, ended)
+        if self._task.output == "numpy":
+            return observation, float(outcome.reward[0]), terminated, False, info
+        flags = copy_of(outcome.terminated[0])
+        return observation, copy_of(outcome.reward[0]), flags, torch.zeros_like(flags), info
+
     def _open_window(self) -> "Window":
         from irasim_env.window import Window  # pygame greets on stdout: only where it is used
 
@@ -326,6 +342,46 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
         if self._fingerprint is None:
             self._fingerprint = fingerprint(self._task.world)
         return self._fingerprint
+
+
+def step_together(
+    envs: Sequence[WorldEnv], actions: Sequence[Any]
+) -> list[tuple[Observation, Any, Any, Any, dict[str, Any]]]:
+    """Step environments over one loaded world in one call of the model.
+
+    Each rolls out as its own `step` does, as the environments of a batch do. On a GPU the batch is
+    filled up to a power of two: each size is captured once.
+
+    Args:
+        envs: Environments with the same `WorldModel` and the same settings, each once.
+        actions: One each, as `step` takes it.
+
+    Returns:
+        What each `step` returns.
+
+    Raises:
+        ValueError: the environments have not one world and one `uncertainty_samples`, or there is a
+            `reward_fn` or a `chunk`.
+        gym.error.Error: as `step`; none has been stepped then.
+    """
+    task = envs[0]._task
+    for other in (env._task for env in envs):
+        same = other.world is task.world and other.samples == task.samples
+        if not same or other.output != task.output or other.chunk or other.reward_fn:
+            raise ValueError(
+                "step_together takes environments over one loaded world with the same settings, "
+                "without chunk and reward_fn; call step() of each instead"
+            )
+    episodes = [env._running_episode() for env in envs]
+    checked = [check_actions(task.config, action, task.action_shape) for action in actions]
+    size = 1 << (len(envs) - 1).bit_length() if task.world.device.type == "cuda" else len(envs)
+    filled = [min(row, len(envs) - 1) for row in range(size)]
+    states = [episodes[row][0] for row in filled]
+    # `joined` hands a single state on as it is, and a step that fails would have changed it.
+    state = joined([[row] for row in range(size)], states) if size > 1 else states[0].clone()
+    # Neither reward_fn nor chunk: what was shown before does not matter.
+    outcome = task.step(state, np.stack([checked[row] for row in filled]), episodes[0][1])
+    return [env._show(state.select([row]), outcome.select([row])) for row, env in enumerate(envs)]
 
 
 def check_render_mode(render_mode: str | None, known: list[str]) -> None:

@@ -75,7 +75,7 @@ class Overlay:
         self._controls = controls
         self._title = title
         self._reward_range = reward_range
-        self._smooth = smooth
+        self.smooth = smooth
         self._picture = pygame.Rect(0, HEADER, frame_shape[1] * scale, frame_shape[0] * scale)
         self._picture.centerx = max(self._picture.width, MIN_WIDTH) // 2
         rows = max(MIN_ROWS, len(controls.low))
@@ -132,7 +132,7 @@ class Overlay:
         note: str,
     ) -> None:
         pixels = pygame.surfarray.make_surface(frame.swapaxes(0, 1))
-        enlarge = pygame.transform.smoothscale if self._smooth else pygame.transform.scale
+        enlarge = pygame.transform.smoothscale if self.smooth else pygame.transform.scale
         surface.blit(enlarge(pixels, picture.size), picture)
         left, right = (picture.centerx + side * (self._pitch - GAP) // 2 for side in (-1, 1))
         self._write(surface, title, (left + MARGIN, HEADER // 2), TEXT, "midleft")

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # Frames are enlarged by a whole factor to about this height.
 _HEIGHT = 480
+_BROWSER_HEIGHT = 192
 # Packages that a video may depend on, besides those of tasks.
 VERSIONS_NOTED = ("irasim-env", "torch", "numpy", "gymnasium", "pygame")
 
@@ -70,6 +71,25 @@ class PlayConfig:
     """Most typed actions to predict at once. In a window keys then are collected and ENTER predicts
     (default: without a window as many as the world predicts in one go, in a window 1)."""
 
+    browser: bool = False
+    """Serve a page that plays in a browser, on this machine's port 8765; it prints what to open."""
+    host: str = "127.0.0.1"
+    """Address to serve the page on; one that other machines reach needs --token."""
+    port: int = 8765
+    """Port to serve the page on (0: any that is free)."""
+    token: bool = False
+    """Make a token, without which no page plays; it is part of the address that is printed."""
+    origins: tuple[str, ...] = ()
+    """Origins of other pages that may play, as of a proxy before this: https://robots.example.org"""
+    players: int = 20
+    """Most players at once in browsers; each has an episode of its own in the one world."""
+    idle: float = 300.0
+    """Seconds after which a player in a browser who asks for nothing is closed."""
+    uncertainty_samples: int = 3
+    """Samples of each step where a page asks for the world's uncertainty (0: none may ask)."""
+    uncertain_above: float = 1.0
+    """Grey levels of uncertainty above which a page marks a step."""
+
     def __post_init__(self) -> None:
         for name in ("fps", "scale", "steps"):
             value = getattr(self, name)
@@ -83,6 +103,8 @@ class PlayConfig:
             raise ValueError(f"chunk is {self.chunk}, expected at least 1 action")
         if self.is_typed:
             self.check_typed()
+        if self.browser:
+            self.check_browser()
 
     def check_typed(self) -> None:
         """Raise ValueError if there is an option that typed actions do not know."""
@@ -91,6 +113,15 @@ class PlayConfig:
                 raise ValueError(
                     f"{name} is for steps at a steady rate, typed actions go without it; leave it "
                     "out"
+                )
+
+    def check_browser(self) -> None:
+        """Raise ValueError if there is an option that the browser does not know."""
+        for name in ("keys", "steps", "typed", "chunk", "record"):
+            if getattr(self, name) is not None:
+                cure = "press V in the page" if name == "record" else "leave it out"
+                raise ValueError(
+                    f"{name} is for play without a page; {cure}, or leave out --browser"
                 )
 
     @property
@@ -110,6 +141,9 @@ def main(config: PlayConfig) -> None:
     from irasim_env.window import check_display
     from world_model import WorldModel
 
+    if config.browser:
+        play_in_browsers(config)
+        return
     if not config.headless:
         check_display('play without one: irasim play --record out.mp4 --keys "right*20 down*10"')
     world = WorldModel.from_pretrained(config.world, device=config.device)
@@ -119,6 +153,36 @@ def main(config: PlayConfig) -> None:
         play_typed(world, config)
     else:
         play_steadily(world, config)
+
+
+def play_in_browsers(config: PlayConfig) -> None:
+    """Serve a page, and a player to each that opens it."""
+    try:
+        from irasim_env.browser.server import serve_players
+        from irasim_env.browser.settings import Settings, make_token
+    except ModuleNotFoundError as missing:
+        raise ValueError(
+            f"the browser needs the package {missing.name!r}, which is not installed; run pip "
+            "install 'irasim-env[browser]'"
+        ) from missing
+    from world_model import WorldModel
+
+    settings = Settings(
+        host=config.host,
+        port=config.port,
+        token=make_token() if config.token else None,
+        origins=config.origins,
+        players=config.players,
+        idle_seconds=config.idle,
+        samples=config.uncertainty_samples or None,
+        uncertain_above=config.uncertain_above,
+    )
+    world = WorldModel.from_pretrained(config.world, device=config.device)
+    # A video of a page shows the frames smaller than a window does: several are made at once.
+    scale = config.scale or max(1, round(_BROWSER_HEIGHT / world.config.height))
+    each = replace(config, scale=scale)
+    make_player(each, world).session.close()  # A mistake is told before anything is served.
+    serve_players(lambda folder: make_player(each, world, folder), settings)
 
 
 def play_steadily(world: "WorldModel", config: PlayConfig) -> None:
@@ -206,8 +270,11 @@ def make_overlay(world: "WorldModel", controls: "KeyControls", config: PlayConfi
     )
 
 
-def make_player(config: PlayConfig, world: "WorldModel | None" = None) -> "Player":
-    """Put everything together, around the world of the config or a loaded one."""
+def make_player(
+    config: PlayConfig, world: "WorldModel | None" = None, folder: Path = Path()
+) -> "Player":
+    """Put everything together, around the world of the config or a loaded one; videos that are
+    asked for by a key go to the folder."""
     from irasim_env.play_session import PlaySession
     from irasim_env.player import Player
     from world_model import WorldModel
@@ -233,6 +300,7 @@ def make_player(config: PlayConfig, world: "WorldModel | None" = None) -> "Playe
         record=config.record,
         auto_reset=config.auto_reset,
         about=about(config, world, controls, max_episode_steps=limit or None),
+        folder=folder,
     )
 
 

@@ -8,12 +8,15 @@ import time
 from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
 from irasim_env.controls import KeyControls
+from irasim_env.env import WorldEnv
 from irasim_env.ground_truth import GroundTruth
+from irasim_env.snapshot import Snapshot
 from world_model import WorldModel
 
 # Steps that a measured speed looks back on.
@@ -32,6 +35,24 @@ class Reality:
     """Step of the episode at which the simulator ended it; it goes on to be shown."""
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Moment:
+    """One moment of a session's episode, to go back to: often, it stays as it is."""
+
+    snapshot: Snapshot
+    frame: np.ndarray
+    """uint8 (H, W, 3)"""
+    action: np.ndarray
+    """(A,)"""
+    actions: tuple[np.ndarray, ...]
+    """All since the start, (A,) each: they put the real simulator there too."""
+    reward: float | None
+    uncertainty: float | None
+    start: int
+    seed: int | None
+    ending: str | None
+
+
 class PlaySession:
     """Episodes from chosen starts, under keys and mouse.
 
@@ -46,7 +67,9 @@ class PlaySession:
         frame: What the world shows, uint8 (H, W, 3).
         action: The last action (A,), or the one at rest.
         reward: Of the last step; None before the first, and where the world knows no reward.
+        uncertainty: Of the last step, in grey levels; None where no samples are drawn.
         start: Index of the episode's start.
+        seed: The last seed that was given; what came after follows from it.
         steps: Steps in this episode.
         total_steps: Steps in all.
         ending: None, or how the episode ended.
@@ -65,10 +88,9 @@ class PlaySession:
     ):
         self.world = world
         self.controls = controls
-        limit = -1 if max_episode_steps is None else max_episode_steps
-        self.env: gym.Env = gym.make(
-            "irasim_env:IRASim/World-v0", world=world, max_episode_steps=limit
-        )
+        self.env = WorldEnv(world)
+        self.seed = seed
+        self._limit = max_episode_steps
         self.message = ""
         self.total_steps = 0
         self.reality: Reality | None = None
@@ -96,21 +118,72 @@ class PlaySession:
 
     def step(self, held: Collection[str], pointer: tuple[float, float] | None = None) -> None:
         """Take one step with the action that keys and mouse ask for."""
-        assert self.ending is None, "an episode that has ended takes no step"
-        self.action = self.controls.next_action(self.action, held, pointer)
+        action = self.next_action(held, pointer)
         began = time.perf_counter()
-        self.frame, reward, terminated, truncated, info = self.env.step(self.action)
-        self._latencies.append(time.perf_counter() - began)
+        result = self.env.step(action)
+        self.take(action, result, time.perf_counter() - began)
+
+    def next_action(
+        self, held: Collection[str], pointer: tuple[float, float] | None = None
+    ) -> np.ndarray:
+        """The action (A,) that keys and mouse ask for; the step that follows has to take it."""
+        assert self.ending is None, "an episode that has ended takes no step"
+        return self.controls.next_action(self.action, held, pointer)
+
+    def take(self, action: np.ndarray, result: tuple[Any, ...], seconds: float) -> None:
+        """Go to where a step of `env` has led.
+
+        Args:
+            action: The action that was taken, (A,).
+            result: What `env.step(action)` returned.
+            seconds: How long that took.
+        """
+        self.action = action
+        self.frame, reward, terminated, _, info = result
+        self._latencies.append(seconds)
         self._actions.append(self.action)
         self.reward = float(reward) if info["reward_available"] else None
+        self.uncertainty = info.get("uncertainty")
         self.steps += 1
         self.total_steps += 1
         if self.reality is not None:
             self._step_reality(self.action)
-        if terminated or truncated:
+        if terminated or self.steps == self._limit:
             how = "time is up" if not terminated else "success" if "is_success" in info else "over"
             self.ending = f"{how} after {self.steps} step{'s' * (self.steps > 1)}"
         self._finished_at.append(time.perf_counter())
+
+    def begin(self, start: int | None, seed: int) -> None:
+        """Begin as a new session with this start and seed would."""
+        if start is not None and not self._has(start):
+            return
+        self.seed = seed
+        self._begin(start, seed)
+
+    def moment(self) -> Moment:
+        """Where the episode is now, for `return_to`."""
+        return Moment(
+            snapshot=self.env.snapshot(),
+            frame=self.frame,
+            action=self.action,
+            actions=tuple(self._actions),
+            reward=self.reward,
+            uncertainty=self.uncertainty,
+            start=self.start,
+            seed=self.seed,
+            ending=self.ending,
+        )
+
+    def return_to(self, moment: Moment) -> None:
+        """Go back to a moment of this session: the same actions then lead to the same frames."""
+        self.env.restore(moment.snapshot)
+        self.frame, self.action = moment.frame, moment.action
+        self.reward, self.uncertainty = moment.reward, moment.uncertainty
+        self.start, self.seed, self.ending = moment.start, moment.seed, moment.ending
+        self._actions = list(moment.actions)
+        self.steps = len(self._actions)
+        self.rest()
+        self._show_reality_anew()
 
     def reset(self) -> None:
         """Begin again at the same start, with other noise."""
@@ -118,10 +191,8 @@ class PlaySession:
 
     def choose_start(self, index: int) -> None:
         """Begin at another start."""
-        if not 0 <= index < len(self.world.starts):
-            self.message = f"no start {index}: this world has 0 to {len(self.world.starts) - 1}"
-            return
-        self._begin(index, None)
+        if self._has(index):
+            self._begin(index, None)
 
     def change_start(self, by: int) -> None:
         """Begin at the next start (1) or the one before (-1), round and round."""
@@ -159,14 +230,27 @@ class PlaySession:
 
     def _begin(self, start: int | None, seed: int | None) -> None:
         options = None if start is None else {"start": start}
-        self.frame, info = self.env.reset(seed=seed, options=options)
+        frame, info = self.env.reset(seed=seed, options=options)
+        self.frame: np.ndarray = np.asarray(frame)
         self.start: int = info["start"]
         self.action = self.controls.first_action(self.world.starts[self.start])
         self.reward: float | None = None
+        self.uncertainty: float | None = None
         self.steps = 0
         self.ending: str | None = None
         self._actions.clear()
         self.rest()
+        self._show_reality_anew()
+
+    def _has(self, start: int) -> bool:
+        """Whether there is such a start; says so where there is none."""
+        count = len(self.world.starts)
+        if not 0 <= start < count:
+            self.message = f"no start {start}: this world has 0 to {count - 1}"
+        return 0 <= start < count
+
+    def _show_reality_anew(self) -> None:
+        """Put the real simulator, where it is shown, to where the episode is."""
         if self.reality is not None:
             self.reality = None
             self.toggle_reality()

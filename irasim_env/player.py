@@ -1,11 +1,12 @@
 """Drives a play session from a window or from a script, and shows and records it."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pygame
 
 from irasim_env.controls import KeyControls
@@ -42,6 +43,7 @@ class Player:
         record: Video to record from the first frame on; None until the key for it is pressed.
         auto_reset: Begin again a second after an episode's end.
         about: What a JSON beside each video says of how it was made; None writes none.
+        folder: Where videos go that are asked for by a key.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Player:
         record: Path | None = None,
         auto_reset: bool = False,
         about: dict[str, Any] | None = None,
+        folder: Path = Path(),
     ):
         self.session = session
         self.overlay = overlay
@@ -63,6 +66,7 @@ class Player:
         self._auto_reset = auto_reset
         self._about = about
         self._record = record
+        self._folder = folder
         self._helping = False
         self._held: set[str] = set()
         self._tapped: set[str] = set()  # Pressed since the last step, even if released again.
@@ -120,21 +124,31 @@ class Player:
         elif event.type == pygame.KEYDOWN:
             key = pygame.key.name(event.key)
             if key in self.session.controls.keys:
-                self._held.add(key)
-                self._tapped.add(key)
+                self.hold(self._held | {key})
             elif key in COMMANDS:
                 self.command(key)
         elif event.type == pygame.KEYUP:
-            self._held.discard(pygame.key.name(event.key))
+            self.hold(self._held - {pygame.key.name(event.key)})
         elif event.type == pygame.WINDOWFOCUSLOST:
-            self._held.clear()  # Their release is told to another window.
-            self._pointer = None
+            self.hold(())  # Their release is told to another window.
+            self.point(None)
         elif event.type == pygame.MOUSEBUTTONDOWN and event.button == 1:
-            self._pointer = self._clicked = self.overlay.pointer(event.pos)
+            self.point(self.overlay.pointer(event.pos))
         elif event.type == pygame.MOUSEMOTION and self._pointer is not None:
             self._pointer = self.overlay.pointer(event.pos) or self._pointer
         elif event.type == pygame.MOUSEBUTTONUP and event.button == 1:
-            self._pointer = None
+            self.point(None)
+
+    def hold(self, keys: Collection[str]) -> None:
+        """Hold these keys of the controls and no others; a new one counts for a step at least."""
+        self._tapped |= set(keys) - self._held
+        self._held = set(keys)
+
+    def point(self, position: tuple[float, float] | None) -> None:
+        """Hold the mouse at a point of the picture, as shares of it, for a step at least; None
+        lets go."""
+        self._pointer = position
+        self._clicked = position or self._clicked
 
     def command(self, key: str) -> None:
         """Do what a key of `COMMANDS` says."""
@@ -206,13 +220,42 @@ class Player:
             )
         )
 
+    @property
+    def asked(self) -> frozenset[str]:
+        """Keys that the next step goes by."""
+        return frozenset(self._held | self._tapped)
+
+    def next_action(self) -> np.ndarray:
+        """The action (A,) of the next step; whoever lets the session take it calls `stepped`."""
+        return self.session.next_action(self.asked, self._pointer or self._clicked)
+
+    def stepped(self) -> None:
+        """The session has taken a step by what was asked for."""
+        held = self.asked
+        self._tapped.clear()
+        self._clicked = None
+        self._shown_keys = held
+        self._ticks_since_end = 0
+        self._add_to_recording()
+
+    @property
+    def recorded(self) -> int | None:
+        """Frames recorded so far; None where nothing is recorded."""
+        return None if self._recording is None else len(self._recording)
+
     def save_recording(self) -> None:
         """Write the video that is being recorded, if there is one."""
-        if self._recording is not None:
-            self._recording.save()
-            self.videos.append(self._recording.path)
-            self.session.message = f"saved {self._recording.path}"
-            self._recording = None
+        recording = self.end_recording()
+        if recording is not None:
+            recording.save()
+            self.session.message = f"saved {recording.path}"
+
+    def end_recording(self) -> Recording | None:
+        """Record no more; what was recorded, if there is anything, for the caller to save."""
+        recording, self._recording = self._recording, None
+        if recording is not None:
+            self.videos.append(recording.path)
+        return recording
 
     def close(self) -> None:
         """Save the video, close window and session."""
@@ -221,22 +264,17 @@ class Player:
         pygame.display.quit()
 
     def _step(self) -> None:
-        if self.session.ending is not None:
-            return
-        held = frozenset(self._held | self._tapped)
-        self.session.step(held, self._pointer or self._clicked)
-        self._tapped.clear()
-        self._clicked = None
-        self._shown_keys = held
-        self._ticks_since_end = 0
-        self._add_to_recording()
+        if self.session.ending is None:
+            self.session.step(self.asked, self._pointer or self._clicked)
+            self.stepped()
 
     def _goes_on(self) -> bool:
         ended = self.session.ending is not None and not self._auto_reset
         return self.running and not self.paused and not ended
 
     def _start_recording(self) -> None:
-        path = self._record or Path(f"irasim-play-{datetime.now():%Y%m%d-%H%M%S}.mp4")
+        name = f"irasim-play-{datetime.now():%Y%m%d-%H%M%S}.mp4"
+        path = self._record or self._folder / name
         if path in self.videos:
             path = path.with_stem(f"{path.stem}-{len(self.videos) + 1}")
         try:

@@ -58,6 +58,8 @@ class Outcome:
             states={name: values[rows] for name, values in self.states.items()},
             reward=self.reward[rows],
             terminated=self.terminated[rows],
+            chunk_frames=None if self.chunk_frames is None else self.chunk_frames[rows],
+            uncertainty=None if self.uncertainty is None else self.uncertainty[rows],
         )
 
     def put(self, rows: Sequence[int], other: "Outcome") -> None:

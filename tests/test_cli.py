@@ -32,6 +32,8 @@ FLAGS = {
     "play": """
         world start seed device fps scale smooth no-smooth reality no-reality directions speed
         auto-reset no-auto-reset max-episode-steps record keys steps typed chunk
+        browser no-browser host port token no-token origins players idle uncertainty-samples
+        uncertain-above
     """,
     "label": """
         splits names bodies robot plane like overwrite no-overwrite fit-frames seed

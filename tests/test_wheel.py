@@ -63,6 +63,8 @@ def test_wheel_holds_the_packages_and_the_world_and_nothing_else(wheel):
     wanted = ("config.json", "model.safetensors", "starts.safetensors")
     assert {f"world_model/worlds/pusht/{name}" for name in wanted} <= world
     assert sum(sizes[name] for name in world) <= 16 * 2**20, "the shipped world exceeds 16 MiB"
+    page = {path.name for path in (ROOT / "irasim_env/browser/static").iterdir()}
+    assert {f"irasim_env/browser/static/{name}" for name in page} <= set(names)
     for name in ("LICENSE", "NOTICE"):
         assert any(path.endswith(f".dist-info/licenses/{name}") for path in names)
 

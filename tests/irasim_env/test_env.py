@@ -12,6 +12,7 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.utils.env_checker import data_equivalence as equivalent
 
 import irasim_env  # noqa: F401 (registers the ids)
+from irasim_env.env import WorldEnv, step_together
 from tests.chunk_worlds import table_world
 from tests.conftest import TINY_CONFIG, make_starts, randomized
 from world_model import Start, Starts, WorldModel
@@ -357,3 +358,35 @@ def test_a_copy_of_a_vector_environment_goes_on_alike(tiny_world):
 
 def test_metadata_is_the_instances_own(env):
     assert env.unwrapped.metadata is not type(env.unwrapped).metadata
+
+
+def test_environments_that_step_together_go_where_each_goes_alone(tiny_world):
+    world = WorldModel.from_pretrained(tiny_world)
+    apart = [WorldEnv(world, uncertainty_samples=2) for _ in range(3)]
+    together = [WorldEnv(world, uncertainty_samples=2) for _ in range(3)]
+    for seed, env in enumerate([*apart, *together]):
+        env.reset(seed=seed % 3)
+    for i in range(4):
+        actions = [np.full(2, 100.0 * j + 40 * i, np.float32) for j in range(3)]
+        results = step_together(together, actions)
+        for env, action, result in zip(apart, actions, results, strict=True):
+            frame, reward, terminated, _, info = env.step(action)
+            assert np.abs(frame.astype(int) - result[0]).max() <= 1
+            assert reward == pytest.approx(result[1], abs=1e-4)
+            assert terminated == result[2]
+            assert info["uncertainty"] == pytest.approx(result[4]["uncertainty"], abs=0.05)
+            if terminated:
+                env.reset(seed=i)
+        for env in (one for one, result in zip(together, results, strict=True) if result[2]):
+            env.reset(seed=i)
+
+
+def test_environments_of_other_settings_do_not_step_together(tiny_world):
+    world = WorldModel.from_pretrained(tiny_world)
+    envs = [WorldEnv(world), WorldEnv(world, uncertainty_samples=2)]
+    for env in envs:
+        env.reset(seed=0)
+    with pytest.raises(ValueError, match="step\\(\\) of each"):
+        step_together(envs, [np.zeros(2)] * 2)
+    with pytest.raises(gym.error.InvalidAction):
+        step_together(envs[:1] * 1, [np.full(2, np.nan)])
