@@ -7,12 +7,13 @@ Prints the least and most steps of a player, and the median and 95th percentile 
 key's message to the first picture of a step that went by it.
 """
 
-import argparse
 import asyncio
 import json
 import time
+from dataclasses import dataclass
 
 import numpy as np
+import tyro
 from websockets.asyncio.client import connect
 
 from irasim_env.browser.messages import unpack
@@ -49,14 +50,19 @@ async def play(address: str, token: str, seconds: float) -> tuple[int, list[floa
     return steps, latencies
 
 
-async def main() -> None:
+@dataclass(frozen=True, kw_only=True)
+class Load:
+    """Play with many players at once on a server that runs."""
+
+    address: tyro.conf.Positional[str]
+    """Host and port, as in 127.0.0.1:8765."""
+    token: str = ""
+    players: int = 20
+    seconds: float = 60.0
+
+
+async def main(asked: Load) -> None:
     """Play, and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("address")
-    parser.add_argument("--token", default="")
-    parser.add_argument("--players", type=int, default=20)
-    parser.add_argument("--seconds", type=float, default=60.0)
-    asked = parser.parse_args()
     results = await asyncio.gather(
         *(play(asked.address, asked.token, asked.seconds) for _ in range(asked.players))
     )
@@ -70,4 +76,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(main(tyro.cli(Load)))
