@@ -61,6 +61,7 @@ class Rollout:
 
 def main(config: DemoConfig) -> None:
     """Roll out, write the video and the strip, print the figures."""
+    print(f"{config.steps} steps in the world and in the simulator: about a minute", flush=True)
     world = WorldModel.from_pretrained(config.world)
     env = gym.make("IRASim/PushT-v0", world=world)
     truth = GroundTruth(world.config)
@@ -72,7 +73,10 @@ def main(config: DemoConfig) -> None:
         rollouts.append(rollout)
         steps += len(rollout.seconds)
         real, learned = ("ended" if end else "goes on" for end in rollout.ends)
-        print(f"start {start}: {len(rollout.seconds)} steps; real {real}, learned {learned}")
+        print(
+            f"start {start}: {len(rollout.seconds)} steps; real {real}, learned {learned}",
+            flush=True,
+        )
     env.close()
     truth.close()
 

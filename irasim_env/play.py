@@ -32,15 +32,15 @@ class PlayConfig:
     world: str = DEFAULT_WORLD
     """Name of a shipped world, directory, or Hub id."""
     start: int | None = None
-    """Start of the first episode (default: drawn by the seed)."""
+    """Start of the first episode; without it the seed draws one."""
     seed: int = 0
     """Decides the start and all noise."""
     device: str = "cpu"
     """Where the world runs, as in torch: cpu, cuda."""
     fps: float | None = None
-    """Steps a second (default: the world's)."""
+    """Steps a second; without it as many as the world's."""
     scale: int | None = None
-    """Whole factor by which frames are enlarged (default: to about 480 pixels)."""
+    """Whole factor by which frames are enlarged; without it to about 480 pixels."""
     smooth: bool = False
     """Interpolate between pixels instead of showing squares."""
     reality: bool = False
@@ -56,7 +56,7 @@ class PlayConfig:
     auto_reset: bool = False
     """Begin again a second after an episode's end, instead of waiting for R."""
     max_episode_steps: int | None = None
-    """Time limit of an episode (default: the world's; 0: none)."""
+    """Time limit of an episode, 0 for none; without it the world's."""
     record: Path | None = None
     """Record a video (mp4) of the window from the first frame on; a JSON of the same name beside it
     says how it was made."""
