@@ -30,7 +30,7 @@ class AnchoredTrainConfig:
     """The run's directory: world/, samples/, tensorboard logs, state.pt to resume from."""
     name: str = "robot"
     """The world's name."""
-    budget: str = "60min"
+    budget: str = "30min"
     """Time to train, as 90s, 20min or 2h; evaluation not counted."""
     max_steps: int | None = None
     """Optimizer steps, in place of the budget: a run that can be repeated exactly."""
@@ -40,7 +40,7 @@ class AnchoredTrainConfig:
     coarse: int = 2
     """Pixels per coarse pixel, along each side: most of the work is done at that size. Take 4 for
     pictures of 256 pixels and more."""
-    channels: int = 48
+    channels: int = 32
     """Of the painter's finest level; coarser ones have two and four times as many."""
     refiner_channels: int = 32
     """Of what refines the picture at full size."""
@@ -69,7 +69,7 @@ class AnchoredTrainConfig:
     """Grey levels below which an error hardly counts in it."""
     refine_from: float = 0.3
     """Share of the run after which frames are painted at full size; before, at the coarse one."""
-    sharpen_from: float = 0.7
+    sharpen_from: float = 0.8
     """Share of the run after which a discriminator of patches sharpens; 1: never."""
     sharpen_weight: float = 0.7
     """Its weight, as a share of the other loss's gradient."""
@@ -79,7 +79,7 @@ class AnchoredTrainConfig:
     """Share of the run after which the rate falls linearly to nothing."""
     first_anchored: float = 0.5
     """Share of samples whose anchor is their episode's first frame; else any frame before."""
-    near: float = 0.25
+    near: float = 0.15
     """Share of all samples whose anchor is near their frame, or that frame itself: there rest is
     learned, and how motion begins."""
 
