@@ -3,6 +3,7 @@
 Dimension key: T frames, H W, C latent channels (4 for the SDXL VAE).
 """
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,12 @@ def load_autoencoder(name: str) -> AutoencoderKL:
         raise ValueError(
             f"{folder}: is no whole AutoencoderKL ({len(absent)} of its weights are missing or of "
             f"another shape, such as {absent[0]}); fetch it again"
+        )
+    factor = vae.config.get("scaling_factor")
+    if type(factor) not in (int, float) or not 0 < factor < math.inf:
+        raise ValueError(
+            f"{folder}: scaling_factor is {str(factor)[:40]!r} in its config.json, expected a "
+            "number above 0; fetch it again"
         )
     return vae.requires_grad_(False).eval()
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -219,6 +220,15 @@ def test_pipeline_directory_holds_its_autoencoder_in_vae(vae: Path, tmp_path: Pa
 def test_missing_autoencoder_is_named(name: str):
     with pytest.raises(ValueError, match=f"{name}: no such directory"):
         load_autoencoder(name)
+
+
+@pytest.mark.parametrize("factor", [[[]], "nan", -1.0, None])
+def test_a_scaling_factor_that_is_none_is_named(vae: Path, tmp_path: Path, factor):
+    shutil.copytree(vae, tmp_path / "vae")
+    config = tmp_path / "vae/config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"scaling_factor": factor}))
+    with pytest.raises(ValueError, match="scaling_factor.*fetch it again"):
+        load_autoencoder(str(tmp_path / "vae"))
 
 
 def test_directory_without_autoencoder_is_named(tmp_path: Path):
