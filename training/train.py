@@ -23,11 +23,13 @@ from training.streaming.codec import prepare_codec
 from training.streaming.config import TrainConfig
 from training.streaming.describe import describe_world, take_starts
 from training.streaming.heads import train_head
+from training.streaming.proxy import fill_proxy, proxy_config
 from training.streaming.states import prepare_states
 from training.streaming.trainer import Trainer
 from training.streaming.validate import in_words, predict_episodes, validate_world
 from world_model import StreamingConfig, StreamingWorld, WorldModel
 from world_model.io.checkpoint import find_world, read_config
+from world_model.streaming.states.conditioner import StateConditioner
 
 
 def main(config: TrainConfig) -> Path:
@@ -35,6 +37,8 @@ def main(config: TrainConfig) -> Path:
 
     def prepare_data(config: TrainConfig) -> None:
         collect_absent(config, tracked_kinds(config)["hidden"])
+        if config.proxy and config.init is None:
+            proxy_config(config.data, config.poses)  # that it can be made, before videos are read
 
     for data in (config.data, *config.more_data):
         refuse_published(data)
@@ -83,6 +87,9 @@ def prepare(
             torch.manual_seed(config.seed)
             world = StreamingWorld(world_config, starts).eval()
         world.codec = codec
+        conditioner = world.conditioner
+        if isinstance(conditioner, StateConditioner) and conditioner.proxy is not None:
+            fill_proxy(conditioner.proxy, world_config, config.data)
     world.to(accelerator.device)
     prepare_states(world, store, config, accelerator)
     trainer = Trainer(world, store, config, accelerator)

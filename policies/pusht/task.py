@@ -37,6 +37,19 @@ PUSHT = Task(
     rl_starts="policies.pusht.rl_starts:near_goal_starts",
     presets={
         "pusht": {**STATES, **WEIGHTS},
+        # From video, actions and agent_pos: where the T lies is read off the frames.
+        "pusht_video": {
+            **STATES,
+            **WEIGHTS,
+            "data": "data/pusht_video",
+            "name": "pusht_video",
+            "hidden": ("block",),
+            "poses": ("block",),
+            "proxy": True,
+            "symmetric": True,
+            "dynamics_steps": 3,
+            "mask_radii": (),
+        },
         "pusht_gpu": {  # one data-centre GPU: tokens of 8 pixels, large batches
             **STATES,
             **WEIGHTS,

@@ -72,6 +72,7 @@ class DeviceStore(ClipStore):
         self.states = {k: torch.zeros(size, n, device=device) for k, n in shape.states.items()}
         self.last = torch.zeros(size, dtype=torch.int64, device=device)
         self.clip_starts = torch.zeros(size, dtype=torch.int64, device=device)
+        self.known = torch.ones(size, dtype=torch.bool, device=device)
         # Of the clip that begins at each frame; infinite where it has never been seen.
         self.losses = torch.full((size,), torch.inf, device=device)
         self.starts_filled = torch.zeros((), dtype=torch.int64, device=device)
@@ -106,9 +107,10 @@ class DeviceStore(ClipStore):
         """A store of what is there now, in the same memory."""
         store: Any = ClipStore.__new__(ClipStore)
         end = self.num_frames
-        for name in ("frames", "actions", "rewards", "ended", "last"):
+        for name in ("frames", "actions", "rewards", "ended", "last", "known"):
             setattr(store, name, getattr(self, name)[:end])
         store.states = {name: values[:end] for name, values in self.states.items()}
+        store.labelled = torch.arange(end, device=store.ended.device)
         store.clip_starts = self.clip_starts[: self.num_starts]
         store.episode_ids, store.offsets = list(self.episode_ids), self.offsets
         return store

@@ -16,6 +16,9 @@ COLLECTING = "collecting.json"
 def collect_absent(config: TrainConfig, hidden: tuple[str, ...]) -> None:
     """Collect where `config.data` does not exist, if the config says from where.
 
+    For a world that draws over a proxy the episodes are labelled too, and nothing that only the
+    simulator knows is recorded.
+
     Args:
         config: Of the run.
         hidden: Names of the simulator's states to record too.
@@ -29,9 +32,11 @@ def collect_absent(config: TrainConfig, hidden: tuple[str, ...]) -> None:
         "env_id": config.collect_env,
         "env_kwargs": config.collect_env_kwargs,
         "policy": config.collect_policy,
-        "hidden": list(hidden),
+        "hidden": [] if config.proxy else list(hidden),
         "episodes": list(config.collect_episodes),
     }
+    if config.proxy:
+        settings["labels"] = list(config.poses)
     absent = not config.data.is_dir() or not any(config.data.iterdir())
     if config.collect_env is not None and absent:
         config.data.mkdir(parents=True, exist_ok=True)
@@ -55,7 +60,7 @@ def collect_absent(config: TrainConfig, hidden: tuple[str, ...]) -> None:
 
 
 def collect_all(config: TrainConfig, settings: dict[str, Any]) -> None:
-    """Collect what is missing of each split."""
+    """Collect, and where asked for label, what is missing of each split."""
     from training.data.collect import CollectConfig
     from training.data.collect import main as collect
 
@@ -71,6 +76,11 @@ def collect_all(config: TrainConfig, settings: dict[str, Any]) -> None:
                 episodes=count,
             )
         )
+    if names := settings.get("labels"):
+        from training.data.labels.command import main as label
+        from training.data.labels.config import LabelConfig
+
+        label(LabelConfig(data=config.data, names=tuple(names)))
 
 
 def check_complete(config: TrainConfig) -> None:

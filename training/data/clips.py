@@ -96,6 +96,7 @@ class ClipStore:
         self.ended = torch.zeros(total, dtype=torch.bool)
         kinds = episode_states(episodes[0], hidden, poses)
         self.states = {k: torch.zeros(total, v.shape[1]) for k, v in kinds.items()}
+        known = torch.ones(total, dtype=torch.bool)
         episodes.reverse()  # each is let go once it is copied, so that memory holds all but once
         for begin, end in pairwise(self.offsets):
             episode = episodes.pop()
@@ -123,13 +124,21 @@ class ClipStore:
                 )
             for name, values in self.states.items():
                 values[begin:end] = torch.from_numpy(states[name])
+            known[begin:end] = torch.from_numpy(labelled(episode, hidden))
         last = torch.from_numpy(np.repeat(self.offsets[1:] - 1, lengths))
         # A clip may begin at any frame but an episode's last, and where hidden states move soon, it
         # does so three times as often: of most frames that is the smaller part, and the harder.
-        begins = torch.nonzero(torch.arange(total) < last)[:, 0]
+        begins = torch.nonzero((torch.arange(total) < last) & known)[:, 0]
+        if not len(begins):
+            raise ValueError(
+                f"{root}: in no {split} frame all of {', '.join(hidden)} are labelled, so nothing "
+                "can be learned of them; look at labels/sheet.png, or train without --hidden"
+            )
         busy = begins[self._moves(hidden, last)[begins]]
         self.clip_starts = torch.cat((begins, busy, busy)).to(device)
         self.last = last.to(device)  # (F,): the last frame of each frame's episode
+        self.known = known.to(device)  # bool (F,): all hidden states are, see `labelled`
+        self.labelled = torch.nonzero(known)[:, 0].to(device)  # numbers of those frames
         self.frames, self.actions = self.frames.to(device), self.actions.to(device)
         self.rewards, self.ended = self.rewards.to(device), self.ended.to(device)
         self.states = {name: values.to(device) for name, values in self.states.items()}
@@ -149,14 +158,16 @@ class ClipStore:
 
         Returns:
             Numbers (B, T), past an episode's end its last frame's; bool (B, T), which are not past
-            it; and the number of the frame before each clip (B,), an episode's first its own.
+            it and have states that are known; and the number of the frame before each clip (B,), an
+            episode's first its own.
         """
         wanted = begins[:, None] + torch.arange(num_frames, device=begins.device)  # (B, T)
         last = self.last[begins][:, None]
         # The frame before one that is an episode's last belongs to the next episode.
         before = (begins - 1).clamp(min=0)
         before = torch.where(self.last[before] == self.last[begins], before, begins)
-        return wanted.minimum(last), wanted <= last, before
+        index = wanted.minimum(last)
+        return index, (wanted <= last) & self.known[index], before
 
     def clips(self, begins: Tensor, num_frames: int) -> Clips:
         """Clips that begin at flat frame numbers `begins` (B,)."""
@@ -176,7 +187,7 @@ class ClipStore:
         """How many frames of a whole batch are supervised (a clip's first never is)."""
         seeds = torch.full_like(samples, seed)
         begins = self.clip_starts[counted_index(seeds, samples, len(self.clip_starts), stream=0)]
-        return (self.last[begins] - begins).clamp(max=num_frames - 1).sum()
+        return self.window(begins, num_frames)[1][:, 1:].sum()
 
     def _moves(self, hidden: Sequence[str], last: Tensor) -> Tensor:
         """Whether a hidden state changes within the `SOON` frames after each, bool (F,)."""
@@ -189,6 +200,16 @@ class ClipStore:
         counts = moved.cumsum(0)
         ends = (torch.arange(len(last)) + SOON).minimum(last)
         return counts[ends] > counts
+
+
+def labelled(episode: Episode, hidden: Sequence[str]) -> np.ndarray:
+    """In which frames hidden states are known, bool (N + 1,): those that `irasim label` wrote are
+    interpolated where a body was not found (its column NAME_labelled is 0)."""
+    known = np.ones(len(episode.frames), bool)
+    for name in hidden:
+        if (found := episode.hidden.get(f"{name}_labelled")) is not None:
+            known &= found[:, 0] > 0
+    return known
 
 
 def episode_states(
@@ -205,8 +226,8 @@ def episode_states(
             anew = f"record anew with `irasim collect --hidden {name}` into another directory, or "
             raise ValueError(
                 f"episode {episode.episode_id} has no hidden {name!r} (it has "
-                f"{', '.join(episode.hidden) or 'none'}): {anew if episode.env_id else ''}train a "
-                "world without it"
+                f"{', '.join(episode.hidden) or 'none'}): {anew if episode.env_id else ''}find "
+                "it in the video with `irasim label`, or train a world without it"
             )
         if name in episode.states:
             raise ValueError(

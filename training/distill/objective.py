@@ -154,7 +154,9 @@ class Walk:
         control = world.conditioner.control(state.memory, action).last
         self.conditioning = conditioning = world.conditioner(control, last=True)
         state.ring.advance()
-        ring, previous = DifferentiableRing.over(state.ring), state.latents[:, None]
+        ring = DifferentiableRing.over(state.ring)
+        self._base = conditioning.drawn_over(state.latents).detach()
+        previous = self._base[:, None]
         tokens = state.latents
 
         def denoise(noisy: Tensor, step: int) -> Tensor:
@@ -175,13 +177,14 @@ class Walk:
     def settled(self, change: Tensor) -> Tensor:
         """The frame that a drawn change makes, as a step of the world does."""
         change = outside(change, self.world.config.sampler.change_threshold)
-        return self.world.settled(self.state, change, self._memory)
+        return self.world.settled(self._base, change, self.state.memory, self._memory)
 
     @torch.no_grad()
     def remember(self, latents: Tensor) -> None:
         """Take (B, C, h, w) as the frame that was drawn."""
         state, denoiser = self.state, self.world.denoiser
-        change, before = latents - state.latents, state.latents
+        before = self._base
+        change = latents - before
         denoiser.remember(change[:, None], before[:, None], self.conditioning, state.ring)
         state.before, state.latents, state.memory = before, latents, self._memory
 

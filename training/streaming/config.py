@@ -72,6 +72,9 @@ class TrainConfig(ClipRunConfig):
     """Radii of the change mask: how far around each of `points`, then around each of `poses` while
     it moves, the frame may change, in their units (default: anywhere). Set it where nothing else
     ever moves."""
+    proxy: bool = False
+    """Draw each frame over a proxy: background, `poses` and parts of the robot, as `irasim label`
+    found them in `data`, at the predicted states. There is no change mask then."""
     action_names: tuple[str, ...] = ()
     """Names of the action's components, used in messages."""
     refinement_iterations: int = 2
@@ -80,6 +83,12 @@ class TrainConfig(ClipRunConfig):
     states_share: float = 0.15
     """Time for training dynamics, state estimator and reward model first, as a share of the budget
     and in addition to it."""
+    symmetric: bool = False
+    """The scene acts the same turned by a quarter and seen in a mirror: it is seen from above, is
+    square, and nothing pulls one way. Dynamics then learn from each step in all of these ways."""
+    dynamics_steps: int = 1
+    """Optimizer steps of the dynamics, in that phase, for each one of the state estimator and the
+    reward model, which take longer."""
     context: int = 3
     """Earlier frames that a frame attends to."""
     clip_frames: int = 7
@@ -136,8 +145,14 @@ class TrainConfig(ClipRunConfig):
             )
         if unknown := set(self.poses) - set(self.hidden):
             raise ValueError(f"poses {', '.join(sorted(unknown))} are not among hidden")
+        if self.dynamics_steps < 1:
+            raise ValueError(f"dynamics_steps is {self.dynamics_steps}, expected at least 1")
         if not self.states_share > 0:
             raise ValueError(f"states_share is {self.states_share}, expected more than 0")
+        if self.proxy and self.codec != "pixels":
+            raise ValueError(f"--proxy is made of pixels, not of the latents of {self.codec}")
+        if self.proxy and not self.poses:
+            raise ValueError("--proxy draws bodies: name them by --hidden and --poses")
         if self.poses and not self.points:
             raise ValueError("poses need points: something whose bounds are the picture's edges")
         if not 0 < self.heads_from <= 1:

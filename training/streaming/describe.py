@@ -10,10 +10,11 @@ from training.data.clips import ClipStore
 from training.data.environment import Bounds, collected_pictures, inspect_environment
 from training.data.episodes import list_episodes, read_annotation, read_episode
 from training.streaming.config import TrainConfig
+from training.streaming.proxy import proxy_config
 from world_model import Start, Starts, StreamingConfig
 from world_model.config import CodecConfig, GroundTruthConfig, KeysConfig, ObservationConfig
 from world_model.streaming.config import DenoiserConfig, SamplerConfig
-from world_model.streaming.states.config import PlaneConfig
+from world_model.streaming.states.config import PlaneConfig, ProxyConfig
 from world_model.tasks import find_task
 
 
@@ -109,8 +110,9 @@ def world_config(
             action="action" in config.points,
             points=points,
             poses=config.poses,
-            mask_radii=config.mask_radii,
+            mask_radii=() if config.proxy else config.mask_radii,
         ),
+        proxy=proxy_config(config.data, config.poses) if config.proxy else ProxyConfig(),
         success_on_termination=config.success_on_termination,
         max_episode_steps=config.max_episode_steps,
         denoiser=DenoiserConfig(

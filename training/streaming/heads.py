@@ -93,11 +93,12 @@ def drawn_tokens(trunk: StreamingObjective, batch: Batch) -> tuple[Tensor, Tenso
     """Tokens (B, T, N, width) of the last pass that draws a frame, where a head reads in use; and
     the states that are predicted for them (B, T, S). Frames before are recorded or the model's
     own, by `batch.rounds`."""
-    previous = trunk.roll(batch, trunk.conditioning(batch, batch.wanted))
+    base, inputs = trunk.drawn_over(batch, trunk.conditioning(batch, batch.wanted))
     conditioning = trunk.conditioning(batch)
+    base = base if conditioning.proxy is None else conditioning.proxy
     levels = torch.full_like(batch.levels, 1 / trunk.config.sampler.num_steps)
     levels[:, 0].zero_()  # a start's first frame is given
     level = levels[..., None, None, None]
-    noisy = (1 - level) * (batch.latents - previous) + level * batch.noise
-    _, tokens = trunk.denoiser(noisy, previous, levels, conditioning)
+    noisy = (1 - level) * (inputs - base) + level * batch.noise
+    _, tokens = trunk.denoiser(noisy, base, levels, conditioning)
     return tokens, conditioning.prediction

@@ -77,18 +77,30 @@ class StreamingObjective(nn.Module):
         """Errors of each frame's change, and of what the head reads off it, (B, T) each."""
         latents = batch.latents
         conditioning = self.conditioning(batch, batch.wanted)
-        previous, inputs = self.roll(batch, conditioning), batch.inputs
-        if batch.smear is not None:
-            previous = batch.smear(previous, latents)
+        base, inputs = self.drawn_over(batch, conditioning)
+        if batch.smear is not None and conditioning.proxy is None:
+            base = batch.smear(base, latents)
             inputs = inputs + batch.smear.haze
+        elif batch.smear is not None:
+            inputs = batch.smear(inputs, latents)
         levels = batch.levels[..., None, None, None]
-        change = latents - previous
-        noisy = (1 - levels) * (inputs - previous) + levels * batch.noise
-        predicted, tokens = self.denoiser(noisy, previous, batch.levels, conditioning)
+        change = latents - base
+        noisy = (1 - levels) * (inputs - base) + levels * batch.noise
+        predicted, tokens = self.denoiser(noisy, base, batch.levels, conditioning)
         wrong = predicted.float() - change
         error = frame_error(wrong, self.edge_weight, self.absolute_weight)  # (B, T)
         read = self.conditioner.read(self.head(tokens.float()), batch.wanted)
         return error, head_loss(read, batch, self.config)
+
+    def drawn_over(self, batch: "Batch", conditioning: Conditioning) -> tuple[Tensor, Tensor]:
+        """What each frame is drawn over, and the frames as inputs, (B, T, C, h, w) each.
+
+        It is the frame before, which may be the model's own, and the inputs are as given; or it is
+        the proxy, and the inputs may be the model's own.
+        """
+        if conditioning.proxy is None:
+            return self.roll(batch, conditioning), batch.inputs
+        return conditioning.proxy, self._over_proxy(batch, conditioning, conditioning.proxy)
 
     @torch.no_grad()
     def roll(self, batch: "Batch", conditioning: Conditioning) -> Tensor:
@@ -103,6 +115,19 @@ class StreamingObjective(nn.Module):
             made = before(made, first=batch.inputs[deep, 0])
             previous = previous.index_copy(0, deep, made.to(previous.dtype))
         return previous
+
+    @torch.no_grad()
+    def _over_proxy(self, batch: "Batch", conditioning: Conditioning, proxy: Tensor) -> Tensor:
+        """The input frames; where `batch.rounds` asks for predictions, those over the proxy, which
+        are as deep as they get: nothing is drawn upon."""
+        deep = torch.nonzero(batch.rounds > 0)[:, 0]
+        if not len(deep):
+            return batch.inputs
+        inputs = (x[deep] for x in (batch.noise, proxy, torch.ones_like(batch.levels)))
+        change, _ = self.denoiser(*inputs, conditioning.select(deep))
+        made = self.settle(proxy[deep] + change)
+        made[:, 0] = batch.inputs[deep, 0]
+        return batch.inputs.index_copy(0, deep, made.to(batch.inputs.dtype))
 
     def conditioning(self, batch: "Batch", states: Tensor | None = None) -> Conditioning:
         """What a batch's frames are denoised with, around `states` (B, T, S) or predicted ones."""

@@ -69,8 +69,8 @@ class SelfRollout:
             self.state.put(ended, self._start(self.at[ended]))
 
     def left(self, num_steps: int) -> Tensor:
-        """How many of the next `num_steps` steps are inside of the rows' episodes, in all."""
-        return (self.store.last[self.at] - self.at).clamp(max=num_steps).sum()
+        """How many of the next `num_steps` steps lead to frames that count, in all."""
+        return self.store.window(self.at, num_steps + 1)[1][:, 1:].sum()
 
     @torch.no_grad()
     def walk(self, num_frames: int) -> tuple[Clips, Tensor]:

@@ -22,6 +22,7 @@ from training.run.loop import resume, train_until, trained_once
 from training.run.resumable import ResumableTrainer
 from training.streaming.config import TrainConfig
 from training.streaming.objective import scaled_states
+from training.streaming.symmetries import Symmetries, symmetries_of
 from world_model import StreamingWorld
 from world_model.frames import frames_to_pixels
 from world_model.runtime.counter_rng import counted_index, counted_noise, counted_uniform
@@ -39,7 +40,7 @@ DEPTH = 6
 # Learning rate; a quarter of it where training continues from a world (--init).
 RATE = 2e-3
 # Streams of the counted numbers of one step's samples.
-CLIP, UNSURE, SHARE, FRAME, REWARD, DISPLACEMENT = 21, 22, 23, 24, 25, 26
+CLIP, UNSURE, SHARE, FRAME, REWARD, DISPLACEMENT, SYMMETRY = 21, 22, 23, 24, 25, 26, 27
 # Largest standard deviation of the displacement that refinement begins with in training.
 MOST_DISPLACED = 0.06
 # Errors count in units of a twentieth of a state's half range, and linearly past a tenth of that.
@@ -100,6 +101,10 @@ class StatesTrainer(ResumableTrainer):
         scaled = scaled_states(world, store.states)
         self.states = torch.cat([scaled[name] for name in world.config.tracked], dim=-1)  # (F, S)
         self.actions = world.scale_actions(store.actions)
+        self.symmetries = None
+        if config.symmetric:
+            self.symmetries = symmetries_of(conditioner_of(world)).to(self.states.device)
+            print(f"dynamics: each step counts as {len(self.symmetries)}, turned and mirrored")
 
     def fraction(self) -> float:
         """See `ResumableTrainer.share_done`."""
@@ -113,22 +118,31 @@ class StatesTrainer(ResumableTrainer):
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate * rise * fall
         world, store, seed = self.world, self.store, self.config.seed
-        with self.accelerator.autocast():
-            estimator = estimator_loss(world, store, self.states, seed, step)
         depth = depth_at(fraction)
         losses = {
             "states/dynamics": dynamics_loss(
-                world, store, self.states, self.actions, seed, step, depth=depth
+                world,
+                store,
+                self.states,
+                self.actions,
+                seed,
+                step,
+                depth=depth,
+                symmetries=self.symmetries,
             ),
-            "states/estimator": estimator,
-            "states/reward": reward_loss(world, store, self.states, seed, step),
         }
+        with_pictures = step % self.config.dynamics_steps == 0
+        if with_pictures:
+            with self.accelerator.autocast():
+                losses["states/estimator"] = estimator_loss(world, store, self.states, seed, step)
+            losses["states/reward"] = reward_loss(world, store, self.states, seed, step)
         self.accelerator.backward(torch.stack(list(losses.values())).sum())
         self.apply_gradients()
         figures = {}
-        if step % self.report_every == 0:
+        if with_pictures and step % self.report_every == 0:
             figures = {name: loss.item() for name, loss in losses.items()}
-        return self.count_step(begin, CLIPS * depth + FRAMES + REWARDED, figures)
+        frames = CLIPS * depth + (FRAMES + REWARDED) * with_pictures
+        return self.count_step(begin, frames, figures)
 
 
 def dynamics_loss(
@@ -140,6 +154,7 @@ def dynamics_loss(
     step: int,
     *,
     depth: int = DEPTH,
+    symmetries: Symmetries | None = None,
 ) -> Tensor:
     """Mean error of predictions up to `depth` steps ahead, each from the one before it.
 
@@ -150,23 +165,31 @@ def dynamics_loss(
         actions: That led to all frames, scaled, (F, A).
         seed, step: Fix the clips.
         depth: Steps.
+        symmetries: Of the scene; each clip is seen by one of them.
     """
     samples, seeds = numbered(step, CLIPS, seed, states.device)
     begins = store.clip_starts[counted_index(seeds, samples, len(store.clip_starts), stream=CLIP)]
     index, valid, before = store.window(begins, depth + 1)
+    wanted, led = states[index], actions[index]  # (B, 1 + D, S), (B, 1 + D, A)
+    first, earlier, last = before == begins, states[before], actions[begins]
+    if symmetries is not None:
+        kind = counted_index(seeds, samples, len(symmetries), stream=SYMMETRY)
+        on_states, on_actions = symmetries.states[kind].mT, symmetries.actions[kind].mT
+        wanted, led = wanted @ on_states, led @ on_actions
+        earlier, last = (earlier[:, None] @ on_states)[:, 0], (last[:, None] @ on_actions)[:, 0]
     # States estimated from a frame are not exact: neither are these.
     unsure = UNSURE_SCALE * counted_uniform(seeds, samples, (1, 1), stream=SHARE)
     noise = unsure * counted_noise(seeds, samples, (2, states.shape[1]), stream=UNSURE)
-    now = states[begins] + noise[:, 0]
-    earlier = torch.where((before == begins)[:, None], now, states[before] + noise[:, 1])
-    last = torch.where((before == begins)[:, None], torch.nan, actions[begins])
+    now = wanted[:, 0] + noise[:, 0]
+    earlier = torch.where(first[:, None], now, earlier + noise[:, 1])
+    last = torch.where(first[:, None], torch.nan, last)
     total = states.new_zeros(())
     for t in range(1, depth + 1):
-        action = actions[index[:, t]]
+        action = led[:, t]
         controls = join_controls(action, last, now, earlier)
         guess, moves = conditioner_of(world).dynamics.predict(controls)
-        error = smooth_error(guess, states[index[:, t]]).mean(-1)
-        error = error + moves_error(world, moves, states[index[:, t]] - states[index[:, t - 1]])
+        error = smooth_error(guess, wanted[:, t]).mean(-1)
+        error = error + moves_error(world, moves, wanted[:, t] - wanted[:, t - 1])
         total = total + (error * valid[:, t]).sum()
         now, earlier, last = guess.clamp(-1, 1), now, action  # as in a rollout
     return total / valid[:, 1:].sum().clamp(min=1)
@@ -191,7 +214,7 @@ def estimator_loss(
 ) -> Tensor:
     """Mean error of the states estimated from single frames, over all refinement iterations."""
     samples, seeds = numbered(step, FRAMES, seed, states.device)
-    pick = counted_index(seeds, samples, len(states), stream=FRAME)
+    pick = store.labelled[counted_index(seeds, samples, len(store.labelled), stream=FRAME)]
     with torch.no_grad():
         latents = world.codec.encode(frames_to_pixels(store.frames[pick]))
     # On frames that it was trained on it is more exact than on others, so refinement begins from a
@@ -210,7 +233,7 @@ def reward_loss(
     if reward_model is None:
         return states.new_zeros(())
     samples, seeds = numbered(step, REWARDED, seed, states.device)
-    pick = counted_index(seeds, samples, len(states), stream=REWARD)
+    pick = store.labelled[counted_index(seeds, samples, len(store.labelled), stream=REWARD)]
     reward, end = reward_model(states[pick]).unbind(-1)
     known = ~store.rewards[pick].isnan()
     scale = 0.05 * (config.reward_high - config.reward_low)

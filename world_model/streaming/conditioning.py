@@ -51,6 +51,13 @@ class Conditioning:
     last frame is to be drawn."""
     prediction: Tensor | None = None
     """States that the frames are drawn around, (B, T, S); None in a world without."""
+    proxy: Tensor | None = None
+    """What the frames are drawn over, (B, T, C, h, w), T = 1 where only the last is to be drawn;
+    None: over the frame before each."""
+
+    def drawn_over(self, newest: Tensor) -> Tensor:
+        """What the last frame is drawn over, (B, C, h, w): its proxy, or the `newest` frame."""
+        return newest if self.proxy is None else self.proxy[:, -1]
 
     def select(self, rows: Tensor | slice) -> "Conditioning":
         """That of `rows` of the batch."""
@@ -59,6 +66,7 @@ class Conditioning:
             at_tokens=self.at_tokens[rows],
             at_cells=self.at_cells[rows],
             prediction=None if self.prediction is None else self.prediction[rows],
+            proxy=None if self.proxy is None else self.proxy[rows],
         )
 
     @property
@@ -192,6 +200,11 @@ class Conditioner(nn.Module):
     def update(self, memory: Memory, control: Control, readout: Readout) -> Memory:
         """Memory one frame on."""
         return {"control": control.values[:, -1], "acted": control.acted[:, -1]}
+
+    def shown(self, latents: Tensor, known: Tensor) -> Tensor | None:
+        """States (B, 1, S) that a given frame (B, C, h, w) shows, as `estimate` has them, where its
+        proxy needs them; else None."""
+        return None
 
     def mask(self, before: Memory, after: Memory) -> Tensor | None:
         """Where the picture may change between two memories, bool (B, h w); None: anywhere."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from world_model.config import ObservationConfig, WorldConfig
 from world_model.config_fields import check_counts, check_positive
 from world_model.renamed import renamed
-from world_model.streaming.states.config import PlaneConfig
+from world_model.streaming.states.config import PlaneConfig, ProxyConfig
 
 # More would make a step of a damaged world last for ever.
 MOST_REFINEMENTS, MOST_STEPS = 64, 1000
@@ -89,6 +89,7 @@ class StreamingConfig(WorldConfig):
     """States that the world predicts and no observation shows, by name: what the simulator knew of
     itself when its episodes were recorded."""
     plane: PlaneConfig = field(default_factory=PlaneConfig)
+    proxy: ProxyConfig = field(default_factory=ProxyConfig)
     denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
 
@@ -109,6 +110,9 @@ class StreamingConfig(WorldConfig):
         if self.denoiser.sees_states and not self.tracked:
             raise ValueError("sees_states is set, but there are no observations or hidden states")
         self.plane.check(self)
+        if self.proxy and not self.denoiser.sees_states:
+            raise ValueError("a proxy is of worlds that have sees_states")
+        self.proxy.check(self.plane, self.codec.downscale)
 
     def _what_fits(self, cell: int) -> str:
         """The patches that frames divide into, and the frames that tokens of `cell` pixels do."""

@@ -23,13 +23,14 @@ class StreamingState(WorldState):
 
     ring: Ring
     before: Tensor
-    """The frame before the newest, (B, C, h, w); an episode's first has itself."""
+    """What the newest frame is drawn over, (B, C, h, w): its proxy in a world that has one, else
+    the frame before it; an episode's first has itself."""
     memory: Memory
     """What the conditioner carries from step to step, tensors (B, ...)."""
 
-    def move_(self, latents: Tensor, memory: Memory) -> None:
-        """Make a drawn frame (B, C, h, w) the newest, in place."""
-        self.before.copy_(self.latents)
+    def move_(self, latents: Tensor, before: Tensor, memory: Memory) -> None:
+        """Make a frame (B, C, h, w) that was drawn over `before` the newest, in place."""
+        self.before.copy_(before)
         self.latents.copy_(latents)
         for name, tensor in self.memory.items():
             tensor.copy_(memory[name])

@@ -116,7 +116,7 @@ class StreamingWorld(WorldModel):
                 ring.advance()
             control = self.conditioner.control(memory, actions[:, t - 1] if t > 0 else None).last
             before = latents[:, max(t - 1, 0)]
-            read = self._read_given(latents[:, t], before, control, ring, known[:, t])
+            read, before = self._read_given(latents[:, t], before, control, ring, known[:, t])
             memory = self.conditioner.update(memory, control, read)
         return StreamingState(
             latents=latents[:, -1].clone(),
@@ -266,7 +266,8 @@ class StreamingWorld(WorldModel):
         conditioning = conditioner(control, states, last=True)
         levels = sampled_levels(sampler, self.device)[:, None, None].expand(-1, len(state), 1)
         newest = state.latents - state.before
-        previous = torch.stack((state.before, state.latents), dim=1)
+        base = conditioning.drawn_over(state.latents)
+        previous = torch.stack((state.before, base), dim=1)
         tokens = newest
 
         def denoise(noisy: Tensor, step: int) -> Tensor:
@@ -282,20 +283,18 @@ class StreamingWorld(WorldModel):
             return change
 
         change = sample_change(denoise, self._noise(state), sampler)
-        prediction = conditioning.prediction
-        read = conditioner.read(
-            self.head(tokens), None if prediction is None else prediction[:, -1]
-        )
+        last = None if (made := conditioning.prediction) is None else made[:, -1]
+        read = conditioner.read(self.head(tokens), last)
         memory = conditioner.update(state.memory, control, read)
-        state.move_(self.settled(state, change, memory), memory)
+        state.move_(self.settled(base, change, state.memory, memory), base, memory)
         return read
 
-    def settled(self, state: StreamingState, change: Tensor, memory: Memory) -> Tensor:
-        """The latents that a drawn change leads to, which changes nothing where memory says so."""
-        mask = self.conditioner.mask(state.memory, memory)
+    def settled(self, base: Tensor, change: Tensor, before: Memory, after: Memory) -> Tensor:
+        """The latents that a change drawn over `base` makes; none where memory says so."""
+        mask = self.conditioner.mask(before, after)
         if mask is not None:
             change = change * mask.unflatten(1, change.shape[-2:])[:, None]
-        return self.codec.settle(state.latents + change)
+        return self.codec.settle(base + change)
 
     @torch.no_grad()
     def doubt_(self, state: StreamingState) -> None:
@@ -362,13 +361,15 @@ class StreamingWorld(WorldModel):
 
     def _read_given(
         self, latents: Tensor, before: Tensor, control: Control, ring: Ring, known: Tensor
-    ) -> Readout:
-        """Write a given frame (B, C, h, w) as the ring's newest; its readout. `known` are those of
-        its states, (B, S), that need no estimate; NaN where they do."""
-        conditioning = self.conditioner(control, last=True)
-        change = (latents - before)[:, None]
-        tokens = self._network().remember(change, before[:, None], conditioning, ring)
-        return self.conditioner.estimate(latents, self.head(tokens), known)
+    ) -> tuple[Readout, Tensor]:
+        """Write a given frame (B, C, h, w) as the ring's newest; its readout, and what it is drawn
+        over. `known` are those of its states, (B, S), that need no estimate; NaN where they do."""
+        around = self.conditioner.shown(latents, known)
+        conditioning = self.conditioner(control, around, last=True)
+        base = conditioning.drawn_over(before)
+        change = (latents - base)[:, None]
+        tokens = self._network().remember(change, base[:, None], conditioning, ring)
+        return self.conditioner.estimate(latents, self.head(tokens), known), base
 
     def _shown(self, frame: Tensor | None, read: Readout) -> dict[str, Tensor]:
         """What a step hands out, as `predict` says."""

@@ -31,6 +31,7 @@ from world_model.streaming.config import StreamingConfig
 from world_model.streaming.states.dynamics import CHANGE_SCALE, Dynamics
 from world_model.streaming.states.estimator import StateEstimator
 from world_model.streaming.states.planar import Plane
+from world_model.streaming.states.proxy import Proxy
 from world_model.streaming.states.reward import StateReward
 
 # Largest deviation of the states that a prediction is given in training; their range is [-1, 1].
@@ -55,6 +56,7 @@ class StateConditioner(Conditioner):
         self.dynamics = Dynamics(config)
         self.estimator = StateEstimator(config)
         self.reward = StateReward(config) if config.reward_head else None
+        self.proxy = Proxy(config) if config.proxy else None
         self.num_hidden = sum(len(bounds.low) for bounds in config.hidden.values())
         self.register_buffer("cells", coordinates(*config.latent_shape[1:]), persistent=False)
 
@@ -89,7 +91,9 @@ class StateConditioner(Conditioner):
         prediction = self.dynamics(control.values) if states is None else states
         known = torch.cat((control.values, prediction), dim=-1)
         conditioning = self.conditioned(control, known, last=last)
-        return dataclasses.replace(conditioning, prediction=prediction)
+        drawn = prediction[:, -1:] if last else prediction
+        proxy = None if self.proxy is None else self.proxy(drawn)
+        return dataclasses.replace(conditioning, prediction=prediction, proxy=proxy)
 
     def read(self, readout: Readout, prediction: Tensor | None) -> Readout:
         """See `Conditioner.read`: tokens correct the prediction of what is observed, and reward and
@@ -103,7 +107,14 @@ class StateConditioner(Conditioner):
 
     def estimate(self, latents: Tensor, readout: Readout, known: Tensor) -> Readout:
         """See `Conditioner.estimate`: what is not known is estimated from the frame."""
-        return self.with_reward(torch.where(known.isnan(), self.estimator(latents), known))
+        return self.with_reward(self._estimated(latents, known))
+
+    def shown(self, latents: Tensor, known: Tensor) -> Tensor | None:
+        """See `Conditioner.shown`."""
+        return None if self.proxy is None else self._estimated(latents, known)[:, None]
+
+    def _estimated(self, latents: Tensor, known: Tensor) -> Tensor:
+        return torch.where(known.isnan(), self.estimator(latents), known)
 
     def with_reward(self, states: Tensor) -> Readout:
         """States (..., S) taken as exact, with their reward by the reward model."""

@@ -1,11 +1,17 @@
-"""Which states lie in the picture's plane: part of a world's `config.json`."""
+"""Which states lie in the picture's plane, and what is drawn there: part of a world's
+`config.json`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from world_model.config import ObservationConfig
+from world_model.config_fields import check_count, check_positive
 from world_model.renamed import renamed
+
+# Of sprites, and of cells along a side of one: more would make a step of a damaged world last for
+# ever.
+MOST_SPRITES, MOST_CELLS = 64, 4096
 
 
 class HasStates(Protocol):
@@ -86,3 +92,42 @@ class PlaneConfig:
             for name in (*self.points, *self.poses)
         }
         return edges | ({"action": (config.action_low, config.action_high)} if self.action else {})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProxyConfig:
+    """Of a world whose frames are drawn over a proxy (see proxy.py): the sizes of its sprites."""
+
+    body_cells: tuple[int, ...] = ()
+    """Cells along a side of each pose's sprite."""
+    robot_cells: tuple[int, ...] = ()
+    """Cells along a side of the sprite of each part of the robot."""
+    cell: float = 0.25
+    """Side of a cell, in pixels."""
+
+    def __bool__(self) -> bool:
+        return bool(self.body_cells or self.robot_cells)
+
+    def check(self, plane: PlaneConfig, downscale: int) -> None:
+        """Raise ValueError unless a world of this plane, in latents of so many pixels a side, can
+        have such a proxy."""
+        if not self:
+            return
+        for name in ("body_cells", "robot_cells"):
+            sides = getattr(self, name)
+            if len(sides) > MOST_SPRITES:
+                raise ValueError(f"{name}: {len(sides)} sprites, expected at most {MOST_SPRITES}")
+            for count in sides:
+                check_count(name, count)
+                if not 2 <= count <= MOST_CELLS:
+                    raise ValueError(f"{name}: {count} cells, expected 2 to {MOST_CELLS}")
+        check_positive("cell", self.cell)
+        if len(self.body_cells) != len(plane.poses):
+            raise ValueError(
+                f"the proxy has {len(self.body_cells)} sprites of bodies, expected one for each of "
+                f"the poses {', '.join(plane.poses) or '(none)'}"
+            )
+        if plane.mask_radii:
+            raise ValueError("a world with a proxy has no change mask: leave mask_radii empty")
+        if downscale != 1:
+            raise ValueError("a proxy is made of pixels: it needs the codec pixels")

@@ -1,0 +1,215 @@
+"""Worlds that draw over a proxy, from labels to steps; and clips in which a body was not found."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+
+from tests.training.data.labels.synthetic import SIZE
+from training.data.clips import ClipStore, labelled
+from training.data.episodes import Episode, read_episode, write_episode
+from training.data.labels.command import main as label
+from training.data.labels.config import LabelConfig
+from training.data.labels.scene import Scene
+from training.data.labels.scene_file import load_scene, save_scene
+from training.streaming.config import TrainConfig
+from training.streaming.objective import make_batch, scaled_states
+from training.streaming.symmetries import mirror_sign, symmetries_of
+from training.train import prepare
+from world_model import StreamingWorld, WorldModel
+from world_model.frames import frames_to_pixels, pixels_to_frames
+from world_model.streaming.states.conditioner import StateConditioner
+from world_model.streaming.states.config import PlaneConfig, ProxyConfig
+from world_model.streaming.states.proxy import Proxy
+
+NAMES = ("corner", "box")
+KIND = {"hidden": NAMES, "poses": NAMES}
+
+
+@pytest.fixture(scope="module")
+def data(
+    tmp_path_factory: pytest.TempPathFactory, new_episodes: list[Episode], scene: Scene
+) -> Path:
+    """Labelled with a scene that is there, as `irasim label` goes on."""
+    root = tmp_path_factory.mktemp("labelled")
+    for number, episode in enumerate(new_episodes):
+        write_episode(root, "train" if number < 3 else "val", episode)
+    like = tmp_path_factory.mktemp("like")
+    save_scene(like / "labels", scene, NAMES)
+    label(LabelConfig(data=root, like=like))
+    return root
+
+
+def config_for(data: Path, out: Path, **other) -> TrainConfig:
+    settings = {
+        "data": data,
+        "out": out,
+        "points": ("action",),
+        "plane": (0.0, 0.0, float(SIZE), float(SIZE)),
+        "proxy": True,
+        "width": 32,
+        "depth": 2,
+        "num_heads": 2,
+        "batch_clips": 4,
+        "mixed_precision": "no",
+        "max_steps": 1,
+        "validation_episodes": 1,
+    }
+    return TrainConfig(**(settings | KIND | other))
+
+
+@pytest.fixture(scope="module")
+def trainer(data: Path, tmp_path_factory: pytest.TempPathFactory):
+    out = tmp_path_factory.mktemp("run")
+    return prepare(config_for(data, out, mask_radii=(5.0, 5.0)), Accelerator(cpu=True))[0]
+
+
+def proxy_of(world: StreamingWorld) -> Proxy:
+    assert isinstance(world.conditioner, StateConditioner)
+    proxy = world.conditioner.proxy
+    assert proxy is not None
+    return proxy
+
+
+def test_a_proxy_at_labelled_states_shows_the_recorded_frames(trainer):
+    """Noise of the camera is 1.5 grey levels."""
+    store, world = trainer.store, trainer.world
+    scaled = scaled_states(world, store.states)
+    states = torch.cat([scaled[name] for name in world.config.tracked], dim=-1)
+    with torch.no_grad():
+        shown = pixels_to_frames(proxy_of(world)(states))
+    error = (shown.float() - store.frames.float())[store.known].square().mean().sqrt()
+    still = (store.frames[:-1].float() - store.frames[1:].float()).square().mean().sqrt()
+    assert error < 3 < still
+    assert world.config.plane.mask_radii == ()
+
+
+def test_a_fresh_world_shows_the_proxy_of_the_states_that_it_predicts(trainer):
+    store, world = trainer.store, trainer.world
+    state = world.start(store.frames[None, :2], store.actions[None, 1:2], [0])
+    output = world.step_(state, store.actions[None, 2])
+    expected = proxy_of(world)(state.memory["states"][:, 1])
+    assert torch.equal(output.frame, pixels_to_frames(expected))
+    assert torch.equal(state.before, expected)
+
+
+def test_a_drawn_frame_is_the_proxy_and_the_change_over_it(trainer, tmp_path):
+    world = trainer.world
+    world.save_pretrained(tmp_path)
+    again = WorldModel.from_pretrained(tmp_path)
+    assert isinstance(again, StreamingWorld)
+    again.denoiser.to_change.bias.data.fill_(0.1)
+    again.weights_changed()
+    store = trainer.store
+    clip = store.frames[None, :2], store.actions[None, 1:2], [0]
+    for tested in (world, again):
+        state = tested.start(*clip)
+        tested.step_(state, store.actions[None, 2])
+        change = state.latents - state.before
+        middle = change[state.before.abs() < 0.8]
+        torch.testing.assert_close(middle, torch.full_like(middle, 0.1 * (tested is again)))
+
+
+def test_the_objective_draws_over_the_proxy(trainer):
+    world, objective = trainer.world, trainer.objective
+    samples = torch.arange(4)
+    clips = trainer.store.sample(0, samples, 7)
+    batch = make_batch(world, clips, 0, samples, 0)
+    conditioning = objective.conditioning(batch, batch.wanted)
+    base, inputs = objective.drawn_over(batch, conditioning)
+    assert torch.equal(base, proxy_of(world)(batch.wanted))
+    assert inputs is batch.inputs
+    error, _ = objective.errors(batch)
+    still = (base - frames_to_pixels(clips.frames)).square().flatten(2).mean(-1)
+    torch.testing.assert_close(error, still)  # fresh weights draw nothing over it
+    deep = dataclasses.replace(batch, rounds=torch.tensor([0, 1, 2, 3]))
+    _, inputs = objective.drawn_over(deep, conditioning)
+    assert torch.equal(inputs[0], batch.latents[0])
+    assert torch.equal(inputs[1:, 1:], base[1:, 1:])
+    assert torch.equal(inputs[1:, 0], batch.latents[1:, 0])
+
+
+def test_a_proxy_of_what_is_not_labelled_is_refused_with_the_cure(data, tmp_path):
+    scene, _ = load_scene(data / "labels")
+    other = tmp_path / "other"
+    episode = read_episode(data, "train", "000020")
+    for split in ("train", "val"):
+        write_episode(other, split, episode)
+    with pytest.raises(ValueError, match="label that data set first"):
+        prepare(config_for(other, tmp_path / "a"), Accelerator(cpu=True))
+    save_scene(other / "labels", scene, ("bracket", "box"))
+    with pytest.raises(ValueError, match="--poses bracket box"):
+        prepare(config_for(other, tmp_path / "b"), Accelerator(cpu=True))
+    with pytest.raises(ValueError, match="name them by --hidden and --poses"):
+        config_for(data, tmp_path, hidden=(), poses=())
+    with pytest.raises(ValueError, match="pixels"):
+        config_for(data, tmp_path, codec="autoencoder_tiny")
+
+
+@pytest.mark.parametrize(
+    ("proxy", "plane", "message"),
+    [
+        ({"body_cells": (9,)}, {}, "one for each of the poses"),
+        ({"robot_cells": (9,), "cell": -1.0}, {}, "cell"),
+        ({"robot_cells": (1,)}, {}, "1 cells, expected 2"),
+        ({"robot_cells": (9,) * 65}, {}, "at most 64"),
+        ({"robot_cells": (9,)}, {"mask_radii": (3.0,), "points": ("place",)}, "mask_radii"),
+    ],
+)
+def test_a_proxy_that_cannot_be_is_refused(proxy, plane, message):
+    with pytest.raises(ValueError, match=message):
+        ProxyConfig(**proxy).check(PlaneConfig(**plane), 1)
+
+
+def test_frames_in_which_a_body_was_not_found_do_not_count(data, tmp_path):
+    episode = read_episode(data, "train", "000020")
+    hidden = {name: values.copy() for name, values in episode.hidden.items()}
+    hidden["box_labelled"][5:8] = 0
+    for split in ("train", "val"):
+        write_episode(tmp_path, split, dataclasses.replace(episode, hidden=hidden))
+    store = ClipStore(tmp_path, "train", **KIND)
+    expected = labelled(episode, NAMES)
+    expected[5:8] = False
+    assert np.array_equal(store.known.numpy(), expected)
+    assert not np.isin([5, 6, 7], store.clip_starts).any()
+    _, valid, _ = store.window(torch.tensor([3]), 7)
+    assert valid[0].tolist() == expected[3:10].tolist()
+    assert ClipStore(tmp_path, "train", hidden=("corner",)).known[5:8].all()
+    hidden["box_labelled"][:] = 0
+    write_episode(tmp_path, "train", dataclasses.replace(episode, hidden=hidden))
+    with pytest.raises(ValueError, match=r"labels/sheet\.png"):
+        ClipStore(tmp_path, "train", **KIND)
+
+
+def test_symmetries_need_a_plane_that_holds_all_states(trainer):
+    assert mirror_sign(trainer.world.conditioner, 0) is None  # the bracket has no mirror image
+    with pytest.raises(ValueError, match="joints"):
+        symmetries_of(trainer.world.conditioner)
+
+
+def test_symmetries_turn_places_directions_and_actions_alike():
+    from tests.conftest import TINY_CONFIG
+
+    config = dataclasses.replace(TINY_CONFIG, proxy=ProxyConfig(body_cells=(9,)))
+    conditioner = StateConditioner(config)
+    assert conditioner.proxy is not None
+    sprite = conditioner.proxy.bodies[0]
+    sprite[:, 3:6, 1:5] = 1  # the same on both sides of its x axis, not of the one across
+    symmetries = symmetries_of(conditioner)
+    assert len(symmetries) == 8 and mirror_sign(conditioner, 0) == 1
+    states = torch.tensor([[0.3, -0.2, 0.5, 0.1, 0.6, 0.8]])
+    plain = conditioner.proxy(states)
+    turned = conditioner.proxy(states @ symmetries.states[1].T)
+    torch.testing.assert_close(turned, plain.rot90(-1, (-2, -1)))
+    mirrored = conditioner.proxy(states @ symmetries.states[4].T)
+    torch.testing.assert_close(mirrored, plain.flip(-2))
+    action = torch.tensor([0.5, 0.1])
+    assert torch.equal(symmetries.actions[1] @ action, symmetries.states[1][2:4, 2:4] @ action)
+    sprite[:, :3] = sprite[:, 3:6].flip(-1)
+    assert len(symmetries_of(conditioner)) == 4  # none of its mirror images is a turn of its own
+    world = dataclasses.replace(config, plane=PlaneConfig(), proxy=ProxyConfig())
+    with pytest.raises(ValueError, match="--symmetric needs a square picture"):
+        symmetries_of(StateConditioner(world))
