@@ -10,10 +10,19 @@ import torch
 from torch import Tensor
 
 from policies.planning.learned import Imagine, check_imagine, imagined
-from policies.pusht.geometry import GOAL, Pose
+from policies.pusht.geometry import GOAL, Pose, pose_of_label
 from policies.pusht.nearness import nearness
 from policies.pusht.reading import WORLD_SIZE, read_t
 from world_model import RolloutOutput, StreamingConfig, WorldModel, WorldState
+
+
+def plain_pose(x: float, y: float, angle: float) -> Pose:
+    """The pose with these numbers."""
+    return Pose(x=x, y=y, angle=angle)
+
+
+# How the states by which a world may know the T say where it is: recorded, and found in the video.
+POSES = {"block_pose": plain_pose, "block": pose_of_label}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +48,10 @@ class LearnedNearness:
         if self.imagine == "frames":
             return
         config = self.world.config
-        if not isinstance(config, StreamingConfig) or "block_pose" not in config.tracked:
-            raise ValueError(f"world {config.name!r} does not predict block_pose; imagine frames")
+        if not isinstance(config, StreamingConfig) or not POSES.keys() & config.tracked.keys():
+            raise ValueError(
+                f"world {config.name!r} predicts neither of {' and '.join(POSES)}; imagine frames"
+            )
 
     def __call__(self, state: WorldState, actions: Tensor) -> RolloutOutput:
         """Rewards (B, K, H), the same at each step; ends have been taken into account."""
@@ -54,8 +65,11 @@ class LearnedNearness:
         out = imagined(self.world, self.imagine, state, actions, return_frames=True)
         ends = out.terminated.int()
         last = torch.where(ends.any(-1), ends.argmax(-1), actions.shape[2] - 1)  # (B, K)
+        pose = plain_pose
         if self.imagine == "states":
-            x, y, cos, sin = _at(out.states["block_pose"], last).double().unbind(-1)
+            name = next(name for name in POSES if name in out.states)
+            pose = POSES[name]
+            x, y, cos, sin = _at(out.states[name], last).double().unbind(-1)
             poses = torch.stack((x, y, torch.atan2(sin, cos)), dim=-1).cpu().numpy()
         else:
             assert out.frames is not None
@@ -63,8 +77,8 @@ class LearnedNearness:
             scale = WORLD_SIZE / frames.shape[-2]
             poses = read_t(frames) * (scale, scale, 1)
         values = [
-            0.0 if np.isnan((x, y, angle)).any() else nearness(Pose(x=x, y=y, angle=angle), GOAL)
-            for x, y, angle in poses.reshape(-1, 3)
+            0.0 if np.isnan(numbers).any() else nearness(pose(*numbers), GOAL)
+            for numbers in poses.reshape(-1, 3)
         ]
         return torch.tensor(values).reshape(last.shape)
 

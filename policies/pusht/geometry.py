@@ -18,6 +18,10 @@ OUTLINE = np.array(
 BOX_CENTERS = np.array([(0, 15), (0, 75)], float)
 BOX_HALVES = np.array([(60, 15), (15, 45)], float)
 BOXES = tuple(zip(BOX_CENTERS, BOX_HALVES, strict=True))
+# What `irasim label` takes for the block's place and direction, in the block frame: the centroid,
+# and the longer axis from its heavier end on.
+LABEL_PLACE = (BOX_HALVES.prod(1)[:, None] * BOX_CENTERS).sum(0) / BOX_HALVES.prod(1).sum()
+LABEL_ANGLE = np.pi / 2
 # How far from the block the disc's centre keeps when it only travels.
 TRAVEL_CLEARANCE = 24.0
 # Where a disc's centre may be sent: inside of the walls.
@@ -45,6 +49,13 @@ class Pose:
     def to_block(self, points: np.ndarray) -> np.ndarray:
         """Points (N, 2) of the simulator in the block frame."""
         return (points - (self.x, self.y)) @ rotation(self.angle)
+
+
+def pose_of_label(x: float, y: float, angle: float) -> Pose:
+    """The pose of a block that `irasim label` found at a place and angle."""
+    angle = (angle - LABEL_ANGLE + np.pi) % (2 * np.pi) - np.pi
+    x, y = np.array([x, y]) - rotation(angle) @ LABEL_PLACE
+    return Pose(x=float(x), y=float(y), angle=float(angle))
 
 
 GOAL = Pose(x=256.0, y=256.0, angle=np.pi / 4)  # gym-pusht's own, always the same

@@ -15,7 +15,7 @@ from benchmarks.pusht.nearness import GOAL, LearnedNearness
 from benchmarks.pusht.planning import PushTPlanningConfig, summarise
 from benchmarks.speed.flops import count_operations
 from irasim_env import console
-from policies.pusht.geometry import Pose
+from policies.pusht.geometry import Pose, pose_of_label
 from policies.pusht.nearness import nearness, simulator_nearness
 from policies.pusht.proposals import SKILL, SkillConfig
 from tests.conftest import TINY_CONFIG
@@ -129,6 +129,20 @@ def test_nearness_of_what_is_predicted_is_that_of_its_last_pose(tiny_world):
         x, y, cos, sin = out.states["block_pose"][0, k, int(ends[0]) if len(ends) else -1].tolist()
         pose = Pose(x=x, y=y, angle=np.arctan2(sin, cos))
         assert found.reward[0, k, -1].item() == pytest.approx(nearness(pose, GOAL), abs=1e-6)
+
+
+def test_a_labelled_pose_is_that_of_the_same_outline():
+    """`irasim label` gives the centroid, and the longer axis from the heavier end."""
+    true = Pose(x=200.0, y=310.0, angle=2.5)
+    inside = np.stack(np.meshgrid(np.linspace(-60, 60, 241), np.linspace(0, 120, 241)), -1)
+    inside = inside[(abs(inside[..., 0]) < 15) | (inside[..., 1] < 30)]
+    seen = true.to_world(inside)
+    centroid = seen.mean(0)
+    stem = true.to_world(np.array([[0.0, 120.0]]))[0] - centroid  # the lighter end
+    label = (*centroid, float(np.arctan2(stem[1], stem[0])))
+    found = pose_of_label(*label)
+    assert (found.x, found.y) == pytest.approx((true.x, true.y), abs=0.5)
+    assert found.angle == pytest.approx(true.angle, abs=1e-6)
 
 
 def test_a_budget_stops_between_trials(tiny_world: Path, tmp_path: Path):

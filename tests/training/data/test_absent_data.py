@@ -11,7 +11,9 @@ from irasim_env import console
 from tests.training.test_train import config_for, write_moving_square
 from training.data import collect as collecting
 from training.data.absent_data import COLLECTING, collect_absent
-from training.data.episodes import list_episodes
+from training.data.episodes import list_episodes, read_episode
+from training.data.labels import command as labelling
+from training.data.labels.config import LabelConfig
 from training.streaming.config import TrainConfig
 from training.streaming.config import preset as preset_of
 
@@ -74,7 +76,27 @@ def test_a_collection_that_was_stopped_goes_on(tmp_path, monkeypatch):
     assert not (data / COLLECTING).exists()
 
 
-@pytest.mark.parametrize("preset", ["tiny", "pusht", "default"])
+@pytest.mark.usefixtures("here")
+def test_for_a_proxy_episodes_are_labelled_and_no_hidden_state_is_recorded(tmp_path, monkeypatch):
+    data, asked = tmp_path / "data", []
+
+    def stopped(config: LabelConfig) -> None:
+        asked.append((config.data, config.names))
+        if len(asked) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(labelling, "main", stopped)
+    pose = {"hidden": ("pose",), "poses": ("pose",), "points": ("place",), "proxy": True}
+    with pytest.raises(KeyboardInterrupt):
+        collect_absent(asking(data, **pose), ("pose",))
+    assert (data / COLLECTING).exists()
+    collect_absent(asking(data, **pose), ("pose",))
+    assert asked == [(data, ("pose",))] * 2
+    assert read_episode(data, "train", list_episodes(data, "train")[0]).hidden == {}
+    assert not (data / COLLECTING).exists()
+
+
+@pytest.mark.parametrize("preset", ["tiny", "pusht", "pusht_video", "default"])
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_nothing_is_added_to_data_that_another_made(tmp_path, preset, split):
     write_moving_square(tmp_path / "data", split, 2)
