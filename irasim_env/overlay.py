@@ -205,7 +205,7 @@ class Overlay:
         latency = "-" if view.latency_ms is None else f"{view.latency_ms:.0f}"
         for label, words in (("step", str(view.steps)), ("steps/s", pace), ("ms/step", latency)):
             self._write(surface, label, (area.left, y), DIM, "midleft", self._small)
-            self._write(surface, words, (area.left + 88, y), TEXT, "midright")
+            self._write(surface, words, (area.left + 112, y), TEXT, "midright")
             y += ROW
 
     def _draw_arrow_keys(

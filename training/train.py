@@ -19,6 +19,7 @@ from training.data.irasim.layout import refuse_published
 from training.run.config import FREE
 from training.run.directory import HEAD_STATE, run_training, write_result
 from training.run.loop import resume, train_until
+from training.run.resumable import processes
 from training.streaming.codec import prepare_codec
 from training.streaming.config import TrainConfig
 from training.streaming.describe import describe_world, take_starts
@@ -97,7 +98,7 @@ def prepare(
     accelerator.print(
         f"{store.num_episodes} episodes, {len(store.frames):,} frames; "
         f"{sum(p.numel() for p in world.parameters()) / 1e6:.1f} M parameters; "
-        f"{accelerator.num_processes} process(es) on {accelerator.device}"
+        f"{processes(accelerator)} on {accelerator.device}"
     )
     return trainer, world, validation
 

@@ -184,8 +184,8 @@ def _training(train: dict[str, Any] | None) -> str:
         f"{train['episodes']:,} episodes ({train['frames']:,} frames){source}{policy}; trained for "
         f"{trained['step']:,} steps on {trained['frames']:,} frames in "
         f"{trained['elapsed'] / 60:.0f} minutes ({train['frames_per_second']:.0f} frames/s, "
-        f"{train['processes']} process(es)) on {train['hardware']}, preset "
-        f"`{config['preset']}`, seed {config['seed']}, torch {train['versions']['torch']}, "
+        f"{train['processes']} process{'es' * (train['processes'] != 1)}) on {train['hardware']}, "
+        f"preset `{config['preset']}`, seed {config['seed']}, torch {train['versions']['torch']}, "
         f"{train['date']}.{before}{note} The whole config is in `train.json`."
     )
 

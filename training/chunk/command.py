@@ -14,6 +14,7 @@ from training.data.irasim.autoencoder import load_autoencoder
 from training.data.irasim.windows import WindowDataset
 from training.run.config import seconds
 from training.run.directory import STATE, run_training, write_result
+from training.run.resumable import processes
 from world_model import save_reference_checkpoint
 from world_model.progress import progress_bar
 
@@ -56,8 +57,8 @@ def prepare(config: ChunkTrainConfig, accelerator: Accelerator) -> ChunkTrainer:
     accelerator.print(
         f"{config.model}: {sum(p.numel() for p in trainer.parameters) / 1e6:.1f} M parameters; "
         f"{len(windows.episodes):,} episodes, {len(windows):,} windows, {len(validation):,} to "
-        f"validate on; {accelerator.num_processes} process(es) on {accelerator.device}, "
-        f"{trainer.num_parts} part(s) a step"
+        f"validate on; {processes(accelerator)} on {accelerator.device}, "
+        f"{trainer.num_parts} part{'s' * (trainer.num_parts != 1)} a step"
     )
     return trainer
 

@@ -16,6 +16,7 @@ from training.distill.trainer import DistillationTrainer
 from training.run.config import FREE
 from training.run.directory import run_training, write_result
 from training.run.loop import resume, train_until
+from training.run.resumable import processes
 from training.streaming.validate import in_words, predict_episodes, report
 from training.train import check_fits, load_world
 from world_model import StreamingConfig, StreamingWorld
@@ -77,7 +78,7 @@ def prepare(
     accelerator.print(
         f"{config.world}: {config.teacher_passes} passes to {config.passes}; "
         f"{store.num_episodes} episodes, {len(store.frames):,} frames; "
-        f"{accelerator.num_processes} process(es) on {accelerator.device}"
+        f"{processes(accelerator)} on {accelerator.device}"
     )
     return trainer, student, teacher
 

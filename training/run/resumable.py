@@ -243,3 +243,9 @@ class ResumableTrainer:
         # A young average follows quickly: its decay rises with the step.
         decay = min(self.ema, (1 + self.progress.step) / (10 + self.progress.step))
         torch._foreach_lerp_(self.average, self.parameters, 1 - decay)  # pyright: ignore
+
+
+def processes(accelerator: Accelerator) -> str:
+    """In words, how many a run has."""
+    count = accelerator.num_processes
+    return f"{count} process{'es' * (count != 1)}"

@@ -112,8 +112,8 @@ def described(summary: Summary, num_before: int) -> str:
     if scene.robot:
         off = ", ".join(f"{part.off:.2f}" for part in scene.robot)
         lines.append(
-            f"robot: {len(scene.robot)} part(s) that follow {', '.join(scene.observations)}, to "
-            f"{off} px"
+            f"robot: {len(scene.robot)} part{'s' * (len(scene.robot) != 1)} following "
+            f"{', '.join(scene.observations)}, to {off} px"
         )
     else:
         lines.append(

@@ -51,7 +51,7 @@ def test_labels_lie_beside_what_was_recorded(
     assert record["runs"][0]["splits"]["val"]["bodies"]["box"]["labelled"] > 0.9
     assert {path.name for path in (root / "labels").iterdir()} >= {"sheet.png", "box.png"}
     said = capsys.readouterr().out
-    assert "robot: 1 part(s) that follow joints" in said and "turned by 1/4" in said
+    assert "robot: 1 part following joints" in said and "turned by 1/4" in said
     assert "--hidden corner box --poses corner box" in said
     store = ClipStore(root, "train", hidden=("corner", "box"), poses=("corner",))
     assert store.states["corner"].shape == (24, 4)  # x, y, cos, sin
