@@ -121,15 +121,18 @@ def _label(
     """Follow the bodies through episodes, and write where they are."""
     for batch in _batches(config, todo, scene):
         observations = [observed(scene, episode) for _, episode in batch]
-        found = track(scene, [episode.frames for _, episode in batch], observations)
-        for ((split, episode_id), episode), tracks in zip(batch, found, strict=True):
-            units = Units.of(plane, (episode.frames.shape[1], episode.frames.shape[2]))
+        frames = [scene.rectified(episode.frames) for _, episode in batch]
+        found = track(scene, frames, observations)
+        for ((split, episode_id), _), shown, tracks in zip(batch, frames, found, strict=True):
+            units = Units.of(plane, (shown.shape[1], shown.shape[2]))
+            if scene.camera is not None:
+                units = Units(scene.camera.left, scene.camera.top, scene.camera.scale)
             labels: dict[str, np.ndarray] = {}
             for name, one in zip(summary.names, tracks, strict=True):
                 labels |= columns(name, one, units)
             add_columns(config.data, split, episode_id, labels)
             summary.add(split, episode_id, tracks)
-            sheet.add(f"{split}/{episode_id}", episode.frames, tracks)
+            sheet.add(f"{split}/{episode_id}", shown, tracks)
 
 
 def _next(
@@ -177,6 +180,7 @@ def _scene(
     chosen = [episodes[i] for i in _evenly(len(episodes), FIT_EPISODES)]
     each = -(-config.fit_frames // len(chosen))
     frames, observations, noises, names = [], [], [], config.robot
+    sizes: tuple[int, ...] = ()
     for split, episode_id in chosen:
         episode = read_episode(config.data, split, episode_id)
         names = tuple(episode.states) if names is None else names
@@ -195,6 +199,7 @@ def _scene(
         frames.append(episode.frames[pick])
         noises.append(noise_between(episode.frames[:NOISE_FRAMES]))
         parts = [episode.states[name][pick] for name in names]
+        sizes = tuple(part.shape[1] for part in parts)
         observations.append(np.concatenate([*parts, np.zeros((len(pick), 0))], axis=1))
     scene = fit_scene(
         np.concatenate(frames),
@@ -202,6 +207,7 @@ def _scene(
         names or (),
         noise=float(np.median(noises)),
         most_bodies=config.bodies,
+        sizes=sizes,
     )
     return scene, _named(config, scene)
 
@@ -248,6 +254,7 @@ def _batches(
     from world_model.progress import progress_bar
 
     lengths = {where: len(read_annotation(config.data, *where)["actions"]) + 1 for where in todo}
+    size = (scene.background.picture if scene.picture is None else scene.picture).shape
     frame_bytes = scene.background.picture.size
     batch: list[tuple[Where, Episode]] = []
     used = 0
@@ -259,10 +266,10 @@ def _batches(
                 progress.update(sum(len(episode.frames) for _, episode in batch))
                 batch, used = [], 0
             episode = read_episode(config.data, *where)
-            if episode.frames.shape[1:] != scene.background.picture.shape:
+            if episode.frames.shape[1:] != size:
                 raise ValueError(
                     f"episode {where[1]} of {where[0]} has frames {episode.frames.shape[1:]}, the "
-                    f"scene {scene.background.picture.shape}: label data sets of one size"
+                    f"scene {size}: label data sets of one size"
                 )
             batch.append((where, episode))
             used += size

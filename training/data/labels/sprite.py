@@ -17,6 +17,8 @@ from functools import cached_property
 import numpy as np
 from scipy import ndimage
 
+from training.data.labels.side import STEPS, Side
+
 # Cells a pixel.
 FINE = 4
 # Numbers a cell: alpha and its slopes, colours and theirs.
@@ -33,6 +35,8 @@ class Sprite:
 
     alpha: np.ndarray
     colour: np.ndarray
+    side: Side | None = None
+    """Of an upright body before a camera that looks aslant; the sprite is then its top."""
 
     @property
     def radius(self) -> float:
@@ -97,6 +101,31 @@ class Sprite:
         found[~inside] = 0
         return found
 
+    def side_at(
+        self, x: np.ndarray, y: np.ndarray, poses: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """How much pixels x, y (P,) show of the side of bodies at poses (P, 3), one each.
+
+        Returns:
+            Alpha (P,), its slopes in the sprite's own coordinates (P, 2), and where that is in them
+            (P, 2).
+        """
+        assert self.side is not None
+        best = slopes = places = None
+        for step in range(1, STEPS + 1):
+            at_x, at_y = self.side.behind(x, y, step / STEPS)
+            local = turn(np.stack([at_x - poses[:, 0], at_y - poses[:, 1]], 1), -poses[:, 2])
+            found = self.at(local)[:, :3]
+            if best is None:
+                best, slopes, places = found[:, 0], found[:, 1:], local
+                continue
+            more = found[:, 0] > best
+            best = np.where(more, found[:, 0], best)
+            slopes = np.where(more[:, None], found[:, 1:], slopes)
+            places = np.where(more[:, None], local, places)
+        assert best is not None and slopes is not None and places is not None
+        return best, slopes, places
+
     def drawn(self, angle: float, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         """Alpha (H, W) and colour (H, W, 3) with its middle at (W // 2, H // 2)."""
         height, width = size
@@ -149,7 +178,7 @@ def build_sprite(
 
     Args:
         frames: uint8 (B, H, W, 3).
-        background: float32 (H, W, 3).
+        background: float32 (H, W, 3), or one for each frame (B, H, W, 3).
         free: bool (B, H, W): pixels that show nothing but this body and the background.
         poses: (B, 3).
         radius: Of the sprite, in pixels.
@@ -207,13 +236,14 @@ def _samples(
     y, x = np.mgrid[:height, :width]
     pixels = np.stack([x, y], axis=-1)
     cells, seen, behind = [], [], []
-    for frame, usable, pose in zip(frames, free, poses, strict=True):
+    backgrounds = np.broadcast_to(background, frames.shape)
+    for frame, under, usable, pose in zip(frames, backgrounds, free, poses, strict=True):
         local = np.rint(turn(pixels - pose[:2], -pose[2]) * FINE).astype(int) + half
         inside = usable & ((local >= 0) & (local < side)).all(-1)
         local = local[inside]
         cells.append(local[:, 1] * side + local[:, 0])
         seen.append(frame[inside].astype(np.float64))
-        behind.append(background[inside].astype(np.float64))
+        behind.append(under[inside].astype(np.float64))
     return np.concatenate(cells), np.concatenate(seen), np.concatenate(behind)
 
 
