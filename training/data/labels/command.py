@@ -32,6 +32,7 @@ from training.data.labels.columns import (
     hidden_names,
 )
 from training.data.labels.config import LabelConfig
+from training.data.labels.robot import RobotByExample
 from training.data.labels.scene import Scene, fit_scene
 from training.data.labels.scene_file import SCENE, load_scene, save_scene
 from training.data.labels.sheet import Sheet
@@ -48,6 +49,9 @@ FOLDER, RECORD, SHEET = "labels", "labels.json", "sheet.png"
 EPISODES_AT_ONCE, BYTES_AT_ONCE = 64, 400e6
 # Episodes that the frames of the scene are drawn from, at most: each is decoded whole.
 FIT_EPISODES = 100
+# Of a robot that is no sprite, where it is seen is kept for every so manieth frame of as many
+# episodes as this, at most.
+EXAMPLE_EPISODES, EXAMPLE_STRIDE = 250, 4
 # First frames of an episode that its noise is read from.
 NOISE_FRAMES = 12
 
@@ -209,7 +213,20 @@ def _scene(
         most_bodies=config.bodies,
         sizes=sizes,
     )
+    if scene.camera is not None:
+        scene = dataclasses.replace(scene, examples=_examples(config, episodes, scene))
     return scene, _named(config, scene)
+
+
+def _examples(config: LabelConfig, episodes: list[Where], scene: Scene) -> RobotByExample:
+    """What frames of many episodes show, with the observation there."""
+    seen, shown = [], []
+    for split, episode_id in (episodes[i] for i in _evenly(len(episodes), EXAMPLE_EPISODES)):
+        episode = read_episode(config.data, split, episode_id)
+        frames = scene.rectified(episode.frames[::EXAMPLE_STRIDE])
+        seen.append(observed(scene, episode)[::EXAMPLE_STRIDE])
+        shown.append(scene.strange(frames.astype(np.float32)))
+    return RobotByExample(np.concatenate(seen), np.concatenate(shown))
 
 
 def _named(config: LabelConfig, scene: Scene) -> tuple[str, ...]:

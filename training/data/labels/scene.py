@@ -4,6 +4,7 @@ Dimensions: N frames, H height, W width, Q numbers of the observation.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -12,11 +13,13 @@ from training.data.labels.body import BORDER, INSTANCES, Body, fit_body, spread_
 from training.data.labels.camera import Camera, find_camera
 from training.data.labels.pieces import Piece, find_kinds, find_pieces, free_of_others
 from training.data.labels.register import Pixels
-from training.data.labels.robot import ROUND_IT, RobotPart, follow
+from training.data.labels.robot import ROUND_IT, RobotByExample, RobotPart, follow
 from training.data.labels.sprite import Sprite, build_sprite
 
 # Of what moves, besides the robot, so much may be of no kind.
 SHAPELESS = 0.5
+# Grey levels within which a pixel has a body's colour.
+LIKE = 45.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +36,7 @@ class Scene:
         camera: Where it looks aslant; background and sprites are then of rectified pictures.
         picture: The background as the camera sees it, float32 (H, W, 3); None where that is the
             scene's.
+        examples: Of a robot that no part follows, where it was seen.
     """
 
     background: Background
@@ -43,20 +47,46 @@ class Scene:
     soft: int = 0
     camera: Camera | None = None
     picture: np.ndarray | None = None
+    examples: RobotByExample | None = None
 
     def rectified(self, frames: np.ndarray) -> np.ndarray:
         """Frames uint8 (N, H, W, 3) as bodies are looked for in them."""
         return frames if self.camera is None else self.camera.rectify(frames)
 
-    def robot_mask(self, observations: np.ndarray) -> np.ndarray:
-        """Pixels that the robot's layer covers or touches, or that no picture shows, for (N, Q):
-        bool (N, H, W)."""
+    def strange(self, frames: np.ndarray) -> np.ndarray:
+        """Pixels of frames (N, H, W, 3) that look like neither background nor body: bool
+        (N, H, W)."""
+        found = self.background.foreground(frames)
+        for colour in self._colours:
+            found &= ((frames - colour) ** 2).sum(-1) > LIKE**2
+        return found
+
+    @cached_property
+    def _colours(self) -> list[np.ndarray]:
+        """Of the bodies' tops and sides, (3,) each."""
+        sprites = [body.sprite for body in self.bodies]
+        tops = [np.median(one.colour[one.alpha > 0.9], axis=0) for one in sprites]
+        sides = [one.side.colour for one in sprites if one.side is not None]
+        return [colour.astype(np.float32) for colour in (*tops, *sides)]
+
+    def robot_mask(self, observations: np.ndarray, frames: np.ndarray | None = None) -> np.ndarray:
+        """Pixels that the robot covers or touches, or that no picture shows.
+
+        Args:
+            observations: (N, Q).
+            frames: float32 (N, H, W, 3); looked at where the robot is no sprite.
+
+        Returns:
+            bool (N, H, W).
+        """
         size = self.background.picture.shape[:2]
         mask = np.zeros((len(observations), *size), bool)
         if self.camera is not None and self.picture is not None:
             mask |= ~self.camera.seen((self.picture.shape[0], self.picture.shape[1]))
         for part in self.robot:
             cover(mask, part.sprite, part.poses(observations), ROUND_IT)
+        if self.examples is not None and frames is not None:
+            mask |= self.examples.mask(observations) & self.strange(frames)
         return mask
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from training.data.labels.background import Background
 from training.data.labels.body import Body
 from training.data.labels.camera import Camera
-from training.data.labels.robot import RobotPart
+from training.data.labels.robot import RobotByExample, RobotPart
 from training.data.labels.scene import Scene
 from training.data.labels.side import Side
 from training.data.labels.sprite import FINE, Sprite
@@ -33,6 +33,10 @@ def save_scene(folder: Path, scene: Scene, names: tuple[str, ...]) -> None:
     if scene.camera is not None:
         arrays |= {"camera.homography": scene.camera.homography, "camera.foot": scene.camera.foot}
         arrays |= {"camera.picture": scene.picture}
+    if scene.examples is not None:
+        shown = scene.examples.shown
+        arrays |= {"examples.shown": np.packbits(shown), "examples.shape": np.array(shown.shape)}
+        arrays |= {"examples.observations": scene.examples.observations}
     described = {
         "format": FORMAT,
         "names": names,
@@ -108,6 +112,7 @@ def load_scene(folder: Path) -> tuple[Scene, tuple[str, ...]]:
             described["soft"],
             camera,
             arrays.get("camera.picture"),
+            _examples(arrays),
         )
         return scene, tuple(described["names"])
     except FileNotFoundError:
@@ -149,3 +154,11 @@ def _sprite(name: str, arrays: dict[str, np.ndarray]) -> Sprite:
     if side is None:
         return Sprite(alpha, colour)
     return Sprite(alpha, colour, Side(side[:3], float(side[3]), arrays["camera.foot"]))
+
+
+def _examples(arrays: dict[str, np.ndarray]) -> RobotByExample | None:
+    if "examples.shown" not in arrays:
+        return None
+    shape = tuple(arrays["examples.shape"].tolist())
+    shown = np.unpackbits(arrays["examples.shown"], count=int(np.prod(shape)))
+    return RobotByExample(arrays["examples.observations"], shown.reshape(shape).astype(bool))

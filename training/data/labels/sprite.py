@@ -111,19 +111,29 @@ class Sprite:
             (P, 2).
         """
         assert self.side is not None
-        best = slopes = places = None
+        side, middle = len(self.alpha), (len(self.alpha) - 1) / 2
+        cos, sin = np.cos(poses[:, 2]), np.sin(poses[:, 2])
+        dx, dy = x - poses[:, 0], y - poses[:, 1]
+        # Along the body's own axes the way from the camera's foot, by which places are sought.
+        far_x, far_y = self.side.behind(x, y, 1.0)
+        far_x, far_y = far_x - x, far_y - y
+        at_x, at_y = cos * dx + sin * dy, cos * dy - sin * dx
+        way_x, way_y = cos * far_x + sin * far_y, cos * far_y - sin * far_x
+        best, cell = np.full(len(x), -1.0, np.float32), np.zeros(len(x), np.int32)
+        share = np.zeros(len(x), np.float32)
+        alpha = self.alpha.reshape(-1)
         for step in range(1, STEPS + 1):
-            at_x, at_y = self.side.behind(x, y, step / STEPS)
-            local = turn(np.stack([at_x - poses[:, 0], at_y - poses[:, 1]], 1), -poses[:, 2])
-            found = self.at(local)[:, :3]
-            if best is None:
-                best, slopes, places = found[:, 0], found[:, 1:], local
-                continue
-            more = found[:, 0] > best
-            best = np.where(more, found[:, 0], best)
-            slopes = np.where(more[:, None], found[:, 1:], slopes)
-            places = np.where(more[:, None], local, places)
-        assert best is not None and slopes is not None and places is not None
+            part = step / STEPS
+            columns = ((at_x + part * way_x) * FINE + (middle + 0.5)).astype(np.int32)
+            rows = ((at_y + part * way_y) * FINE + (middle + 0.5)).astype(np.int32)
+            inside = (columns >= 0) & (columns < side) & (rows >= 0) & (rows < side)
+            cells = np.where(inside, rows * side + columns, 0)
+            found = np.where(inside, alpha[cells], 0)
+            more = found > best
+            best = np.where(more, found, best)
+            cell, share = np.where(more, cells, cell), np.where(more, part, share)
+        slopes = np.where((best > 0)[:, None], self.table[cell, 1:3], 0)
+        places = np.stack([at_x + share * way_x, at_y + share * way_y], axis=1)
         return best, slopes, places
 
     def drawn(self, angle: float, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

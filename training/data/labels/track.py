@@ -67,7 +67,8 @@ class Tracker:
     @cached_property
     def search(self) -> Search:
         """In the whole picture."""
-        return Search(self.body.sprite, self.scene.background.picture)
+        symmetry = self.body.symmetry if self.scene.camera is not None else 1
+        return Search(self.body.sprite, self.scene.background.picture, symmetry=symmetry)
 
     @cached_property
     def soft(self) -> tuple:
@@ -220,7 +221,7 @@ def track(
     for t in range(lengths.max()):
         which = np.flatnonzero(lengths > t)
         pictures = np.stack([frames[i][t] for i in which]).astype(np.float32)
-        robot = scene.robot_mask(np.stack([observations[i][t] for i in which]))
+        robot = scene.robot_mask(np.stack([observations[i][t] for i in which]), pictures)
         for number, tracker in enumerate(trackers):
             free = ~robot
             for other in trackers:
