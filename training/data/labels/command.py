@@ -22,7 +22,9 @@ from training.data.episodes import (
     read_json,
     write_json,
 )
+from training.data.labels import contact
 from training.data.labels.background import noise_between
+from training.data.labels.camera import Camera
 from training.data.labels.columns import (
     Units,
     add_columns,
@@ -74,6 +76,11 @@ def main(config: LabelConfig) -> None:
     record = _earlier_record(folder / RECORD)
     scene, names = _scene(config, episodes, folder)
     plane = _plane(config, episodes)
+    if scene.camera is not None and config.plane is not None:
+        raise ValueError(
+            "the camera looks aslant, and labels are in the units of "
+            f"{scene.camera.state!r}: leave out --plane"
+        )
     mine = column_names(names)
     before = {key: record.get(key) for key in ("plane", "columns")}
     now = {"plane": plane and list(plane), "columns": mine}
@@ -215,6 +222,7 @@ def _scene(
     )
     if scene.camera is not None:
         scene = dataclasses.replace(scene, examples=_examples(config, episodes, scene))
+        scene = dataclasses.replace(scene, camera=_touching(config, episodes, scene))
     return scene, _named(config, scene)
 
 
@@ -227,6 +235,18 @@ def _examples(config: LabelConfig, episodes: list[Where], scene: Scene) -> Robot
         seen.append(observed(scene, episode)[::EXAMPLE_STRIDE])
         shown.append(scene.strange(frames.astype(np.float32)))
     return RobotByExample(np.concatenate(seen), np.concatenate(shown))
+
+
+def _touching(config: LabelConfig, episodes: list[Where], scene: Scene) -> Camera | None:
+    """The camera, in the plane in which robot and bodies touch."""
+    chosen = [
+        read_episode(config.data, *episodes[i]) for i in _evenly(len(episodes), contact.EPISODES)
+    ]
+    places = [observed(scene, episode) for episode in chosen]
+    found = track(scene, [scene.rectified(episode.frames) for episode in chosen], places)
+    assert scene.camera is not None
+    robots = [episode.states[scene.camera.state] for episode in chosen]
+    return contact.touching(scene, found, robots) or scene.camera
 
 
 def _named(config: LabelConfig, scene: Scene) -> tuple[str, ...]:
