@@ -186,9 +186,7 @@ def with_side(sprite: Sprite, instances: Instances, poses: np.ndarray, side: Sid
     """The sprite with a side of the height that explains frames best in which it lies at poses."""
     tried = [replace(sprite, side=replace(side, tall=float(tall))) for tall in TALL]
     pictures, behind = instances.frames.astype(np.float32), instances.background.picture
-    errors = [
-        np.median(judge(one, pictures, behind, instances.free, poses).error) for one in tried
-    ]
+    errors = [np.median(judge(one, pictures, behind, instances.free, poses).error) for one in tried]
     return tried[int(np.argmin(errors))]
 
 

@@ -42,9 +42,7 @@ def touching(
         for found, places in zip(tracks, observations, strict=True):
             track = found[number]
             steps = np.linalg.norm(np.diff(track.poses[:, :2], axis=0), axis=1)
-            pushed = 1 + np.flatnonzero(
-                (steps > MOVES) & track.labelled[1:] & track.labelled[:-1]
-            )
+            pushed = 1 + np.flatnonzero((steps > MOVES) & track.labelled[1:] & track.labelled[:-1])
             moved.append(track.poses[pushed])
             by.append((places[pushed] - (camera.left, camera.top)) / camera.scale - 0.5)
         poses.append(np.concatenate(moved))
@@ -58,9 +56,7 @@ def touching(
         for at, robot, outline in zip(poses, robots, outlines, strict=True):
             places = camera.foot + (at[:, :2] - camera.foot) * (1 + change)
             local = turn(robot - places, -at[:, 2]) * FINE + (len(outline) - 1) / 2
-            away.append(
-                ndimage.map_coordinates(outline, local.T[::-1], order=1, mode="nearest")
-            )
+            away.append(ndimage.map_coordinates(outline, local.T[::-1], order=1, mode="nearest"))
         near = np.concatenate(away)
         near = near[near < NEAR]
         enough = len(near) >= LEAST_MOVES / 2

@@ -168,9 +168,7 @@ def residuals(
     return residual, slopes, alpha
 
 
-def under(
-    sprite: Sprite, poses: np.ndarray, background: np.ndarray
-) -> np.ndarray:
+def under(sprite: Sprite, poses: np.ndarray, background: np.ndarray) -> np.ndarray:
     """What sprites at poses (B, 3) lie over: the background (H, W, 3), and where they have one
     their own side, float32 (B, H, W, 3)."""
     found = np.repeat(background[None].astype(np.float32), len(poses), axis=0)

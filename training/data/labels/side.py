@@ -62,9 +62,9 @@ def top_and_side(
         return None
     cv2.setRNGSeed(0)
     stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_MAX_ITER, 30, 0.5)
-    labels, middles = cv2.kmeans(
-        colours, 2, np.empty(0, np.int32), stop, 3, cv2.KMEANS_PP_CENTERS
-    )[1:]
+    labels, middles = cv2.kmeans(colours, 2, np.empty(0, np.int32), stop, 3, cv2.KMEANS_PP_CENTERS)[
+        1:
+    ]
     first = labels.ravel() == 0
     if np.linalg.norm(middles[0] - middles[1]) < APART:
         return None
