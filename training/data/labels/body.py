@@ -64,7 +64,8 @@ class Body:
 
 @dataclass(frozen=True, eq=False)
 class Instances:
-    """Frames (B, H, W, 3), grey levels, that show a body, and where they show nothing else, bool (B, H, W).
+    """Frames (B, H, W, 3), grey levels, that show a body, and where they show nothing else, bool
+    (B, H, W).
 
     The sprite's radius is in pixels.
     """

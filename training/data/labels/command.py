@@ -36,7 +36,7 @@ from training.data.labels.columns import (
 from training.data.labels.config import LabelConfig
 from training.data.labels.robot import RobotByExample
 from training.data.labels.scene import Scene, fit_scene
-from training.data.labels.scene_file import SCENE, load_scene, save_scene
+from training.data.labels.scene_file import FOLDER, SCENE, load_scene, save_scene
 from training.data.labels.sheet import Sheet
 from training.data.labels.summary import Summary, described
 from training.data.labels.track import track
@@ -46,7 +46,7 @@ from world_model.tasks import find_task
 from world_model.versions import versions
 
 # Beside the episodes: the record, the scene, its sprites as pictures, and the sheet.
-FOLDER, RECORD, SHEET = "labels", "labels.json", "sheet.png"
+RECORD, SHEET = "labels.json", "sheet.png"
 # Frames and episodes that are worked on at a time, and bytes of them, at most.
 EPISODES_AT_ONCE, BYTES_AT_ONCE = 64, 400e6
 # Episodes that the frames of the scene are drawn from, at most: each is decoded whole.

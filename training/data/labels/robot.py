@@ -1,9 +1,9 @@
 """The robot's own layer: what in the picture follows its low-dimensional observation.
 
 A kind of pieces follows it if its place is an affine function of the observation. That holds for
-robots that move in the picture's plane; of others no layer is made. What hides bodies, such as an arm
-before a camera that looks aslant, is looked for where frames show it in which the observation is
-nearly the same.
+robots that move in the picture's plane; of others no layer is made. What hides bodies, such as an
+arm before a camera that looks aslant, is looked for where frames show it in which the observation
+is nearly the same.
 
 Dimensions: N frames, M frames that are kept, Q numbers of the observation, H height, W width.
 """

@@ -17,7 +17,7 @@ from training.data.labels.side import Side
 from training.data.labels.sprite import FINE, Sprite
 from world_model.io.whole_files import whole_file
 
-SCENE = "scene.npz"
+FOLDER, SCENE = "labels", "scene.npz"
 FORMAT = 1
 
 
