@@ -291,7 +291,7 @@ def _batches(
     from world_model.progress import progress_bar
 
     lengths = {where: len(read_annotation(config.data, *where)["actions"]) + 1 for where in todo}
-    size = (scene.background.picture if scene.picture is None else scene.picture).shape
+    shape = (scene.background.picture if scene.picture is None else scene.picture).shape
     frame_bytes = scene.background.picture.size
     batch: list[tuple[Where, Episode]] = []
     used = 0
@@ -303,10 +303,10 @@ def _batches(
                 progress.update(sum(len(episode.frames) for _, episode in batch))
                 batch, used = [], 0
             episode = read_episode(config.data, *where)
-            if episode.frames.shape[1:] != size:
+            if episode.frames.shape[1:] != shape:
                 raise ValueError(
                     f"episode {where[1]} of {where[0]} has frames {episode.frames.shape[1:]}, the "
-                    f"scene {size}: label data sets of one size"
+                    f"scene {shape}: label data sets of one size"
                 )
             batch.append((where, episode))
             used += size
