@@ -84,7 +84,7 @@ class Camera:
         y, x = np.mgrid[:height, :width]
         places = project(self.to_picture, np.stack([x, y], axis=-1))
         inside = (places >= 0) & (places <= np.array(size)[::-1] - 1)
-        return inside.all(-1)
+        return np.asarray(inside.all(-1))
 
 
 def project(homography: np.ndarray, places: np.ndarray) -> np.ndarray:

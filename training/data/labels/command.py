@@ -103,8 +103,7 @@ def main(config: LabelConfig) -> None:
         "names": list(names),
         "columns": mine,
         "plane": None if plane is None else list(plane),
-        "units": "x and y of the sprite's centroid, from the plane's left and top edge, x to the "
-        "right and y down; angle in rad, from x to y",
+        "units": _units(scene),
         "scene": summary.scene(),
     }
     folder.mkdir(exist_ok=True)
@@ -157,6 +156,8 @@ def _next(
     line = f"next: irasim train --data {config.data} --hidden {name} --poses {name}"
     if scene.robot:
         line += f" --points {' '.join(scene.observations)}"
+    if scene.camera is not None:
+        return f"{line} --points {scene.camera.state}"
     if plane is None:
         line += (
             "\n(labels are in pixels, as --points must be then: where the observation is "
@@ -164,6 +165,19 @@ def _next(
             "observation's units)"
         )
     return line
+
+
+def _units(scene: Scene) -> str:
+    """What the numbers of a pose are."""
+    if scene.camera is None:
+        return (
+            "x and y of the sprite's centroid, from the plane's left and top edge, x to the right "
+            "and y down; angle in rad, from x to y"
+        )
+    return (
+        f"x and y of the middle of the body's top, in the units of {scene.camera.state!r} and the "
+        "plane in which robot and bodies touch; angle in rad, from x to y"
+    )
 
 
 def observed(scene: Scene, episode: Episode) -> np.ndarray:

@@ -13,7 +13,7 @@ from functools import cached_property
 
 import cv2
 import numpy as np
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from training.data.labels.pieces import Piece
 from training.data.labels.sprite import Sprite
@@ -92,8 +92,8 @@ class RobotByExample:
         return np.maximum(self.observations.std(0), 1e-9)
 
     @cached_property
-    def _tree(self) -> cKDTree:
-        return cKDTree(self.observations / self._scale)
+    def _tree(self) -> KDTree:
+        return KDTree(self.observations / self._scale)
 
     def mask(self, observations: np.ndarray) -> np.ndarray:
         """Pixels that the robot may cover or touch for observations (N, Q): bool (N, H, W)."""
