@@ -135,6 +135,12 @@ def described(summary: Summary, num_before: int) -> str:
             f"robot: {len(scene.robot)} part(s) that follow {', '.join(scene.observations)}, to "
             f"{off} px"
         )
+    elif scene.camera is not None:
+        lines.append(
+            f"robot: no sprite, but a mark that is seen to {scene.camera.off:.2f} px where "
+            f"{scene.camera.state} says, by a camera that looks aslant: bodies are labelled in the "
+            "plane in which it touches them"
+        )
     else:
         lines.append(
             "robot: nothing in the picture is an affine function of the observation "
