@@ -1,5 +1,8 @@
 """Upright bodies before a camera that looks aslant: the camera, their sides and places."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -7,8 +10,10 @@ import pytest
 from tests.training.data.labels.synthetic import errors
 from training.data.labels.camera import Camera, find_camera, project
 from training.data.labels.contact import scaled, touching
+from training.data.labels.plane import labelled_plane
 from training.data.labels.robot import RobotByExample
 from training.data.labels.scene import Scene, fit_scene
+from training.data.labels.scene_file import load_scene, save_scene
 from training.data.labels.side import top_and_side, without_side
 from training.data.labels.sprite import turn
 from training.data.labels.track import Track, track
@@ -164,6 +169,32 @@ def test_another_plane_of_a_camera_has_the_same_rectified_pictures(aslant: Scene
         atol=1e-9,
     )
     assert other.scale == pytest.approx(1.03 * camera.scale)
+
+
+def test_a_scene_comes_back_with_its_camera_and_says_it_to_training(
+    aslant: Scene, tmp_path: Path, episodes
+):
+    examples = RobotByExample(
+        np.zeros((3, 2)), np.ones((3, *aslant.background.picture.shape[:2])) > 0
+    )
+    scene = replace(aslant, examples=examples)
+    save_scene(tmp_path / "labels", scene, ("box",))
+    back, names = load_scene(tmp_path / "labels")
+    assert names == ("box",) and back.camera is not None and aslant.camera is not None
+    assert back.camera.size == aslant.camera.size
+    np.testing.assert_array_equal(back.camera.homography, aslant.camera.homography)
+    assert back.examples is not None and back.examples.shown.all()
+    side, before = back.bodies[0].sprite.side, aslant.bodies[0].sprite.side
+    assert side is not None and before is not None and side.tall == before.tall
+    np.testing.assert_array_equal(back.rectified(episodes[0][0]), aslant.rectified(episodes[0][0]))
+    plane = labelled_plane(tmp_path, ("box",))
+    assert plane is not None and plane.symmetries == (4,) and plane.homography is not None
+    # The middle of pixel (10, 20) of 64, in the picture's own coordinates.
+    middle = (np.array([10, 20]) + 0.5) / (SIZE / 2) - 1
+    found = project(np.array(plane.homography).reshape(3, 3), middle)
+    np.testing.assert_allclose(found, project(aslant.camera.homography, np.array([10, 20])))
+    assert labelled_plane(tmp_path, ("other",)) is None
+    assert labelled_plane(tmp_path / "nothing", ("box",)) is None
 
 
 def test_a_side_is_taken_out_of_mixtures():
