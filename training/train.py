@@ -16,6 +16,7 @@ from training.data.absent_data import collect_absent
 from training.data.clips import ClipStore
 from training.data.episodes import read_json
 from training.data.irasim.layout import refuse_published
+from training.data.labels.plane import labelled_plane
 from training.run.config import FREE
 from training.run.directory import HEAD_STATE, run_training, write_result
 from training.run.loop import resume, train_until
@@ -103,14 +104,19 @@ def prepare(
     return trainer, world, validation
 
 
-def tracked_kinds(config: TrainConfig) -> dict[str, tuple[str, ...]]:
-    """Hidden states, and which of them are poses: of the world that is trained on from, if any."""
+def tracked_kinds(config: TrainConfig) -> dict[str, Any]:
+    """Hidden states, which of them are poses, and the orders of their symmetry: of the world that
+    is trained on from, if any."""
     hidden, poses = config.hidden, config.poses
     if config.init is not None:
         first, _ = read_config(find_world(config.init))
         if isinstance(first, StreamingConfig):
+            symmetries = first.plane.symmetries
             hidden, poses = tuple(first.hidden), first.plane.poses
-    return {"hidden": hidden, "poses": poses}
+            return {"hidden": hidden, "poses": poses, "symmetries": symmetries}
+    plane = labelled_plane(config.data, poses)
+    symmetries = () if plane is None else plane.symmetries
+    return {"hidden": hidden, "poses": poses, "symmetries": symmetries}
 
 
 def load_world(directory: Path, name: str) -> StreamingWorld:

@@ -60,6 +60,7 @@ class ClipStore:
         *,
         hidden: Sequence[str] = (),
         poses: Sequence[str] = (),
+        symmetries: Sequence[int] = (),
     ):
         """Read `root`, then the datasets `more`, whose frames and actions are of the same kind.
 
@@ -69,6 +70,7 @@ class ClipStore:
             more: Further datasets.
             hidden: Hidden states that are wanted too.
             poses: Those of them that were recorded as x, y and an angle in rad.
+            symmetries: Of each, how many times the angle is the state's direction (default: 1).
         """
         found = []
         for dataset in (root, *more):
@@ -94,7 +96,7 @@ class ClipStore:
         self.actions = torch.zeros(total, episodes[0].actions.shape[1])
         self.rewards = torch.full((total,), torch.nan)
         self.ended = torch.zeros(total, dtype=torch.bool)
-        kinds = episode_states(episodes[0], hidden, poses)
+        kinds = episode_states(episodes[0], hidden, poses, symmetries)
         self.states = {k: torch.zeros(total, v.shape[1]) for k, v in kinds.items()}
         known = torch.ones(total, dtype=torch.bool)
         episodes.reverse()  # each is let go once it is copied, so that memory holds all but once
@@ -114,7 +116,7 @@ class ClipStore:
             self.actions[begin + 1 : end] = torch.from_numpy(episode.actions)
             self.rewards[begin + 1 : end] = torch.from_numpy(episode.rewards)
             self.ended[begin + 1 : end] = torch.from_numpy(episode.terminated)
-            states = episode_states(episode, hidden, poses)
+            states = episode_states(episode, hidden, poses, symmetries)
             described = {name: values.shape[1] for name, values in states.items()}
             if described != {name: values.shape[1] for name, values in self.states.items()}:
                 raise ValueError(
@@ -213,7 +215,7 @@ def labelled(episode: Episode, hidden: Sequence[str]) -> np.ndarray:
 
 
 def episode_states(
-    episode: Episode, hidden: Sequence[str], poses: Sequence[str]
+    episode: Episode, hidden: Sequence[str], poses: Sequence[str], symmetries: Sequence[int] = ()
 ) -> dict[str, np.ndarray]:
     """An episode's low-dimensional observations and its wanted hidden states, (N + 1, n) each.
 
@@ -221,6 +223,7 @@ def episode_states(
         ValueError: It was recorded without one of them, or a pose is not three numbers.
     """
     states = dict(episode.states)
+    orders = dict(zip(poses, symmetries or (1,) * len(poses), strict=True))
     for name in hidden:
         if name not in episode.hidden:
             anew = f"record anew with `irasim collect --hidden {name}` into another directory, or "
@@ -241,7 +244,7 @@ def episode_states(
                     f"episode {episode.episode_id}: pose {name!r} has {values.shape[1]} numbers, "
                     "expected x, y and an angle in rad"
                 )
-            angle = values[:, 2:]
+            angle = orders[name] * values[:, 2:]
             values = np.concatenate((values[:, :2], np.cos(angle), np.sin(angle)), axis=1)
         states[name] = values
     return states

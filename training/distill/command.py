@@ -93,6 +93,7 @@ def open_store(
         accelerator.device,
         hidden=tuple(world.hidden),
         poses=world.plane.poses,
+        symmetries=world.plane.symmetries,
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from training.data.clips import ClipStore
 from training.data.environment import Bounds, collected_pictures, inspect_environment
 from training.data.episodes import list_episodes, read_annotation, read_episode
+from training.data.labels.plane import labelled_plane
 from training.streaming.config import TrainConfig
 from training.streaming.proxy import proxy_config
 from world_model import Start, Starts, StreamingConfig
@@ -88,9 +89,11 @@ def world_config(
     """
     low, high = spaces.get("action") or data_bounds(actions)
     bounds = state_bounds(store, spaces)
+    plane = labelled_plane(config.data, config.poses)
+    aslant = plane is not None and plane.homography is not None
     points = tuple(name for name in config.points if name != "action")
     if config.points:
-        edges = picture_edges(config, spaces, store)
+        edges = plane_edges(config, bounds) if aslant else picture_edges(config, spaces, store)
         bounds |= dict.fromkeys(points, edges)
         bounds |= dict.fromkeys(config.poses, ((*edges[0], -1.0, -1.0), (*edges[1], 1.0, 1.0)))
         if "action" in config.points:
@@ -110,6 +113,9 @@ def world_config(
             action="action" in config.points,
             points=points,
             poses=config.poses,
+            # As before there were symmetries, where there are none.
+            symmetries=() if plane is None or set(plane.symmetries) <= {1} else plane.symmetries,
+            homography=None if plane is None else plane.homography,
             mask_radii=() if config.proxy else config.mask_radii,
         ),
         proxy=proxy_config(config.data, config.poses) if config.proxy else ProxyConfig(),
@@ -162,6 +168,17 @@ def picture_edges(config: TrainConfig, spaces: Mapping[str, Bounds], store: Clip
             "say --plane LEFT TOP RIGHT BOTTOM in its units"
         )
     return spaces[config.points[0]]
+
+
+def plane_edges(config: TrainConfig, bounds: Mapping[str, Bounds]) -> Bounds:
+    """Low and high of a plane that the camera sees aslant: what is asked for, or the range of all
+    that lies in it."""
+    if config.plane is not None:
+        return config.plane[:2], config.plane[2:]
+    inside = [bounds[name] for name in (*config.points, *config.poses) if name in bounds]
+    low = np.min([low[:2] for low, _ in inside], axis=0)
+    high = np.max([high[:2] for _, high in inside], axis=0)
+    return tuple(low.tolist()), tuple(high.tolist())
 
 
 def take_starts(root: Path, split: str, num_frames: int, limit: int) -> Starts:

@@ -45,6 +45,18 @@ def test_poses_are_kept_as_places_and_directions(data):
     np.testing.assert_allclose(np.arctan2(found["pose"][:, 3], found["pose"][:, 2]), angle)
 
 
+def test_the_direction_of_a_symmetric_body_is_that_of_as_many_times_its_angle(data):
+    episode = read_episode(data, "train", "000003")
+    found = episode_states(episode, ("pose",), ("pose",), (4,))["pose"]
+    np.testing.assert_allclose(found[:, 2], np.cos(4 * episode.hidden["pose"][:, 2]))
+    turned = dataclasses.replace(
+        episode, hidden={"pose": episode.hidden["pose"] + [0, 0, np.pi / 2]}
+    )
+    np.testing.assert_allclose(
+        episode_states(turned, ("pose",), ("pose",), (4,))["pose"], found, atol=1e-6
+    )
+
+
 def test_hidden_states_that_were_not_recorded_are_named_with_the_cure(data):
     with pytest.raises(
         ValueError, match=r"no hidden 'mass' \(it has pose\).*collect --hidden mass"

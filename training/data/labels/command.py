@@ -22,7 +22,9 @@ from training.data.episodes import (
     read_json,
     write_json,
 )
+from training.data.labels import contact
 from training.data.labels.background import noise_between
+from training.data.labels.camera import Camera
 from training.data.labels.columns import (
     Units,
     add_columns,
@@ -32,8 +34,9 @@ from training.data.labels.columns import (
     hidden_names,
 )
 from training.data.labels.config import LabelConfig
+from training.data.labels.robot import RobotByExample
 from training.data.labels.scene import Scene, fit_scene
-from training.data.labels.scene_file import SCENE, load_scene, save_scene
+from training.data.labels.scene_file import FOLDER, SCENE, load_scene, save_scene
 from training.data.labels.sheet import Sheet
 from training.data.labels.summary import Summary, described
 from training.data.labels.track import track
@@ -43,11 +46,14 @@ from world_model.tasks import find_task
 from world_model.versions import versions
 
 # Beside the episodes: the record, the scene, its sprites as pictures, and the sheet.
-FOLDER, RECORD, SHEET = "labels", "labels.json", "sheet.png"
+RECORD, SHEET = "labels.json", "sheet.png"
 # Frames and episodes that are worked on at a time, and bytes of them, at most.
 EPISODES_AT_ONCE, BYTES_AT_ONCE = 64, 400e6
 # Episodes that the frames of the scene are drawn from, at most: each is decoded whole.
 FIT_EPISODES = 100
+# Of a robot that is no sprite, where it is seen is kept for every so manieth frame of as many
+# episodes as this, at most.
+EXAMPLE_EPISODES, EXAMPLE_STRIDE = 250, 4
 # First frames of an episode that its noise is read from.
 NOISE_FRAMES = 12
 
@@ -70,6 +76,11 @@ def main(config: LabelConfig) -> None:
     record = _earlier_record(folder / RECORD)
     scene, names = _scene(config, episodes, folder)
     plane = _plane(config, episodes)
+    if scene.camera is not None and config.plane is not None:
+        raise ValueError(
+            "the camera looks aslant, and labels are in the units of "
+            f"{scene.camera.state!r}: leave out --plane"
+        )
     mine = column_names(names)
     before = {key: record.get(key) for key in ("plane", "columns")}
     now = {"plane": plane and list(plane), "columns": mine}
@@ -92,8 +103,7 @@ def main(config: LabelConfig) -> None:
         "names": list(names),
         "columns": mine,
         "plane": None if plane is None else list(plane),
-        "units": "x and y of the sprite's centroid, from the plane's left and top edge, x to the "
-        "right and y down; angle in rad, from x to y",
+        "units": _units(scene),
         "scene": summary.scene(),
     }
     folder.mkdir(exist_ok=True)
@@ -121,15 +131,18 @@ def _label(
     """Follow the bodies through episodes, and write where they are."""
     for batch in _batches(config, todo, scene):
         observations = [observed(scene, episode) for _, episode in batch]
-        found = track(scene, [episode.frames for _, episode in batch], observations)
-        for ((split, episode_id), episode), tracks in zip(batch, found, strict=True):
-            units = Units.of(plane, (episode.frames.shape[1], episode.frames.shape[2]))
+        frames = [scene.rectified(episode.frames) for _, episode in batch]
+        found = track(scene, frames, observations)
+        for ((split, episode_id), _), shown, tracks in zip(batch, frames, found, strict=True):
+            units = Units.of(plane, (shown.shape[1], shown.shape[2]))
+            if scene.camera is not None:
+                units = Units(scene.camera.left, scene.camera.top, scene.camera.scale)
             labels: dict[str, np.ndarray] = {}
             for name, one in zip(summary.names, tracks, strict=True):
                 labels |= columns(name, one, units)
             add_columns(config.data, split, episode_id, labels)
             summary.add(split, episode_id, tracks)
-            sheet.add(f"{split}/{episode_id}", episode.frames, tracks)
+            sheet.add(f"{split}/{episode_id}", shown, tracks)
 
 
 def _next(
@@ -143,6 +156,8 @@ def _next(
     line = f"next: irasim train --data {config.data} --hidden {name} --poses {name}"
     if scene.robot:
         line += f" --points {' '.join(scene.observations)}"
+    if scene.camera is not None:
+        return f"{line} --points {scene.camera.state}"
     if plane is None:
         line += (
             "\n(labels are in pixels, as --points must be then: where the observation is "
@@ -150,6 +165,19 @@ def _next(
             "observation's units)"
         )
     return line
+
+
+def _units(scene: Scene) -> str:
+    """What the numbers of a pose are."""
+    if scene.camera is None:
+        return (
+            "x and y of the sprite's centroid, from the plane's left and top edge, x to the right "
+            "and y down; angle in rad, from x to y"
+        )
+    return (
+        f"x and y of the middle of the body's top, in the units of {scene.camera.state!r} and the "
+        "plane in which robot and bodies touch; angle in rad, from x to y"
+    )
 
 
 def observed(scene: Scene, episode: Episode) -> np.ndarray:
@@ -177,6 +205,7 @@ def _scene(
     chosen = [episodes[i] for i in _evenly(len(episodes), FIT_EPISODES)]
     each = -(-config.fit_frames // len(chosen))
     frames, observations, noises, names = [], [], [], config.robot
+    sizes: tuple[int, ...] = ()
     for split, episode_id in chosen:
         episode = read_episode(config.data, split, episode_id)
         names = tuple(episode.states) if names is None else names
@@ -195,6 +224,7 @@ def _scene(
         frames.append(episode.frames[pick])
         noises.append(noise_between(episode.frames[:NOISE_FRAMES]))
         parts = [episode.states[name][pick] for name in names]
+        sizes = tuple(part.shape[1] for part in parts)
         observations.append(np.concatenate([*parts, np.zeros((len(pick), 0))], axis=1))
     scene = fit_scene(
         np.concatenate(frames),
@@ -202,8 +232,35 @@ def _scene(
         names or (),
         noise=float(np.median(noises)),
         most_bodies=config.bodies,
+        sizes=sizes,
     )
+    if scene.camera is not None:
+        scene = dataclasses.replace(scene, examples=_examples(config, episodes, scene))
+        scene = dataclasses.replace(scene, camera=_touching(config, episodes, scene))
     return scene, _named(config, scene)
+
+
+def _examples(config: LabelConfig, episodes: list[Where], scene: Scene) -> RobotByExample:
+    """What frames of many episodes show, with the observation there."""
+    seen, shown = [], []
+    for split, episode_id in (episodes[i] for i in _evenly(len(episodes), EXAMPLE_EPISODES)):
+        episode = read_episode(config.data, split, episode_id)
+        frames = scene.rectified(episode.frames[::EXAMPLE_STRIDE])
+        seen.append(observed(scene, episode)[::EXAMPLE_STRIDE])
+        shown.append(scene.strange(frames.astype(np.float32)))
+    return RobotByExample(np.concatenate(seen), np.concatenate(shown))
+
+
+def _touching(config: LabelConfig, episodes: list[Where], scene: Scene) -> Camera | None:
+    """The camera, in the plane in which robot and bodies touch."""
+    chosen = [
+        read_episode(config.data, *episodes[i]) for i in _evenly(len(episodes), contact.EPISODES)
+    ]
+    places = [observed(scene, episode) for episode in chosen]
+    found = track(scene, [scene.rectified(episode.frames) for episode in chosen], places)
+    assert scene.camera is not None
+    robots = [episode.states[scene.camera.state] for episode in chosen]
+    return contact.touching(scene, found, robots) or scene.camera
 
 
 def _named(config: LabelConfig, scene: Scene) -> tuple[str, ...]:
@@ -248,6 +305,7 @@ def _batches(
     from world_model.progress import progress_bar
 
     lengths = {where: len(read_annotation(config.data, *where)["actions"]) + 1 for where in todo}
+    shape = (scene.background.picture if scene.picture is None else scene.picture).shape
     frame_bytes = scene.background.picture.size
     batch: list[tuple[Where, Episode]] = []
     used = 0
@@ -259,10 +317,10 @@ def _batches(
                 progress.update(sum(len(episode.frames) for _, episode in batch))
                 batch, used = [], 0
             episode = read_episode(config.data, *where)
-            if episode.frames.shape[1:] != scene.background.picture.shape:
+            if episode.frames.shape[1:] != shape:
                 raise ValueError(
                     f"episode {where[1]} of {where[0]} has frames {episode.frames.shape[1:]}, the "
-                    f"scene {scene.background.picture.shape}: label data sets of one size"
+                    f"scene {shape}: label data sets of one size"
                 )
             batch.append((where, episode))
             used += size

@@ -81,6 +81,9 @@ class Pixels:
         """Those within a margin of the sprite at poses (B, 3) in pictures of a size (H, W)."""
         height, width = size
         reach = int(np.ceil(sprite.reach + margin + 1))
+        if sprite.side is not None and len(poses):
+            length = sprite.side.length(poses[:, :2])
+            reach += int(np.ceil(length[(np.abs(poses[:, :2]) < 1e3).all(1)].max(initial=0)))
         offsets = np.arange(-reach, reach + 1)
         y, x = (grid.ravel() for grid in np.meshgrid(offsets, offsets, indexing="ij"))
         round_ = np.hypot(x, y) <= reach
@@ -91,12 +94,23 @@ class Pixels:
         dx = (xs - poses[:, :1]).astype(np.float32)
         dy = (ys - poses[:, 1:2]).astype(np.float32)
         near = sprite.near(margin)
-        side = len(near)
-        columns = np.rint((cos * dx + sin * dy) * FINE).astype(np.int32) + side // 2
-        rows = np.rint((cos * dy - sin * dx) * FINE).astype(np.int32) + side // 2
-        inside = (xs >= 0) & (xs < width) & (ys >= 0) & (ys < height)
-        inside &= (columns >= 0) & (columns < side) & (rows >= 0) & (rows < side)
-        inside &= near[np.where(inside, rows, 0), np.where(inside, columns, 0)]
+
+        def covered(dx: np.ndarray, dy: np.ndarray) -> np.ndarray:
+            side = len(near)
+            columns = np.rint((cos * dx + sin * dy) * FINE).astype(np.int32) + side // 2
+            rows = np.rint((cos * dy - sin * dx) * FINE).astype(np.int32) + side // 2
+            inside = (columns >= 0) & (columns < side) & (rows >= 0) & (rows < side)
+            return inside & near[np.where(inside, rows, 0), np.where(inside, columns, 0)]
+
+        inside = covered(dx, dy)
+        if sprite.side is not None:
+            for share in (0.5, 1.0):
+                at_x, at_y = sprite.side.behind(xs, ys, share)
+                inside |= covered(
+                    (at_x - poses[:, :1]).astype(np.float32),
+                    (at_y - poses[:, 1:2]).astype(np.float32),
+                )
+        inside &= (xs >= 0) & (xs < width) & (ys >= 0) & (ys < height)
         self.frame, place = np.nonzero(inside)
         self.x, self.y = xs[self.frame, place], ys[self.frame, place]
         self.count = len(poses)
@@ -132,20 +146,39 @@ def residuals(
     local = np.stack([cos * dx + sin * dy, cos * dy - sin * dx], axis=1)
     table = sprite.at(local)
     alpha = table[:, 0]
+    if sprite.side is not None:
+        share, side_slopes, side_local = sprite.side_at(pixels.x, pixels.y, pose)
+        shade = (sprite.side.colour - behind).astype(np.float32)
+        behind = behind + share[:, None] * shade
     over = table[:, 3:6] - behind
     residual = behind + alpha[:, None] * over - seen
     along = table[:, 1:2] * over + alpha[:, None] * table[:, 6:9]  # by the sprite's own x
     aside = table[:, 2:3] * over + alpha[:, None] * table[:, 9:12]
-    cos, sin, local = cos[:, None], sin[:, None], local / max(sprite.reach, 1.0)
-    slopes = np.stack(
-        [
-            sin * aside - cos * along,
-            -sin * along - cos * aside,
-            along * local[:, 1:] - aside * local[:, :1],
-        ],
-        axis=1,
-    )
+    cos, sin, edge = cos[:, None], sin[:, None], max(sprite.reach, 1.0)
+
+    def by_pose(along: np.ndarray, aside: np.ndarray, local: np.ndarray) -> np.ndarray:
+        local = local / edge
+        turned = along * local[:, 1:] - aside * local[:, :1]
+        return np.stack([sin * aside - cos * along, -sin * along - cos * aside, turned], axis=1)
+
+    slopes = by_pose(along, aside, local)
+    if sprite.side is not None:
+        shade = shade * (1 - alpha[:, None])
+        slopes += by_pose(side_slopes[:, :1] * shade, side_slopes[:, 1:] * shade, side_local)
     return residual, slopes, alpha
+
+
+def under(sprite: Sprite, poses: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """What sprites at poses (B, 3) lie over: the background (H, W, 3), and where they have one
+    their own side, float32 (B, H, W, 3)."""
+    found = np.repeat(background[None].astype(np.float32), len(poses), axis=0)
+    if sprite.side is None:
+        return found
+    pixels = Pixels(sprite, poses, (background.shape[0], background.shape[1]), MARGIN)
+    at = (pixels.frame, pixels.y, pixels.x)
+    share = sprite.side_at(pixels.x, pixels.y, poses[pixels.frame])[0][:, None]
+    found[at] += share * (sprite.side.colour - found[at])
+    return found
 
 
 def refine(

@@ -1,21 +1,27 @@
 """The robot's own layer: what in the picture follows its low-dimensional observation.
 
 A kind of pieces follows it if its place is an affine function of the observation. That holds for
-robots that move in the picture's plane; of others no layer is made, and they hide bodies as
-anything else does.
+robots that move in the picture's plane; of others no layer is made. What hides bodies, such as an
+arm before a camera that looks aslant, is looked for where frames show it in which the observation
+is nearly the same.
 
-Dimensions: N frames, Q numbers of the observation.
+Dimensions: N frames, M frames that are kept, Q numbers of the observation, H height, W width.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
+import cv2
 import numpy as np
+from scipy.spatial import KDTree
 
 from training.data.labels.pieces import Piece
 from training.data.labels.sprite import Sprite
 
 # Of the deviation of its places, an affine function must leave less than this, and so many pixels.
 UNEXPLAINED, OFF = 0.1, 1.0
+# Frames of like observation that say where a robot is that is no sprite.
+NEAREST = 9
 # Pixels around the robot's layer that take no part in registration.
 ROUND_IT = 0.75
 
@@ -67,3 +73,32 @@ def follow(
         return None
     matrix = (solution[:-1] / scale[:, None]).T
     return matrix, solution[-1] - matrix @ mean, off
+
+
+@dataclass(frozen=True, eq=False)
+class RobotByExample:
+    """Where the robot was seen when the observation was nearly the same.
+
+    Attributes:
+        observations: Of the frames that are kept, (M, Q).
+        shown: What they show besides background and bodies, bool (M, H, W).
+    """
+
+    observations: np.ndarray
+    shown: np.ndarray
+
+    @cached_property
+    def _scale(self) -> np.ndarray:
+        return np.maximum(self.observations.std(0), 1e-9)
+
+    @cached_property
+    def _tree(self) -> KDTree:
+        return KDTree(self.observations / self._scale)
+
+    def mask(self, observations: np.ndarray) -> np.ndarray:
+        """Pixels that the robot may cover or touch for observations (N, Q): bool (N, H, W)."""
+        count = min(NEAREST, len(self.observations))
+        rows = self._tree.query(observations / self._scale, count)[1].reshape(-1, count)
+        masks = [self.shown[row].sum(0, dtype=np.uint8) > count / 3 for row in rows]
+        kernel = np.ones((3, 3), np.uint8)
+        return np.stack([cv2.dilate(mask.astype(np.uint8), kernel) > 0 for mask in masks])

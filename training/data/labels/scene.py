@@ -4,18 +4,22 @@ Dimensions: N frames, H height, W width, Q numbers of the observation.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from training.data.labels.background import Background, fit_background
 from training.data.labels.body import BORDER, INSTANCES, Body, fit_body, spread_over
+from training.data.labels.camera import Camera, find_camera
 from training.data.labels.pieces import Piece, find_kinds, find_pieces, free_of_others
 from training.data.labels.register import Pixels
-from training.data.labels.robot import ROUND_IT, RobotPart, follow
+from training.data.labels.robot import ROUND_IT, RobotByExample, RobotPart, follow
 from training.data.labels.sprite import Sprite, build_sprite
 
 # Of what moves, besides the robot, so much may be of no kind.
 SHAPELESS = 0.5
+# Grey levels within which a pixel has a body's colour.
+LIKE = 45.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +33,10 @@ class Scene:
         observations: Names of the observations, in the order that the robot's parts read.
         unexplained: Share of the foreground that neither the robot nor a body explains.
         soft: Kinds of things that no one sprite explains, and that are not labelled.
+        camera: Where it looks aslant; background and sprites are then of rectified pictures.
+        picture: The background as the camera sees it, float32 (H, W, 3); None where that is the
+            scene's.
+        examples: Of a robot that no part follows, where it was seen.
     """
 
     background: Background
@@ -37,13 +45,48 @@ class Scene:
     observations: tuple[str, ...]
     unexplained: float
     soft: int = 0
+    camera: Camera | None = None
+    picture: np.ndarray | None = None
+    examples: RobotByExample | None = None
 
-    def robot_mask(self, observations: np.ndarray) -> np.ndarray:
-        """Pixels that the robot's layer covers or touches, for (N, Q): bool (N, H, W)."""
+    def rectified(self, frames: np.ndarray) -> np.ndarray:
+        """Frames uint8 (N, H, W, 3) as bodies are looked for in them."""
+        return frames if self.camera is None else self.camera.rectify(frames)
+
+    def strange(self, frames: np.ndarray) -> np.ndarray:
+        """Pixels of frames (N, H, W, 3) that look like neither background nor body: bool
+        (N, H, W)."""
+        found = self.background.foreground(frames)
+        for colour in self._colours:
+            found &= ((frames - colour) ** 2).sum(-1) > LIKE**2
+        return found
+
+    @cached_property
+    def _colours(self) -> list[np.ndarray]:
+        """Of the bodies' tops and sides, (3,) each."""
+        sprites = [body.sprite for body in self.bodies]
+        tops = [np.median(one.colour[one.alpha > 0.9], axis=0) for one in sprites]
+        sides = [one.side.colour for one in sprites if one.side is not None]
+        return [colour.astype(np.float32) for colour in (*tops, *sides)]
+
+    def robot_mask(self, observations: np.ndarray, frames: np.ndarray | None = None) -> np.ndarray:
+        """Pixels that the robot covers or touches, or that no picture shows.
+
+        Args:
+            observations: (N, Q).
+            frames: float32 (N, H, W, 3); looked at where the robot is no sprite.
+
+        Returns:
+            bool (N, H, W).
+        """
         size = self.background.picture.shape[:2]
         mask = np.zeros((len(observations), *size), bool)
+        if self.camera is not None and self.picture is not None:
+            mask |= ~self.camera.seen((self.picture.shape[0], self.picture.shape[1]))
         for part in self.robot:
             cover(mask, part.sprite, part.poses(observations), ROUND_IT)
+        if self.examples is not None and frames is not None:
+            mask |= self.examples.mask(observations) & self.strange(frames)
         return mask
 
 
@@ -61,6 +104,7 @@ def fit_scene(
     *,
     noise: float,
     most_bodies: int | None = None,
+    sizes: tuple[int, ...] | None = None,
 ) -> Scene:
     """Find background, robot and bodies in frames of many episodes.
 
@@ -70,6 +114,7 @@ def fit_scene(
         names: Of the observations.
         noise: Of a pixel, as `noise_between` frames of an episode.
         most_bodies: Keep no more than so many kinds, those that show most often.
+        sizes: How many numbers each observation has; a camera is looked for where one has two.
 
     Raises:
         ValueError: There is no constant background, or no rigid body before it.
@@ -83,7 +128,15 @@ def fit_scene(
         follows = follow(kind, observations)
         if follows is not None:
             robot.append(_robot_part(kind, follows, frames, foreground, observations, background))
-    first = Scene(background, tuple(robot), (), names, 0.0)
+    camera, picture = None, None
+    if not robot and sizes is not None:
+        parts = np.split(observations, np.cumsum(sizes)[:-1], axis=1)
+        camera = find_camera(frames, foreground, dict(zip(names, parts, strict=True)))
+    if camera is not None:
+        picture, frames = background.picture, camera.rectify(frames)
+        background = fit_background(frames, noise)
+        foreground = background.foreground(frames)
+    first = Scene(background, tuple(robot), (), names, 0.0, camera=camera, picture=picture)
     left_out = first.robot_mask(observations)
     pieces = find_pieces(frames, foreground, left_out)
     kinds = find_kinds(pieces, len(frames))[:most_bodies]
@@ -104,7 +157,8 @@ def fit_scene(
             "before a fixed camera can be labelled; --bodies N tries all the same"
         )
     rest = foreground & ~left_out
-    found = [fit_body(kind, frames, rest, left_out, background) for kind in kinds]
+    foot = None if camera is None else camera.foot
+    found = [fit_body(kind, frames, rest, left_out, background, foot) for kind in kinds]
     bodies = sorted((body for body in found if body.rigid), key=lambda body: -body.sprite.area)
     if not bodies:
         raise ValueError(
@@ -113,7 +167,7 @@ def fit_scene(
             "Only rigid bodies in the picture's plane can be labelled: train without --hidden"
         )
     soft = len(found) - len(bodies)
-    return Scene(background, tuple(robot), tuple(bodies), names, unexplained, soft)
+    return Scene(background, tuple(robot), tuple(bodies), names, unexplained, soft, camera, picture)
 
 
 def _robot_part(

@@ -10,12 +10,14 @@ import numpy as np
 
 from training.data.labels.background import Background
 from training.data.labels.body import Body
-from training.data.labels.robot import RobotPart
+from training.data.labels.camera import Camera
+from training.data.labels.robot import RobotByExample, RobotPart
 from training.data.labels.scene import Scene
+from training.data.labels.side import Side
 from training.data.labels.sprite import FINE, Sprite
 from world_model.io.whole_files import whole_file
 
-SCENE = "scene.npz"
+FOLDER, SCENE = "labels", "scene.npz"
 FORMAT = 1
 
 
@@ -28,6 +30,13 @@ def save_scene(folder: Path, scene: Scene, names: tuple[str, ...]) -> None:
         arrays |= {f"robot_{number}.matrix": part.matrix, f"robot_{number}.offset": part.offset}
     for number, body in enumerate(scene.bodies):
         arrays |= _sprite_arrays(f"body_{number}", body.sprite)
+    if scene.camera is not None:
+        arrays |= {"camera.homography": scene.camera.homography, "camera.foot": scene.camera.foot}
+        arrays |= {"camera.picture": scene.picture}
+    if scene.examples is not None:
+        shown = scene.examples.shown
+        arrays |= {"examples.shown": np.packbits(shown), "examples.shape": np.array(shown.shape)}
+        arrays |= {"examples.observations": scene.examples.observations}
     described = {
         "format": FORMAT,
         "names": names,
@@ -40,6 +49,9 @@ def save_scene(folder: Path, scene: Scene, names: tuple[str, ...]) -> None:
         "unexplained": scene.unexplained,
         "soft": scene.soft,
     }
+    if scene.camera is not None:
+        one = scene.camera
+        described["camera"] = [one.left, one.top, one.scale, one.size, one.off, one.state]
     with whole_file(folder / SCENE) as temporary, open(temporary, "wb") as file:
         np.savez_compressed(file, described=np.array(json.dumps(described)), **arrays)
     write_png(folder / "background.png", scene.background.picture)
@@ -78,6 +90,19 @@ def load_scene(folder: Path) -> tuple[Scene, tuple[str, ...]]:
             Body(_sprite(f"body_{i}", arrays), int(symmetry), error, int(instances))
             for i, (symmetry, error, instances) in enumerate(described["bodies"])
         )
+        camera = None
+        if "camera" in described:
+            left, top, scale, size, off, state = described["camera"]
+            camera = Camera(
+                arrays["camera.homography"],
+                left,
+                top,
+                scale,
+                (int(size[0]), int(size[1])),
+                arrays["camera.foot"],
+                off,
+                state,
+            )
         scene = Scene(
             background,
             robot,
@@ -85,6 +110,9 @@ def load_scene(folder: Path) -> tuple[Scene, tuple[str, ...]]:
             tuple(described["observations"]),
             described["unexplained"],
             described["soft"],
+            camera,
+            arrays.get("camera.picture"),
+            _examples(arrays),
         )
         return scene, tuple(described["names"])
     except FileNotFoundError:
@@ -112,11 +140,25 @@ def write_png(path: Path, picture: np.ndarray) -> None:
 
 
 def _sprite_arrays(name: str, sprite: Sprite) -> dict[str, np.ndarray]:
-    return {f"{name}.alpha": sprite.alpha, f"{name}.colour": sprite.colour}
+    arrays = {f"{name}.alpha": sprite.alpha, f"{name}.colour": sprite.colour}
+    if sprite.side is not None:
+        arrays |= {f"{name}.side": np.array([*sprite.side.colour, sprite.side.tall])}
+    return arrays
 
 
 def _sprite(name: str, arrays: dict[str, np.ndarray]) -> Sprite:
     alpha, colour = arrays[f"{name}.alpha"], arrays[f"{name}.colour"]
     if alpha.ndim != 2 or colour.shape != (*alpha.shape, 3) or len(alpha) < 2 * FINE:
         raise ValueError(f"sprite {name} has shapes {alpha.shape} and {colour.shape}")
-    return Sprite(alpha, colour)
+    side = arrays.get(f"{name}.side")
+    if side is None:
+        return Sprite(alpha, colour)
+    return Sprite(alpha, colour, Side(side[:3], float(side[3]), arrays["camera.foot"]))
+
+
+def _examples(arrays: dict[str, np.ndarray]) -> RobotByExample | None:
+    if "examples.shown" not in arrays:
+        return None
+    shape = tuple(arrays["examples.shape"].tolist())
+    shown = np.unpackbits(arrays["examples.shown"], count=int(np.prod(shape)))
+    return RobotByExample(arrays["examples.observations"], shown.reshape(shape).astype(bool))

@@ -22,9 +22,18 @@ BLUR = 0.7
 class Search:
     """Finds one sprite in pictures of one size."""
 
-    def __init__(self, sprite: Sprite, background: np.ndarray, num_angles: int = NUM_ANGLES):
+    def __init__(
+        self,
+        sprite: Sprite,
+        background: np.ndarray,
+        num_angles: int = NUM_ANGLES,
+        symmetry: int = 1,
+    ):
+        """Of a sprite before a background (H, W, 3), at so many angles; fewer where it looks the
+        same after 1 / `symmetry` of a turn, or (0) however it is turned."""
         self.sprite, self.background = sprite, background.astype(np.float32)
-        self.angles = np.arange(num_angles) * 2 * np.pi / num_angles
+        num_angles = max(1, num_angles // symmetry) if symmetry else 1
+        self.angles = np.arange(num_angles) * 2 * np.pi / (num_angles * max(1, symmetry))
         height, width = background.shape[:2]
         margin = int(np.ceil(sprite.reach)) + 1
         self.size = (

@@ -17,6 +17,8 @@ from functools import cached_property
 import numpy as np
 from scipy import ndimage
 
+from training.data.labels.side import STEPS, Side
+
 # Cells a pixel.
 FINE = 4
 # Numbers a cell: alpha and its slopes, colours and theirs.
@@ -33,6 +35,8 @@ class Sprite:
 
     alpha: np.ndarray
     colour: np.ndarray
+    side: Side | None = None
+    """Of an upright body before a camera that looks aslant; the sprite is then its top."""
 
     @property
     def radius(self) -> float:
@@ -97,6 +101,41 @@ class Sprite:
         found[~inside] = 0
         return found
 
+    def side_at(
+        self, x: np.ndarray, y: np.ndarray, poses: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """How much pixels x, y (P,) show of the side of bodies at poses (P, 3), one each.
+
+        Returns:
+            Alpha (P,), its slopes in the sprite's own coordinates (P, 2), and where that is in them
+            (P, 2).
+        """
+        assert self.side is not None
+        side, middle = len(self.alpha), (len(self.alpha) - 1) / 2
+        cos, sin = np.cos(poses[:, 2]), np.sin(poses[:, 2])
+        dx, dy = x - poses[:, 0], y - poses[:, 1]
+        # Along the body's own axes the way from the camera's foot, by which places are sought.
+        far_x, far_y = self.side.behind(x, y, 1.0)
+        far_x, far_y = far_x - x, far_y - y
+        at_x, at_y = cos * dx + sin * dy, cos * dy - sin * dx
+        way_x, way_y = cos * far_x + sin * far_y, cos * far_y - sin * far_x
+        best, cell = np.full(len(x), -1.0, np.float32), np.zeros(len(x), np.int32)
+        share = np.zeros(len(x), np.float32)
+        alpha = self.alpha.reshape(-1)
+        for step in range(1, STEPS + 1):
+            part = step / STEPS
+            columns = ((at_x + part * way_x) * FINE + (middle + 0.5)).astype(np.int32)
+            rows = ((at_y + part * way_y) * FINE + (middle + 0.5)).astype(np.int32)
+            inside = (columns >= 0) & (columns < side) & (rows >= 0) & (rows < side)
+            cells = np.where(inside, rows * side + columns, 0)
+            found = np.where(inside, alpha[cells], 0)
+            more = found > best
+            best = np.where(more, found, best)
+            cell, share = np.where(more, cells, cell), np.where(more, part, share)
+        slopes = np.where((best > 0)[:, None], self.table[cell, 1:3], 0)
+        places = np.stack([at_x + share * way_x, at_y + share * way_y], axis=1)
+        return best, slopes, places
+
     def drawn(self, angle: float, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         """Alpha (H, W) and colour (H, W, 3) with its middle at (W // 2, H // 2)."""
         height, width = size
@@ -149,7 +188,7 @@ def build_sprite(
 
     Args:
         frames: uint8 (B, H, W, 3).
-        background: float32 (H, W, 3).
+        background: float32 (H, W, 3), or one for each frame (B, H, W, 3).
         free: bool (B, H, W): pixels that show nothing but this body and the background.
         poses: (B, 3).
         radius: Of the sprite, in pixels.
@@ -207,13 +246,14 @@ def _samples(
     y, x = np.mgrid[:height, :width]
     pixels = np.stack([x, y], axis=-1)
     cells, seen, behind = [], [], []
-    for frame, usable, pose in zip(frames, free, poses, strict=True):
+    backgrounds = np.broadcast_to(background, frames.shape)
+    for frame, under, usable, pose in zip(frames, backgrounds, free, poses, strict=True):
         local = np.rint(turn(pixels - pose[:2], -pose[2]) * FINE).astype(int) + half
         inside = usable & ((local >= 0) & (local < side)).all(-1)
         local = local[inside]
         cells.append(local[:, 1] * side + local[:, 0])
         seen.append(frame[inside].astype(np.float64))
-        behind.append(background[inside].astype(np.float64))
+        behind.append(under[inside].astype(np.float64))
     return np.concatenate(cells), np.concatenate(seen), np.concatenate(behind)
 
 

@@ -62,6 +62,26 @@ class Summary:
             ],
             "unexplained": scene.unexplained,
             "not_rigid": scene.soft,
+            **self._camera(),
+        }
+
+    def _camera(self) -> dict[str, Any]:
+        """Of a camera that looks aslant."""
+        camera = self.scene_.camera
+        if camera is None:
+            return {}
+        sides = {
+            name: None if body.sprite.side is None else body.sprite.side.tall
+            for name, body in zip(self.names, self.scene_.bodies, strict=True)
+        }
+        return {
+            "camera": {
+                "follows": camera.state,
+                "off_px": camera.off,
+                "homography": camera.homography.tolist(),
+                "units_per_rectified_pixel": camera.scale,
+                "height_of_side_over_camera": sides,
+            }
         }
 
     def figures(self, seconds: float) -> dict[str, Any]:
@@ -114,6 +134,12 @@ def described(summary: Summary, num_before: int) -> str:
         lines.append(
             f"robot: {len(scene.robot)} part{'s' * (len(scene.robot) != 1)} following "
             f"{', '.join(scene.observations)}, to {off} px"
+        )
+    elif scene.camera is not None:
+        lines.append(
+            f"robot: no sprite, but a mark that is seen to {scene.camera.off:.2f} px where "
+            f"{scene.camera.state} says, by a camera that looks aslant: bodies are labelled in the "
+            "plane in which it touches them"
         )
     else:
         lines.append(

@@ -10,6 +10,7 @@ Dimensions: E episodes, T frames of one, H height, W width, Q numbers of the obs
 from dataclasses import dataclass
 from functools import cached_property
 
+import cv2
 import numpy as np
 
 from training.data.labels.body import Body
@@ -30,6 +31,11 @@ BLUR, FAR = 2.0, 5.0
 NEWLY_SEEN = 0.03
 # Of the body's area, what must be unexplained in a frame for a search to be worth it.
 WORTH_A_SEARCH = 0.3
+# What a pixel beside must be, too, where it is asked whether a body has moved.
+BESIDE = np.ones((3, 3), np.uint8)
+# Where the robot is no sprite, and what covers a body is not known exactly, a body rests while it
+# seems to move by less than this from where it lay: in pixels and rad.
+STEADY = (0.25, 0.05)
 # Mean squared change of a resting body's pixels: so many times the noise's, and this besides.
 REST_NOISE, REST_LEVELS = 3.0, 0.1
 
@@ -67,7 +73,8 @@ class Tracker:
     @cached_property
     def search(self) -> Search:
         """In the whole picture."""
-        return Search(self.body.sprite, self.scene.background.picture)
+        symmetry = self.body.symmetry if self.scene.camera is not None else 1
+        return Search(self.body.sprite, self.scene.background.picture, symmetry=symmetry)
 
     @cached_property
     def soft(self) -> tuple:
@@ -139,7 +146,10 @@ class Tracker:
         """Whether the body's pixels are those of the frame before, bool (B,)."""
         pixels = Pixels(self.body.sprite, poses, frames.shape[1:3], 1.0)
         at = (pixels.frame, pixels.y, pixels.x)
-        usable = free[at] & free_before[at]
+        both = free & free_before
+        if self.scene.camera is not None:  # a robot that is no sprite has edges that are not exact
+            both = np.stack([cv2.erode(one.astype(np.uint8), BESIDE) > 0 for one in both])
+        usable = both[at]
         change = ((frames[at] - frames_before[at]) ** 2).mean(-1)
         count = pixels.sums(usable)
         mean = pixels.sums(change * usable) / np.maximum(count, 1)
@@ -220,7 +230,7 @@ def track(
     for t in range(lengths.max()):
         which = np.flatnonzero(lengths > t)
         pictures = np.stack([frames[i][t] for i in which]).astype(np.float32)
-        robot = scene.robot_mask(np.stack([observations[i][t] for i in which]))
+        robot = scene.robot_mask(np.stack([observations[i][t] for i in which]), pictures)
         for number, tracker in enumerate(trackers):
             free = ~robot
             for other in trackers:
@@ -241,15 +251,22 @@ def track(
                 (which, fit, tracker.found[which].copy(), tracker.rests[which].copy())
             )
     return [
-        [_gather(steps, episode, scene.bodies[number]) for number, steps in enumerate(history)]
+        [
+            _gather(steps, episode, scene.bodies[number], steady=scene.camera is not None)
+            for number, steps in enumerate(history)
+        ]
         for episode in range(len(frames))
     ]
 
 
 def _gather(
-    steps: list[tuple[np.ndarray, Fit, np.ndarray, np.ndarray]], episode: int, body: Body
+    steps: list[tuple[np.ndarray, Fit, np.ndarray, np.ndarray]],
+    episode: int,
+    body: Body,
+    *,
+    steady: bool,
 ) -> Track:
-    """The track of one episode."""
+    """The track of one episode; `steady`: changes too small to be told are none."""
     rows = []
     for which, fit, found, rests in steps:
         at = int(np.searchsorted(which, episode))
@@ -268,8 +285,22 @@ def _gather(
     poses = filled(poses, found)
     if not body.turns:
         poses[:, 2] = 0
+    if steady:
+        poses = held(poses, 2 * np.pi / max(1, body.symmetry))
     poses[:, 2] = -((-poses[:, 2] + np.pi) % (2 * np.pi) - np.pi)
     return Track(poses, found, visible, np.sqrt(error), deviation)
+
+
+def held(poses: np.ndarray, period: float) -> np.ndarray:
+    """Poses (T, 3) that change only where a body has left the place where it lay, by `STEADY`;
+    angles that differ by the period look alike."""
+    result = poses.copy()
+    for t in range(1, len(result)):
+        change = result[t] - result[t - 1]
+        change[2] = (change[2] + period / 2) % period - period / 2
+        if np.hypot(*change[:2]) < STEADY[0] and abs(change[2]) < STEADY[1]:
+            result[t] = result[t - 1]
+    return result
 
 
 def filled(poses: np.ndarray, found: np.ndarray) -> np.ndarray:

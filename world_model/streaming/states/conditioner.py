@@ -58,7 +58,8 @@ class StateConditioner(Conditioner):
         self.reward = StateReward(config) if config.reward_head else None
         self.proxy = Proxy(config) if config.proxy else None
         self.num_hidden = sum(len(bounds.low) for bounds in config.hidden.values())
-        self.register_buffer("cells", coordinates(*config.latent_shape[1:]), persistent=False)
+        cells = self.plane.from_picture(coordinates(*config.latent_shape[1:]))
+        self.register_buffer("cells", cells, persistent=False)
 
     def make_map(self, grid: tuple[int, int], hidden: int, width: int) -> MapAtPlaces:
         """See `Conditioner.make_map`; it knows the predicted states too."""
@@ -173,10 +174,13 @@ class MapAroundBodies(MapAtPlaces):
     coordinates, which for a body is all that drawing it takes.
     """
 
+    in_plane: Tensor
+
     def __init__(self, config: StreamingConfig, grid: tuple[int, int], hidden: int, width: int):
         size = config.control_dim + config.state_dim
         super().__init__(size, config.denoiser.action_frequencies, grid, hidden, width)
         self.plane = plane = Plane(config)
+        self.register_buffer("in_plane", plane.from_picture(self.centres), persistent=False)
         self.first, self.guess = config.action_dim, config.control_dim
         num_relative = 2 * (len(plane.points) + 2 * len(plane.poses))
         self.relative = (
@@ -195,8 +199,9 @@ class MapAroundBodies(MapAtPlaces):
 
     def _around(self, state: Tensor, guess: Tensor) -> Tensor:
         """Where each place is from each point, and from each body now and then: (..., N, R)."""
-        plane, places = self.plane, self.centres
+        plane, places = self.plane, self.in_plane
         relative = [places - guess[..., None, part] for part in plane.points]
         for part in plane.poses:
-            relative += [plane.seen_from(x[..., None, part], places) for x in (state, guess)]
+            poses = (plane.pose(x, part)[..., None, :] for x in (state, guess))
+            relative += [plane.seen_from(pose, places) for pose in poses]
         return torch.cat(relative, dim=-1)

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
 from world_model.config import ObservationConfig
 from world_model.config_fields import check_count, check_positive
 from world_model.renamed import renamed
@@ -34,7 +36,8 @@ class HasStates(Protocol):
 @dataclass(frozen=True, kw_only=True)
 class PlaneConfig:
     """What of actions and states lies in the picture's plane (see planar.py). Its bounds are the
-    picture's edges, x across and y down."""
+    picture's edges, x across and y down; or, where `homography` is set, any that are the same for
+    all, of a plane that the camera sees aslant."""
 
     action: bool = False
     """The action is a place (x, y)."""
@@ -43,6 +46,13 @@ class PlaneConfig:
     poses: tuple[str, ...] = ()
     """States that are a body's place and direction: x, y, cosine and sine of its angle from x to
     y."""
+    symmetries: tuple[int, ...] = ()
+    """Of each pose, in how many directions the body looks the same; 0: it is round. The state's
+    direction is that of so many times the angle, so that what looks the same is one state. Empty:
+    1 for all."""
+    homography: tuple[float, ...] | None = None
+    """Of the picture's coordinates, its edges being -1 and 1, x across and y down, to the plane in
+    the units of the states: 9 numbers, row by row. None: the plane is the picture."""
     mask_radii: tuple[float, ...] = ()
     """Radii of the change mask, in the units of the states: the frame may change only this far
     around each point, and around each pose while it moves. Empty: it may change anywhere. Pixels
@@ -72,6 +82,18 @@ class PlaneConfig:
                 f"mask_radii is {self.mask_radii}, expected a distance over 0 for each of "
                 f"{', '.join((*self.points, *self.poses)) or 'no point or pose'}"
             )
+        if len(self.symmetries) not in (0, len(self.poses)) or min(self.symmetries, default=0) < 0:
+            raise ValueError(
+                f"symmetries is {self.symmetries}, expected an order of 0 or more for each of "
+                f"{', '.join(self.poses) or 'no pose'}"
+            )
+        if self.homography is not None and (
+            len(self.homography) != 9 or not np.linalg.cond(self._matrix) < 1e8
+        ):
+            raise ValueError(
+                f"homography is {self.homography}, expected 9 numbers of a matrix that can be "
+                "inverted"
+            )
         if self.poses and not (self.points or self.action):
             raise ValueError(
                 "poses need points: bodies have to be related to something that acts on them"
@@ -85,6 +107,20 @@ class PlaneConfig:
         edges = self._edges(config)
         if len(set(edges.values())) > 1:
             raise ValueError(f"what lies in the picture's plane has different edges: {edges}")
+
+    def matrix(self, config: HasStates) -> np.ndarray | None:
+        """The homography with the plane scaled as states are, (3, 3); None as there."""
+        edges = list(self._edges(config).values())
+        if self.homography is None or not edges:
+            return None
+        low, high = np.array(edges[0])
+        scaling = np.diag([*(2 / (high - low)), 1.0])
+        scaling[:2, 2] = -(high + low) / (high - low)
+        return scaling @ self._matrix
+
+    @property
+    def _matrix(self) -> np.ndarray:
+        return np.array(self.homography).reshape(3, 3)
 
     def _edges(self, config: HasStates) -> dict[str, tuple[tuple[float, ...], ...]]:
         edges = {

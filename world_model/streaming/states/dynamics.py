@@ -74,7 +74,7 @@ class Dynamics(nn.Module):
         correction = OUTPUT_SCALE * said
         if not plane.poses:
             return state + change + correction, said[..., :0]
-        first = state[..., plane.poses[0]]
+        first = plane.pose(state, plane.poses[0])
         guess, moves = list((state + change + correction).unbind(-1)), []
         for part in plane.points:
             turned = plane.turned_from(first, correction[..., part])
@@ -86,7 +86,7 @@ class Dynamics(nn.Module):
             # Yes or no; the gradient is that of the probability (straight-through).
             moving = (move > 0).to(moving.dtype) + moving - moving.detach()
             step = moving[..., None] * torch.stack((across, down), dim=-1)
-            guess[part] = plane.moved(state[..., part], step, moving * turn).unbind(-1)
+            guess[part] = plane.moved_state(state, part, step, moving * turn).unbind(-1)
             moves.append(move)
         return torch.stack(guess, dim=-1), torch.stack(moves, dim=-1)
 
@@ -117,7 +117,7 @@ class Dynamics(nn.Module):
                         CHANGE_SCALE * (action - place),
                         CHANGE_SCALE * (last_action - place),
                     ]
-            here = pose[..., None, :]
+            here = plane.pose(state, part)[..., None, :]
             relative = plane.seen_from(here, torch.stack(places, dim=-2)).flatten(-2)
             turned = plane.turned_to(here, torch.stack(steps, dim=-2)).flatten(-2)
             inputs.append(features(pose, self.frequencies))  # at walls it counts to a hair

@@ -119,7 +119,12 @@ class Refiner(nn.Module):
             patch = F.relu(self.second(F.relu(self.first(patch)))).flatten(1)
             correction = self.largest * self.out(F.relu(self.hidden(self.squeeze(patch))))
             correction = correction.reshape(*states.shape[:-1], 3)
-            moved = self.plane.moved(pose, correction[..., :2], correction[..., 2])
+            if self.part in self.plane.poses:
+                moved = self.plane.moved_state(
+                    states.float(), self.part, correction[..., :2], correction[..., 2]
+                )
+            else:
+                moved = self.plane.moved(pose, correction[..., :2], correction[..., 2])
             size = self.part.stop - self.part.start
             parts = (
                 states[..., : self.part.start],
@@ -130,9 +135,9 @@ class Refiner(nn.Module):
 
     def _pose(self, states: Tensor) -> Tensor:
         """The pose of this one, (..., 4); a point has no direction and gets that of the frame."""
+        if self.part in self.plane.poses:
+            return self.plane.pose(states, self.part)
         here = states[..., self.part]
-        if here.shape[-1] == 4:
-            return here
         ahead = torch.cat((torch.ones_like(here[..., :1]), torch.zeros_like(here[..., :1])), dim=-1)
         return torch.cat((here, ahead), dim=-1)
 
@@ -140,5 +145,6 @@ class Refiner(nn.Module):
         """The patches of latents around poses (..., 4), turned with them: (B, C, n, n)."""
         latents, pose = latents.reshape(-1, *latents.shape[-3:]), pose.reshape(-1, 1, 4)
         places = pose[..., :2] + self.plane.turned_from(pose, self.around)
+        places = self.plane.to_picture(places)
         places = places.unflatten(1, (self.cells, self.cells))  # across, down: as it is sampled
         return F.grid_sample(latents, places, padding_mode="border", align_corners=False)

@@ -4,15 +4,25 @@ What a push does to a body, and where the body is drawn, do not depend on where 
 happens, if seen from the body. So the networks get places in the body's own coordinates too, and a
 body's motion is a step and a turn there.
 
-Numbers are scaled as states are: the picture's edges are -1 and 1, x across and y down.
+Numbers are scaled as states are: the picture's edges are -1 and 1, x across and y down. A camera
+that looks aslant sees another plane, whose own edges are -1 and 1; places in the picture are taken
+there through a homography.
+
+Of a body that looks the same in n directions, the state's direction is that of n times its angle.
+Places seen from the body need one of its angles: that in the sector around 0. Where it leaves the
+sector they jump by 1/n of a turn, which the body does not show.
 
 Dimensions: S components of all states, A action.
 """
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from world_model.streaming.config import StreamingConfig
+
+# Beyond the horizon of a plane there are no places; those near it are so far away, at most.
+FARTHEST = 8.0
 
 
 class Plane:
@@ -26,7 +36,11 @@ class Plane:
         plane = config.plane
         self.points = [slice(begins[name], begins[name] + 2) for name in plane.points]
         self.poses = [slice(begins[name], begins[name] + 4) for name in plane.poses]
+        orders = plane.symmetries or (1,) * len(plane.poses)
+        self._orders = {part.start: order for part, order in zip(self.poses, orders, strict=True)}
         self.action = plane.action
+        matrix = plane.matrix(config)
+        self._matrices = None if matrix is None else (matrix, np.linalg.inv(matrix))
         # Turning needs a unit that is the same along both axes: half the picture's width.
         self.aspect = plane.aspect(config)
         # In that unit, of points, then of poses.
@@ -35,6 +49,28 @@ class Plane:
             for name in (*plane.points, *plane.poses)
         ]
         self.radii = [r / half for r, half in zip(plane.mask_radii, half_widths, strict=False)]
+
+    def from_picture(self, places: Tensor) -> Tensor:
+        """Places (..., 2) of the picture, its edges being -1 and 1, in the plane."""
+        return places if self._matrices is None else _projected(places, self._matrices[0])
+
+    def to_picture(self, places: Tensor) -> Tensor:
+        """The inverse of `from_picture`."""
+        return places if self._matrices is None else _projected(places, self._matrices[1])
+
+    def pose(self, states: Tensor, part: slice) -> Tensor:
+        """The pose (..., 4) of the body whose state is that part of states (..., S), its direction
+        that of the body itself."""
+        state, order = states[..., part], self._orders[part.start]
+        if order == 1:
+            return state
+        angle = torch.atan2(state[..., 3], state[..., 2]) / max(order, 1)
+        angle = angle if order else torch.zeros_like(angle)
+        return torch.cat((state[..., :2], torch.stack((angle.cos(), angle.sin()), dim=-1)), dim=-1)
+
+    def order(self, part: slice) -> int:
+        """In how many directions the body whose state is that part looks the same; 0: in all."""
+        return self._orders[part.start]
 
     def seen_from(self, pose: Tensor, places: Tensor) -> Tensor:
         """Places (..., 2) in the coordinates of a body at `pose` (..., 4): (..., 2)."""
@@ -53,6 +89,15 @@ class Plane:
         cos, sin = pose[..., 2], pose[..., 3]
         across, down = cos * along - sin * aside, sin * along + cos * aside
         return torch.stack((across, down / self.aspect), dim=-1)
+
+    def moved_state(self, states: Tensor, part: slice, step: Tensor, turn: Tensor) -> Tensor:
+        """That part of states (..., S), of a body, after a step (..., 2) in the body's coordinates
+        and a turn (...), rad: (..., 4)."""
+        state, order = states[..., part], self._orders[part.start]
+        if order == 1:
+            return self.moved(state, step, turn)
+        place = self.moved(self.pose(states, part), step, turn)[..., :2]
+        return torch.cat((place, self.moved(state, step, order * turn)[..., 2:]), dim=-1)
 
     def moved(self, pose: Tensor, step: Tensor, turn: Tensor) -> Tensor:
         """The pose (..., 4) after a step (..., 2) in its own coordinates, and a turn (...), rad."""
@@ -99,3 +144,11 @@ class Plane:
             parts.append(direction / direction.norm(dim=-1, keepdim=True).clamp(min=1e-6))
             at = pose.stop
         return torch.cat((*parts, states[..., at:]), dim=-1)
+
+
+def _projected(places: Tensor, matrix: np.ndarray) -> Tensor:
+    """Places (..., 2) through a homography (3, 3)."""
+    found = places @ places.new_tensor(matrix[:, :2].T) + places.new_tensor(matrix[:, 2])
+    depth = found[..., 2:] * float(np.sign(matrix[2, 2]))
+    depth = depth.clamp(min=1e-3 * abs(float(matrix[2, 2]))) * float(np.sign(matrix[2, 2]))
+    return (found[..., :2] / depth).clamp(-FARTHEST, FARTHEST)

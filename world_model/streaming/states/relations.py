@@ -46,7 +46,7 @@ class Relations(nn.Module):
     def forward(self, state: Tensor, change: Tensor) -> Tensor:
         """States and their last changes (..., S), scaled -> messages (..., P, size)."""
         plane, count = self.plane, len(self.plane.poses)
-        poses = torch.stack([state[..., part] for part in plane.poses], dim=-2)  # (..., P, 4)
+        poses = torch.stack([plane.pose(state, part) for part in plane.poses], dim=-2)
         steps = torch.stack([change[..., part][..., :2] for part in plane.poses], dim=-2)
         here = poses[..., :, None, :]  # of the body that receives, beside those of all others
         places, directions = poses[..., None, :, :2], poses[..., None, :, 2:]
