@@ -25,7 +25,7 @@ from training.streaming.codec import prepare_codec
 from training.streaming.config import TrainConfig
 from training.streaming.describe import describe_world, take_starts
 from training.streaming.heads import train_head
-from training.streaming.proxy import fill_proxy, proxy_config
+from training.streaming.proxy import fill_proxy, labelled_scene
 from training.streaming.states import prepare_states
 from training.streaming.trainer import Trainer
 from training.streaming.validate import in_words, predict_episodes, validate_world
@@ -40,7 +40,7 @@ def main(config: TrainConfig) -> Path:
     def prepare_data(config: TrainConfig) -> None:
         collect_absent(config, tracked_kinds(config)["hidden"])
         if config.proxy and config.init is None:
-            proxy_config(config.data, config.poses)  # that it can be made, before videos are read
+            labelled_scene(config.data, config.poses)  # it can be made, before videos are read
 
     for data in (config.data, *config.more_data):
         refuse_published(data)

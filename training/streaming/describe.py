@@ -92,6 +92,7 @@ def world_config(
     plane = labelled_plane(config.data, config.poses)
     aslant = plane is not None and plane.homography is not None
     points = tuple(name for name in config.points if name != "action")
+    edges = (0.0, 0.0), (1.0, 1.0)
     if config.points:
         edges = plane_edges(config, bounds) if aslant else picture_edges(config, spaces, store)
         bounds |= dict.fromkeys(points, edges)
@@ -118,7 +119,11 @@ def world_config(
             homography=None if plane is None else plane.homography,
             mask_radii=() if config.proxy else config.mask_radii,
         ),
-        proxy=proxy_config(config.data, config.poses) if config.proxy else ProxyConfig(),
+        proxy=(
+            proxy_config(config.data, config.poses, edges[1][0] - edges[0][0] if aslant else width)
+            if config.proxy
+            else ProxyConfig()
+        ),
         success_on_termination=config.success_on_termination,
         max_episode_steps=config.max_episode_steps,
         denoiser=DenoiserConfig(

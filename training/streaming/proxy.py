@@ -31,26 +31,52 @@ def labelled_scene(data: Path, poses: tuple[str, ...]) -> tuple[Scene, tuple[Spr
     return scene, tuple(found[name].sprite for name in poses)
 
 
-def proxy_config(data: Path, poses: tuple[str, ...]) -> ProxyConfig:
-    """The sizes of a labelled dataset's layers."""
+def proxy_config(data: Path, poses: tuple[str, ...], width: float) -> ProxyConfig:
+    """The sizes of a labelled dataset's layers.
+
+    Args:
+        data: The dataset.
+        poses: Bodies to draw.
+        width: Of the picture in pixels; before a camera that looks aslant, of the plane in its own
+            units.
+    """
     scene, sprites = labelled_scene(data, poses)
+    sides = tuple(sprite.side is not None for sprite in sprites)
+    parts = () if scene.camera is not None else scene.robot
     return ProxyConfig(
         body_cells=tuple(len(sprite.alpha) for sprite in sprites),
-        robot_cells=tuple(len(part.sprite.alpha) for part in scene.robot),
-        cell=1 / FINE,
+        sides=sides if any(sides) else (),
+        robot_cells=tuple(len(part.sprite.alpha) for part in parts),
+        robot_layer=bool(scene.observations) and not parts,
+        cell=2 * _unit(scene) / FINE / width,
     )
+
+
+def _unit(scene: Scene) -> float:
+    """A pixel that sprites are made of, in the units in which the plane's width is given."""
+    return 1.0 if scene.camera is None else scene.camera.scale
 
 
 def fill_proxy(proxy: Proxy, config: StreamingConfig, data: Path) -> None:
     """Have a proxy draw what was found in a labelled dataset."""
     scene, sprites = labelled_scene(data, config.plane.poses)
-    background = torch.from_numpy(scene.background.picture.astype(np.float32)).permute(2, 0, 1)
+    picture = scene.background.picture if scene.picture is None else scene.picture
+    background = torch.from_numpy(picture.astype(np.float32)).permute(2, 0, 1)
     proxy.background.copy_(background / 127.5 - 1)
-    for mine, sprite in zip(proxy.bodies, sprites, strict=True):
-        mine.copy_(_layer(sprite))
+    for number, sprite in enumerate(sprites):
+        proxy.bodies[number].copy_(_layer(sprite))
+        if sprite.side is not None:
+            colour = torch.from_numpy(sprite.side.colour / 127.5 - 1)
+            side = torch.cat((colour, torch.tensor([sprite.side.tall], dtype=colour.dtype)))
+            proxy.bodies.get_buffer(f"side_{number}").copy_(side)
+    if any(proxy.sides) and scene.camera is not None:
+        camera, bounds = scene.camera, config.tracked[config.plane.poses[0]]
+        foot = (camera.foot + 0.5) * camera.scale + (camera.left, camera.top)
+        low, high = np.array(bounds.low[:2]), np.array(bounds.high[:2])
+        proxy.foot.copy_(torch.from_numpy(2 * (foot - low) / (high - low) - 1))
     weights, biases = proxy.robot.get_buffer("weight"), proxy.robot.get_buffer("bias")
     size = torch.tensor([config.width, config.height], dtype=torch.float64)
-    for number, part in enumerate(scene.robot):
+    for number, part in enumerate(scene.robot[: len(proxy.robot)]):
         proxy.robot[number].copy_(_layer(part.sprite))
         bias, column = torch.from_numpy(part.offset) + 0.5, 0  # of a pixel's middle
         for name in scene.observations:

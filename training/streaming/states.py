@@ -1,9 +1,9 @@
 """The first phase of training a world with states: the networks that need at most one frame.
 
-Three small networks learn at once: the dynamics (the next states from the control, over several
-steps of self-rollout), the estimator (the states from one frame) and the reward model (reward and
-end from the states). Being small, they go through far more data in a minute than the denoiser does;
-the later phases leave them as they are.
+Small networks learn at once: the dynamics (the next states from the control, over several steps of
+self-rollout), the estimator (the states from one frame), the reward model (reward and end from the
+states) and, where a proxy has one, the robot's layer (how it looks by its observation). They go
+through far more data in a minute than the denoiser does; the later phases leave them as they are.
 
 Dimensions: B clips, D depth in steps, S components of all states, A action.
 """
@@ -31,16 +31,19 @@ from world_model.streaming.states.conditioner import (
     StateConditioner,
     join_controls,
 )
+from world_model.streaming.states.proxy import over
 
-# Clips, frames and rewarded states a step.
-CLIPS, FRAMES, REWARDED = 512, 64, 1024
+# Clips, frames and rewarded states a step, and pictures for the robot's layer.
+CLIPS, FRAMES, REWARDED, PICTURES = 512, 64, 1024, 32
+# Weight of the error of the robot's layer.
+ROBOT_WEIGHT = 20.0
 # Longest self-rollout in steps: one at first, these from the middle of the phase on. Long ones from
 # the start diverged on small data.
 DEPTH = 6
 # Learning rate; a quarter of it where training continues from a world (--init).
 RATE = 2e-3
 # Streams of the counted numbers of one step's samples.
-CLIP, UNSURE, SHARE, FRAME, REWARD, DISPLACEMENT, SYMMETRY = 21, 22, 23, 24, 25, 26, 27
+CLIP, UNSURE, SHARE, FRAME, REWARD, DISPLACEMENT, SYMMETRY, PICTURE = range(21, 29)
 # Largest standard deviation of the displacement that refinement begins with in training.
 MOST_DISPLACED = 0.06
 # Errors count in units of a twentieth of a state's half range, and linearly past a tenth of that.
@@ -75,7 +78,7 @@ def train_states(
     """Train in place: a share of the budget, or `max_steps` steps where steps are counted."""
     trainer = StatesTrainer(world, store, config, accelerator)
     resume(trainer, config.out)
-    shown = ("states/dynamics", "states/estimator", "states/reward")
+    shown = ("states/dynamics", "states/estimator", "states/reward", "states/robot")
     train_until(1.0, trainer, config, name="states", shown=shown)
     means = ", ".join(
         f"{name.rpartition('/')[2]} {trainer.recent(name) or 0:.4f}" for name in shown
@@ -136,6 +139,8 @@ class StatesTrainer(ResumableTrainer):
             with self.accelerator.autocast():
                 losses["states/estimator"] = estimator_loss(world, store, self.states, seed, step)
             losses["states/reward"] = reward_loss(world, store, self.states, seed, step)
+            with self.accelerator.autocast():
+                losses["states/robot"] = robot_loss(world, store, self.states, seed, step)
         self.accelerator.backward(torch.stack(list(losses.values())).sum())
         self.apply_gradients()
         figures = {}
@@ -223,6 +228,21 @@ def estimator_loss(
     displaced = displaced * counted_noise(seeds, samples, states.shape[1:], stream=DISPLACEMENT)
     estimates = conditioner_of(world).estimator.estimates(latents, displaced)
     return torch.stack([smooth_error(one, states[pick]).mean() for one in estimates]).mean()
+
+
+def robot_loss(
+    world: StreamingWorld, store: ClipStore, states: Tensor, seed: int, step: int
+) -> Tensor:
+    """Mean absolute error of the proxy at the true states, for its robot's layer to learn from."""
+    proxy = conditioner_of(world).proxy
+    if proxy is None or proxy.robot_layer is None:
+        return states.new_zeros(())
+    samples, seeds = numbered(step, PICTURES, seed, states.device)
+    pick = store.labelled[counted_index(seeds, samples, len(store.labelled), stream=PICTURE)]
+    with torch.no_grad():
+        true, behind = frames_to_pixels(store.frames[pick]), proxy.of_bodies(states[pick])
+    made = over(behind, proxy.robot_layer(states[pick, : proxy.num_observed]))
+    return ROBOT_WEIGHT * (made - true).abs().mean()
 
 
 def reward_loss(

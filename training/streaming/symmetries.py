@@ -44,7 +44,12 @@ def symmetries_of(conditioner: StateConditioner) -> Symmetries:
     """
     plane, config = conditioner.plane, conditioner.config
     covered = 2 * len(plane.points) + 4 * len(plane.poses)
-    if not plane.action or covered != config.state_dim or plane.aspect != 1:
+    if (
+        config.plane.homography is not None
+        or not plane.action
+        or covered != config.state_dim
+        or plane.aspect != 1
+    ):
         raise ValueError(
             "--symmetric needs a square picture in whose plane the action and all states lie "
             f"(--points and --poses); those of {', '.join(config.tracked)} do not"

@@ -151,7 +151,11 @@ class StateConditioner(Conditioner):
     def trained_first(self) -> dict[str, nn.Module]:
         """See `Conditioner.trained_first`."""
         modules: dict[str, nn.Module] = {"dynamics": self.dynamics, "estimator": self.estimator}
-        return modules if self.reward is None else modules | {"reward": self.reward}
+        if self.reward is not None:
+            modules["reward"] = self.reward
+        if self.proxy is not None and self.proxy.robot_layer is not None:
+            modules["proxy"] = self.proxy
+        return modules
 
 
 def join_controls(actions: Tensor, last_actions: Tensor, state: Tensor, earlier: Tensor) -> Tensor:

@@ -138,11 +138,15 @@ class ProxyConfig:
     """Cells along a side of each pose's sprite."""
     robot_cells: tuple[int, ...] = ()
     """Cells along a side of the sprite of each part of the robot."""
-    cell: float = 0.25
-    """Side of a cell, in pixels."""
+    sides: tuple[bool, ...] = ()
+    """Of each pose, whether the body is drawn with a side below its top. Empty: none is."""
+    robot_layer: bool = False
+    """Whether the robot is drawn by a network from all observations (see robot_layer.py)."""
+    cell: float = 0.005
+    """Side of a cell, in half widths of the plane: of the picture, unless there is a homography."""
 
     def __bool__(self) -> bool:
-        return bool(self.body_cells or self.robot_cells)
+        return bool(self.body_cells or self.robot_cells or self.robot_layer)
 
     def check(self, plane: PlaneConfig, downscale: int) -> None:
         """Raise ValueError unless a world of this plane, in latents of so many pixels a side, can
@@ -163,6 +167,12 @@ class ProxyConfig:
                 f"the proxy has {len(self.body_cells)} sprites of bodies, expected one for each of "
                 f"the poses {', '.join(plane.poses) or '(none)'}"
             )
+        if len(self.sides) not in (0, len(plane.poses)):
+            raise ValueError(
+                f"sides is {self.sides}, expected a yes or no for each of {', '.join(plane.poses)}"
+            )
+        if self.robot_cells and plane.homography is not None:
+            raise ValueError("sprites of the robot lie in the picture: leave out the homography")
         if plane.mask_radii:
             raise ValueError("a world with a proxy has no change mask: leave mask_radii empty")
         if downscale != 1:
