@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from tests.training.data.labels.synthetic import errors
 from training.data.labels.camera import Camera, find_camera, project
@@ -17,6 +18,13 @@ from training.data.labels.scene_file import load_scene, save_scene
 from training.data.labels.side import top_and_side, without_side
 from training.data.labels.sprite import turn
 from training.data.labels.track import Track, track
+from training.streaming.proxy import fill_proxy, proxy_config
+from world_model import StreamingConfig
+from world_model.config import ObservationConfig
+from world_model.frames import pixels_to_frames
+from world_model.streaming.config import DenoiserConfig
+from world_model.streaming.states.config import PlaneConfig
+from world_model.streaming.states.proxy import Proxy
 
 SIZE, FINER = 64, 6
 SQUARE = 2.2 * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], float)
@@ -121,6 +129,54 @@ def test_places_and_angles_are_those_in_the_plane(aslant: Scene, episodes):
     away = np.linalg.norm(pixels - there, axis=1)[labelled]
     assert np.median(away) < 0.25 and np.quantile(away, 0.9) < 0.5
     assert np.median(errors(labels, true, labelled, 4)[1]) < 2
+
+
+def test_a_proxy_shows_tops_and_sides_where_labels_say(aslant: Scene, episodes, tmp_path: Path):
+    frames, robots, _ = zip(*episodes[:4], strict=True)
+    found = track(aslant, [aslant.rectified(one) for one in frames], list(robots))
+    camera = aslant.camera
+    assert camera is not None
+    labels = np.concatenate([one.poses for (one,) in found])
+    labels[:, :2] = (labels[:, :2] + 0.5) * camera.scale + (camera.left, camera.top)
+    save_scene(tmp_path / "labels", aslant, ("block",))
+    plane = labelled_plane(tmp_path, ("block",))
+    assert plane is not None
+    config = StreamingConfig(
+        name="aslant",
+        height=SIZE,
+        width=SIZE,
+        fps=10.0,
+        action_low=(-1.0, -1.0),
+        action_high=(1.0, 1.0),
+        observations={"tip": ObservationConfig(low=(-10.0, -12.0), high=(10.0, 12.0))},
+        hidden={
+            "block": ObservationConfig(low=(-10.0, -12.0, -1.0, -1.0), high=(10.0, 12.0, 1.0, 1.0))
+        },
+        plane=PlaneConfig(
+            points=("tip",),
+            poses=("block",),
+            symmetries=plane.symmetries,
+            homography=plane.homography,
+        ),
+        proxy=proxy_config(tmp_path, ("block",), 20.0),
+        denoiser=DenoiserConfig(sees_states=True),
+    )
+    assert config.proxy.sides == (True,) and config.proxy.robot_layer
+    proxy = Proxy(config)
+    fill_proxy(proxy, config, tmp_path)
+    angles = plane.symmetries[0] * labels[:, 2]
+    states = np.c_[np.concatenate(robots) / (10, 12), labels[:, :2] / (10, 12)]
+    states = torch.from_numpy(np.c_[states, np.cos(angles), np.sin(angles)]).float()
+    with torch.no_grad():
+        shown = pixels_to_frames(proxy.of_bodies(states)).float()
+        layer = proxy.robot_layer(states[:, :2])  # pyright: ignore[reportOptionalCall]
+    true = torch.from_numpy(np.concatenate(frames)).float()
+    reddish = (true[..., 0] > 1.5 * true[..., 1]).float()[..., None]  # the block, tops and sides
+    behind = torch.from_numpy(aslant.picture).float()
+    error, without = ((reddish * (x - true)).square().mean() for x in (shown, behind))
+    assert error < 0.05 * without
+    assert layer.shape == (len(states), 4, SIZE, SIZE)
+    assert proxy(states).shape == (len(states), 3, SIZE, SIZE)
 
 
 def test_no_camera_where_nothing_follows_the_observation(episodes):
