@@ -61,13 +61,14 @@ class TrainConfig(ClipRunConfig):
     `irasim collect --hidden`."""
     poses: tuple[str, ...] = ()
     """Those hidden states that are the pose of a body in the image plane: x, y and an angle in
-    radians, from x to y."""
+    radians, from x to y. Where `irasim label` wrote them, its record says which plane that is, and
+    in how many directions each body looks the same."""
     points: tuple[str, ...] = ()
     """Observations that are positions (x, y) in the image plane, their bounds being the edges of
     the frame; include the word action if the action is such a position."""
     plane: tuple[float, float, float, float] | None = None
     """Left, top, right and bottom edge of the frame in the units of `points` (default: the bounds
-    of their spaces)."""
+    of their spaces); of a plane that the camera sees aslant, the range that counts."""
     mask_radii: tuple[float, ...] = ()
     """Radii of the change mask: how far around each of `points`, then around each of `poses` while
     it moves, the frame may change, in their units (default: anywhere). Set it where nothing else

@@ -13,7 +13,8 @@ from training.data.episodes import SPLITS
 class LabelConfig:
     """Label rigid bodies in recorded episodes from the video alone: position, angle and visible
     share of each, for `irasim train --hidden NAME --poses NAME`. Needs a fixed camera that looks
-    down on a plane; reports what it cannot label."""
+    down on a plane, or aslant on one in which a mark on the robot is where a recorded state of two
+    numbers says; reports what it cannot label."""
 
     data: Annotated[Path, tyro.conf.Positional]
     """Directory of the episodes, as `irasim collect` and `irasim convert` write them."""
