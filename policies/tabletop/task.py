@@ -4,7 +4,9 @@ from world_model.config import KeysConfig
 from world_model.tasks import Task
 
 # From video, actions and the pusher's place alone: what `hidden` records is for measuring.
-FROM_VIDEO = {"hidden": (), "poses": (), "change_threshold": 0.03, "edge_weight": 0.25}
+WEIGHTS = {"change_threshold": 0.03, "edge_weight": 0.25}
+FROM_VIDEO = {**WEIGHTS, "hidden": (), "poses": ()}
+BLOCKS = ("cube", "cross", "cylinder", "prism")  # the largest first, as labels name them
 
 TABLETOP = Task(
     name="tabletop",
@@ -35,10 +37,15 @@ TABLETOP = Task(
         )
     },
     presets={
-        "tabletop": {
-            **FROM_VIDEO,
-            "patch": 8,
-            "batch_clips": 8,
+        "tabletop": {  # where the blocks lie is read off the frames
+            **WEIGHTS,
+            "hidden": BLOCKS,
+            "poses": BLOCKS,
+            "points": ("effector_pos",),
+            "proxy": True,
+            "dynamics_steps": 3,
+            "self_rollout_from": 0.6,
+            "absolute_weight": 0.1,
             "collect_episodes": (1500, 100, 100),
         },
         "tabletop_tiny": {  # toy size: proves in two minutes that the whole path runs
