@@ -31,7 +31,6 @@ from world_model.streaming.states.conditioner import (
     StateConditioner,
     join_controls,
 )
-from world_model.streaming.states.proxy import over
 
 # Clips, frames and rewarded states a step, and pictures for the robot's layer.
 CLIPS, FRAMES, REWARDED, PICTURES = 512, 64, 1024, 32
@@ -242,7 +241,7 @@ def robot_loss(
     pick = store.labelled[counted_index(seeds, samples, len(store.labelled), stream=PICTURE)]
     with torch.no_grad():
         true, behind = frames_to_pixels(store.frames[pick]), proxy.of_bodies(states[pick])
-    made = over(behind, proxy.robot_layer(states[pick, : proxy.num_observed]))
+    made = proxy.robot_layer(behind, states[pick, : proxy.num_observed])
     error = made - true
     return ROBOT_WEIGHT * (error.square() + 0.2 * error.abs()).mean()
 

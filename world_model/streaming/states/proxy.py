@@ -66,7 +66,7 @@ class Proxy(nn.Module):
         picture = self.of_bodies(states)
         if self.robot_layer is None:
             return picture
-        return over(picture, self.robot_layer(states[..., : self.num_observed]))
+        return self.robot_layer(picture, states[..., : self.num_observed]).clamp(-1, 1)
 
     def of_bodies(self, states: Tensor) -> Tensor:
         """The same without what the robot's layer shows."""

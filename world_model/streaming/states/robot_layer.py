@@ -4,6 +4,9 @@ Before a fixed camera an arm is a function of its joints, or of where its tip is
 colour and alpha of each pixel from these numbers alone (a spatial decoder, as of the generators of
 Dosovitskiy et al., arXiv 1411.5928), so the robot is as sharp after a thousand steps as after one.
 
+Colour is multiplied with alpha, and both are what the last layer says: bounded by a sigmoid, alpha
+goes to zero everywhere at first, since the robot covers little, and does not come back.
+
 Dimensions: n numbers, h w pixels.
 """
 
@@ -21,7 +24,7 @@ OCTAVES = 4
 
 
 class RobotLayer(nn.Module):
-    """Numbers (..., n) in [-1, 1] -> colour and alpha (..., 4, h, w)."""
+    """Paints a robot of numbers (..., n) in [-1, 1] over pictures (..., 3, h, w)."""
 
     def __init__(self, size: int, height: int, width: int):
         super().__init__()
@@ -36,14 +39,14 @@ class RobotLayer(nn.Module):
         )
         self.out = nn.Conv2d(CHANNELS[-1], 4, 3, padding=1)
 
-    def forward(self, numbers: Tensor) -> Tensor:
-        """See the class; colour in [-1, 1], alpha in [0, 1]."""
+    def forward(self, picture: Tensor, numbers: Tensor) -> Tensor:
+        """See the class."""
         cells = F.silu(self.hidden(features(numbers.flatten(0, -2), OCTAVES)))
         cells = F.relu(self.spread(cells)).unflatten(1, (CHANNELS[0], *self.coarse))
         cells = cells.contiguous(memory_format=torch.channels_last)
         for level in self.levels:
             cells = F.relu(level(F.interpolate(cells, scale_factor=2.0)))
         height, width = self.picture
-        colour, alpha = self.out(cells)[..., :height, :width].float().split((3, 1), dim=1)
-        layer = torch.cat((colour.tanh(), alpha.sigmoid()), dim=1)
-        return layer.unflatten(0, numbers.shape[:-1])
+        layer = self.out(cells)[..., :height, :width].float().unflatten(0, numbers.shape[:-1])
+        colour, alpha = layer.split((3, 1), dim=-3)
+        return torch.addcmul(picture + colour, picture, alpha, value=-1)

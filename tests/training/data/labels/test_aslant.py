@@ -169,13 +169,11 @@ def test_a_proxy_shows_tops_and_sides_where_labels_say(aslant: Scene, episodes, 
     states = torch.from_numpy(np.c_[states, np.cos(angles), np.sin(angles)]).float()
     with torch.no_grad():
         shown = pixels_to_frames(proxy.of_bodies(states)).float()
-        layer = proxy.robot_layer(states[:, :2])  # pyright: ignore[reportOptionalCall]
     true = torch.from_numpy(np.concatenate(frames)).float()
     reddish = (true[..., 0] > 1.5 * true[..., 1]).float()[..., None]  # the block, tops and sides
     behind = torch.from_numpy(aslant.picture).float()
     error, without = ((reddish * (x - true)).square().mean() for x in (shown, behind))
     assert error < 0.05 * without
-    assert layer.shape == (len(states), 4, SIZE, SIZE)
     assert proxy(states).shape == (len(states), 3, SIZE, SIZE)
 
 
