@@ -1,0 +1,111 @@
+"""An exported step, run by onnxruntime, is the world's own."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+from tests.conftest import TINY_CONFIG, make_starts, randomized, without_states
+from tests.world_model.anchored.test_world import made as made_anchored
+from world_model import WorldModel
+from world_model.streaming.config import SamplerConfig
+
+onnxruntime = pytest.importorskip("onnxruntime", reason="needs pip install 'irasim-env[onnx]'")
+STEPS = 64
+
+
+class Exported:
+    """An exported world, stepped by onnxruntime on the CPU from what its folder says alone."""
+
+    def __init__(self, folder: Path, index: int, seed: int):
+        self.described = json.loads((folder / "world.json").read_text())
+        model = folder / self.described["model"]
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        providers = ["CPUExecutionProvider"]
+        self.session = onnxruntime.InferenceSession(model, options, providers=providers)
+        held = load_file(folder / self.described["starts"][index]["file"])
+        self.first = held.pop("frame")
+        self.state = held
+        self.state["state.seeds"] = np.array([seed], np.int64)
+
+    def step(self, action: np.ndarray) -> dict[str, np.ndarray]:
+        names = [output.name for output in self.session.get_outputs()]
+        results = self.session.run(names, {"action": action, **self.state})
+        shown = dict(zip(names, results, strict=True))
+        for part in self.described["state"]:
+            self.state[part["input"]] = shown.pop(part["output"])
+        return shown
+
+
+def check_parity(world: WorldModel, folder: Path, index: int = 0) -> int:
+    """Step both; the largest difference of a grey level."""
+    config, seed = world.config, 5
+    exported = Exported(folder, index, seed)
+    state = world.begin([exported.described["starts"][index]["start"]], [seed])
+    assert (exported.first == state.output.frame[0].numpy()).all()
+    rng = np.random.default_rng(0)
+    target = rng.uniform(config.action_low, config.action_high)
+    worst, changed = 0, False
+    for step in range(STEPS):
+        if step % 8 == 0:
+            target = rng.uniform(config.action_low, config.action_high)
+        action = target.astype(np.float32)
+        shown = exported.step(action)
+        out = world.step_(state, action[None])
+        frame = out.frame[0].numpy()
+        assert shown["frame"].dtype == np.uint8 and shown["frame"].shape == frame.shape
+        worst = max(worst, int(np.abs(shown["frame"].astype(int) - frame).max()))
+        changed |= bool((frame != exported.first).any())
+        assert shown["reward"] == pytest.approx(out.reward.item(), abs=1e-3)
+        assert shown["terminated"] == out.terminated.item()
+        parts = exported.described["states"]
+        for name, values in out.states.items():
+            first, last = parts["parts"][name]
+            np.testing.assert_allclose(shown["states"][first:last], values[0].numpy(), atol=0.1)
+    assert changed, "nothing moved, so nothing was compared"
+    assert exported.state["state.steps"] == STEPS
+    return worst
+
+
+def one_pass(config):
+    return dataclasses.replace(config, sampler=SamplerConfig(num_steps=1, change_threshold=0.02))
+
+
+WORLDS = {
+    "states, two passes": lambda: made(TINY_CONFIG),
+    "no states, one pass": lambda: made(one_pass(without_states(TINY_CONFIG))),
+    "anchored": made_anchored,
+}
+
+
+def made(config):
+    return randomized(WorldModel.create(config, make_starts(config)))
+
+
+@pytest.mark.slow_suite
+@pytest.mark.parametrize("kind", WORLDS)
+def test_a_tiny_world_steps_as_in_torch(kind, tmp_path):
+    from world_model.onnx_export.folder import export_onnx
+
+    world = WORLDS[kind]()
+    export_onnx(world, tmp_path / "out", num_starts=2)
+    assert check_parity(world, tmp_path / "out", index=1) <= 1
+
+
+@pytest.mark.slow_suite
+def test_the_shipped_world_steps_as_in_torch(tmp_path):
+    from world_model.onnx_export.folder import export_onnx
+
+    world = WorldModel.from_pretrained("pusht")
+    described = export_onnx(world, tmp_path / "out", num_starts=3)
+    assert [one["start"] for one in described["starts"]] == [0, 1, 2]
+    torch.set_num_threads(1)
+    assert check_parity(world, tmp_path / "out", index=2) <= 1
+    # Its weights are float16, as in the world's own file.
+    own = Path("world_model/worlds/pusht/model.safetensors").stat().st_size
+    assert (tmp_path / "out/step.onnx").stat().st_size < 1.1 * own
