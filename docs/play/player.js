@@ -24,6 +24,7 @@ let pointer = null;
 let paused = false;
 let ended = false;
 let busy = false; // a question is with the model
+let wanted = false; // an episode shall begin once it has answered
 let due = 0; // when the next step is, in ms
 let askedAt = null; // when a key or the pointer asked for what no picture shows yet
 let inStep = null; // `askedAt` of the step that is being taken
@@ -84,7 +85,8 @@ function take(message) {
     ready(message);
   } else if (message.type === "shown") {
     busy = false;
-    show(message);
+    if (wanted) begin();
+    else show(message);
   } else if (message.type === "error") {
     busy = false;
     paused = true;
@@ -98,6 +100,7 @@ function ready(message) {
   controls = new Controls(world);
   [canvas.width, canvas.height] = [world.frame.width, world.frame.height];
   $("start").replaceChildren(...world.starts.map(({ start }, i) => new Option(`${start}`, i)));
+  $("pace").options[0].textContent = `${world.fps} steps/s`;
   $("load").hidden = true;
   $("runs").disabled = true;
   for (const part of ["pause", "one", "again", "start", "pace"]) $(part).disabled = false;
@@ -114,9 +117,9 @@ function ready(message) {
 // Episodes and steps
 
 function begin() {
+  wanted = busy;
   if (busy) return;
   busy = true;
-  ended = false;
   const start = Number($("start").value);
   action = controls.first(world.starts[start]);
   rest();
@@ -171,6 +174,7 @@ function show(shown) {
   const words = won ? "Goal reached" : shown.terminated ? "The episode has ended" : "Time is over";
   $("banner").textContent = `${words}: Again begins anew`;
   $("banner").hidden = !ended;
+  player.dataset.start = world.starts[$("start").value].start;
   player.dataset.action = JSON.stringify(action);
   player.dataset.steps = shown.steps;
 }

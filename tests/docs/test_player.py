@@ -49,10 +49,9 @@ def test_it_shows_what_torch_predicts(address, browse):
     assert int(page.value(data("threads"))) == min(4, os.cpu_count() or 1)
     page.click('[data-part="pause"]')
     page.wait(f"{part('pause')}.getAttribute('aria-pressed') === 'true'")
-    # Start 1; what was being stepped when it was paused comes first.
     page.value(f"{part('start')}.value = '1'")
     page.click('[data-part="again"]')
-    page.wait(f"{data('steps')} === '0'")
+    page.wait(f"{data('start')} === '1' && {data('steps')} === '0'")
     world = WorldModel.from_pretrained("pusht")
     state = world.begin([1], [0])
     first = pixels(page)

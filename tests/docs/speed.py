@@ -1,0 +1,71 @@
+"""Measures the player's page: steps a second and from key to picture, in headless Chromium.
+
+    make docs && python -m tests.docs.speed --seconds 30
+"""
+
+import argparse
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+
+from tests.docs.serving import begin, data, part, served
+from tests.irasim_env.browser.chromium import Chromium
+
+SITE = Path(__file__).parents[2] / "build/site"
+
+
+def computed() -> float:
+    """Seconds of processor time that the browser's living processes have taken."""
+    times = [one.cpu_times() for one in psutil.Process().children(recursive=True)]
+    return sum(one.user + one.system for one in times)
+
+
+def main() -> None:
+    """Print one line for each pace."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=30, help="to play at each pace")
+    parser.add_argument("--runs", choices=("wasm", "webgpu"), default="wasm")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, served(SITE) as address:
+        page = Chromium(Path(folder))
+        try:
+            began = time.monotonic()
+            begin(page, address, options.runs)
+            print(f"ready after {time.monotonic() - began:.0f} s: {page.value(data('threads'))} threads")
+            for pace in ("real", "fastest"):
+                page.value(
+                    f"{part('pace')}.value = {pace!r}, "
+                    f"{part('pace')}.dispatchEvent(new Event('change')), {part('again')}.click(), 0"
+                )
+                time.sleep(1)
+                steps, since = int(page.value(data("steps"))), time.monotonic()
+                before = computed()
+                end = since + options.seconds
+                while time.monotonic() < end:
+                    # Keys as a person holds them, and an episode that ends begins again.
+                    page.value(f"{part('banner')}.hidden || {part('again')}.click(), 0")
+                    page.value(f"{part('picture')}.focus()")
+                    page.key("ArrowRight", up=False)
+                    time.sleep(1)
+                    page.key("ArrowRight", down=False)
+                    if int(page.value(data("steps"))) < steps:
+                        steps, since = int(page.value(data("steps"))), time.monotonic()
+                        before = computed()
+                taken = int(page.value(data("steps"))) - steps
+                rate = taken / (time.monotonic() - since)
+                cores = 1000 * (computed() - before) / max(taken, 1)
+                ms, latency = (page.value(f"{part(name)}.textContent") for name in ("ms", "latency"))
+                load = os.getloadavg()[0]
+                print(
+                    f"{pace}: {rate:.1f} steps/s, {ms} ms a step, {latency} ms from key to "
+                    f"picture, {cores:.0f} ms of processor time a step; load {load:.1f} on {os.cpu_count()} cores"
+                )
+        finally:
+            page.close()
+
+
+if __name__ == "__main__":
+    main()
