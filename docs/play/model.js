@@ -59,7 +59,7 @@ async function load(runs) {
   let why = "";
   if (runs !== "wasm") {
     try {
-      if (!(await navigator.gpu?.requestAdapter())) throw new Error("this browser offers no WebGPU here");
+      await findGpu();
       await open("ort.webgpu.min.mjs", "webgpu", model);
     } catch (error) {
       if (runs === "webgpu") throw error;
@@ -72,6 +72,13 @@ async function load(runs) {
   postMessage({ type: "ready", world, runs: ran, threads, why });
 }
 
+// One that the processor only imitates is slower than WebAssembly.
+async function findGpu() {
+  const adapter = await navigator.gpu?.requestAdapter();
+  if (!adapter) throw new Error("this browser offers no WebGPU here");
+  if (adapter.info?.isFallbackAdapter) throw new Error("this browser's WebGPU is one without a GPU");
+}
+
 let ran = "";
 
 async function open(file, provider, model) {
@@ -79,6 +86,12 @@ async function open(file, provider, model) {
   ort.env.wasm.wasmPaths = RUNTIME.href;
   ort.env.wasm.numThreads = crossOriginIsolated ? Math.min(MOST_THREADS, navigator.hardwareConcurrency) : 1;
   session = await ort.InferenceSession.create(model, { executionProviders: [provider], logSeverityLevel: 3 });
+  // A step from nothing: whatever fails does so here, and a GPU's programs are compiled.
+  state = {};
+  for (const { input, dtype, shape } of world.state) {
+    state[input] = new ort.Tensor(dtype, new ARRAYS[dtype](shape.reduce((a, b) => a * b, 1)), shape);
+  }
+  await run(world.action.low);
   ran = provider;
 }
 
@@ -105,10 +118,14 @@ async function begin(start) {
   show({ frame: held.frame.data, reward: null, terminated: false, ms: null });
 }
 
+function run(action) {
+  const asked = new ort.Tensor("float32", Float32Array.from(action), [action.length]);
+  return session.run({ [world.action.input]: asked, ...state });
+}
+
 async function step(action) {
   const began = performance.now();
-  const asked = new ort.Tensor("float32", Float32Array.from(action), [action.length]);
-  const made = await session.run({ [world.action.input]: asked, ...state });
+  const made = await run(action);
   for (const { input, output } of world.state) state[input] = made[output];
   steps += 1;
   show({

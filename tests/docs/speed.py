@@ -1,6 +1,6 @@
 """Measures the player's page: steps a second and from key to picture, in headless Chromium.
 
-    make docs && python -m tests.docs.speed --seconds 30
+make docs && python -m tests.docs.speed --seconds 30
 """
 
 import argparse
@@ -34,7 +34,9 @@ def main() -> None:
         try:
             began = time.monotonic()
             begin(page, address, options.runs)
-            print(f"ready after {time.monotonic() - began:.0f} s: {page.value(data('threads'))} threads")
+            print(
+                f"ready after {time.monotonic() - began:.0f} s: {page.value(data('threads'))} threads"
+            )
             for pace in ("real", "fastest"):
                 page.value(
                     f"{part('pace')}.value = {pace!r}, "
@@ -57,11 +59,14 @@ def main() -> None:
                 taken = int(page.value(data("steps"))) - steps
                 rate = taken / (time.monotonic() - since)
                 cores = 1000 * (computed() - before) / max(taken, 1)
-                ms, latency = (page.value(f"{part(name)}.textContent") for name in ("ms", "latency"))
+                ms, latency = (
+                    page.value(f"{part(name)}.textContent") for name in ("ms", "latency")
+                )
                 load = os.getloadavg()[0]
                 print(
                     f"{pace}: {rate:.1f} steps/s, {ms} ms a step, {latency} ms from key to "
-                    f"picture, {cores:.0f} ms of processor time a step; load {load:.1f} on {os.cpu_count()} cores"
+                    f"picture, {cores:.0f} ms of processor time a step; load {load:.1f} on "
+                    f"{os.cpu_count()} cores"
                 )
         finally:
             page.close()

@@ -6,15 +6,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from safetensors.numpy import load_file
 
+from irasim_env import console
 from tests.conftest import TINY_CONFIG, make_starts, randomized, without_states
 from tests.world_model.anchored.test_world import made as made_anchored
-from world_model import WorldModel
+from world_model import StreamingConfig, WorldModel
+from world_model.config import CodecConfig
+from world_model.io.checkpoint import find_world
 from world_model.streaming.config import SamplerConfig
 
+pytest.importorskip("onnxscript", reason="needs pip install 'irasim-env[onnx]'")
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs pip install 'irasim-env[onnx]'")
+pytestmark = pytest.mark.slow_suite  # torch's exporter takes ten seconds and more
 STEPS = 64
 
 
@@ -72,40 +76,56 @@ def check_parity(world: WorldModel, folder: Path, index: int = 0) -> int:
     return worst
 
 
-def one_pass(config):
+def one_pass(config: StreamingConfig) -> StreamingConfig:
     return dataclasses.replace(config, sampler=SamplerConfig(num_steps=1, change_threshold=0.02))
+
+
+def made(config: StreamingConfig) -> WorldModel:
+    return randomized(WorldModel.create(config, make_starts(config)))
+
+
+def with_autoencoder() -> WorldModel:
+    """Of a few channels; it predicts latents, which the autoencoder's decoder draws."""
+    settings = {
+        "encoder_block_out_channels": [8] * 2,
+        "decoder_block_out_channels": [8] * 2,
+        "num_encoder_blocks": [1, 1],
+        "num_decoder_blocks": [1, 1],
+        "latent_channels": 4,
+        "upsampling_scaling_factor": 2,
+    }
+    codec = CodecConfig(kind="autoencoder_tiny", settings=settings, latent_channels=4, downscale=2)
+    config = one_pass(without_states(TINY_CONFIG))
+    return made(dataclasses.replace(config, codec=codec))
 
 
 WORLDS = {
     "states, two passes": lambda: made(TINY_CONFIG),
     "no states, one pass": lambda: made(one_pass(without_states(TINY_CONFIG))),
+    "an autoencoder": with_autoencoder,
     "anchored": made_anchored,
 }
 
 
-def made(config):
-    return randomized(WorldModel.create(config, make_starts(config)))
+def exported(world: str | Path, out: Path, starts: int) -> WorldModel:
+    """Export by the command; the world as torch has it."""
+    console.run(["export", str(world), "--onnx", str(out), "--starts", str(starts)])
+    return WorldModel.from_pretrained(world)
 
 
-@pytest.mark.slow_suite
 @pytest.mark.parametrize("kind", WORLDS)
 def test_a_tiny_world_steps_as_in_torch(kind, tmp_path):
-    from world_model.onnx_export.folder import export_onnx
-
-    world = WORLDS[kind]()
-    export_onnx(world, tmp_path / "out", num_starts=2)
+    WORLDS[kind]().save_pretrained(tmp_path / "world")
+    world = exported(tmp_path / "world", tmp_path / "out", starts=2)
     assert check_parity(world, tmp_path / "out", index=1) <= 1
 
 
-@pytest.mark.slow_suite
 def test_the_shipped_world_steps_as_in_torch(tmp_path):
-    from world_model.onnx_export.folder import export_onnx
-
-    world = WorldModel.from_pretrained("pusht")
-    described = export_onnx(world, tmp_path / "out", num_starts=3)
+    world = exported("pusht", tmp_path / "out", starts=3)
+    described = json.loads((tmp_path / "out/world.json").read_text())
     assert [one["start"] for one in described["starts"]] == [0, 1, 2]
-    torch.set_num_threads(1)
+    assert described["states"]["parts"] == {"agent_pos": [0, 2], "block_pose": [2, 6]}
     assert check_parity(world, tmp_path / "out", index=2) <= 1
     # Its weights are float16, as in the world's own file.
-    own = Path("world_model/worlds/pusht/model.safetensors").stat().st_size
-    assert (tmp_path / "out/step.onnx").stat().st_size < 1.1 * own
+    own = find_world("pusht") / "model.safetensors"
+    assert (tmp_path / "out/step.onnx").stat().st_size < 1.1 * own.stat().st_size
