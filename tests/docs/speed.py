@@ -34,9 +34,8 @@ def main() -> None:
         try:
             began = time.monotonic()
             begin(page, address, options.runs)
-            print(
-                f"ready after {time.monotonic() - began:.0f} s: {page.value(data('threads'))} threads"
-            )
+            ready, threads = time.monotonic() - began, page.value(data("threads"))
+            print(f"ready after {ready:.0f} s: {options.runs}, {threads} threads")
             for pace in ("real", "fastest"):
                 page.value(
                     f"{part('pace')}.value = {pace!r}, "
