@@ -106,7 +106,7 @@ function ready(message) {
   for (const part of ["pause", "one", "again", "start", "pace"]) $(part).disabled = false;
   const threads = `${message.threads} ${message.threads === 1 ? "thread" : "threads"}`;
   const where = message.runs === "webgpu" ? "WebGPU" : `WebAssembly, ${threads}`;
-  say(`${world.world} runs in this browser: ${where}`);
+  say(`${world.world} runs in this browser: ${where}${message.why && ` (${message.why})`}`);
   player.dataset.runs = message.runs;
   player.dataset.threads = message.threads;
   begin();

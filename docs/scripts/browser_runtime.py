@@ -70,7 +70,7 @@ def download(folder: Path) -> Path:
 
 
 def main(out: Path) -> None:
-    """Write the runtime's files into a folder, or say why not. Each begins with its licence, MIT."""
+    """Write the runtime's files into a folder, or say why not. It has the MIT licence."""
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent) as temporary:
         folder = Path(temporary)

@@ -60,7 +60,8 @@ def export_onnx(world: WorldModel, out: Path, num_starts: int) -> dict[str, Any]
     step = Step(world, start=0)
     with whole_folder(out) as folder:
         (folder / STARTS).mkdir()
-        starts = [_write_start(world, i, folder) for i in range(min(num_starts, len(world.starts)))]
+        count = min(num_starts, len(world.starts))
+        starts = [_write_start(step, index, folder) for index in range(count)]
         write_graph(step, folder / MODEL)
         description = _described(step) | {"starts": starts}
         text = json.dumps(description, indent=2) + "\n"
@@ -68,12 +69,16 @@ def export_onnx(world: WorldModel, out: Path, num_starts: int) -> dict[str, Any]
     return description
 
 
-def _write_start(world: WorldModel, index: int, folder: Path) -> dict[str, Any]:
-    """One start's state, by the names of the model's inputs, and what is seen there."""
+def _write_start(step: Step, index: int, folder: Path) -> dict[str, Any]:
+    """One start's state, by the names of the model's inputs, and what is seen there; and what a
+    step shows, so that whoever runs the model can tell whether it runs as it should."""
+    world, action = step.world, step.action()
     state: Any = world.begin([index], [0])
     shown = state.output
-    tensors = {BEFORE + name: tensor for name, tensor in state.tensors.items()}
+    tensors = {BEFORE + name: tensor.clone() for name, tensor in state.tensors.items()}
     tensors["frame"] = shown.frame[0]
+    tensors["check.action"] = action
+    tensors["check.frame"] = world.step_(state, action[None]).frame[0]
     file = f"{STARTS}/{index}.safetensors"
     whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
     (folder / file).write_bytes(save(whole))  # save_file would keep it from a web server's user
