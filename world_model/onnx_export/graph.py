@@ -14,6 +14,7 @@ from world_model.onnx_export.step import Step
 
 OPSET = 20
 """GridSample needs 16, an exact GELU 20."""
+TALKATIVE = ("torch.onnx._internal.exporter._registration", "onnxscript")
 SMALLEST = 256
 """Numbers that a constant has at least to be stored in float16."""
 
@@ -115,15 +116,17 @@ def _store_halves(graph: Any) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what torch's exporter says about itself: deprecations, and that torchvision, which
-    nothing here needs, is absent."""
-    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
-    level = logger.level
+    """Without what torch's exporter says about itself: deprecations, constants that it has not
+    folded, and that torchvision, which nothing here needs, is absent."""
+    loggers = [logging.getLogger(name) for name in TALKATIVE]
+    levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
         for kind in (FutureWarning, DeprecationWarning, UserWarning):
             warnings.simplefilter("ignore", kind)
-        logger.setLevel(logging.ERROR)
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
         try:
             yield
         finally:
-            logger.setLevel(level)
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
