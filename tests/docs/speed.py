@@ -3,13 +3,15 @@
 make docs && python -m tests.docs.speed --seconds 30
 """
 
-import argparse
 import os
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import psutil
+import tyro
 
 from tests.docs.serving import begin, data, part, served
 from tests.irasim_env.browser.chromium import Chromium
@@ -23,12 +25,18 @@ def computed() -> float:
     return sum(one.user + one.system for one in times)
 
 
-def main() -> None:
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Measure the player's page of the site in build/site."""
+
+    seconds: float = 30.0
+    """To play at each pace."""
+    runs: Literal["wasm", "webgpu"] = "wasm"
+    """What the world runs on."""
+
+
+def main(options: Options) -> None:
     """Print one line for each pace."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=30, help="to play at each pace")
-    parser.add_argument("--runs", choices=("wasm", "webgpu"), default="wasm")
-    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, served(SITE) as address:
         page = Chromium(Path(folder))
         try:
@@ -72,4 +80,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(tyro.cli(Options))
