@@ -5,6 +5,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
+PLAYED := build/play/world/world.json
+RUNTIME := build/play/runtime/VERSION
 # pyright would ask the package index whether it is the newest.
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
@@ -67,8 +69,16 @@ types: $(INSTALLED)
 	$(BIN)/pyright
 
 # A page that nothing links to, or a link that leads nowhere, fails the build.
-docs: $(INSTALLED)
+docs: $(INSTALLED) $(PLAYED) $(RUNTIME)
 	$(BIN)/mkdocs build --strict --quiet
+
+# What plays the shipped world in a visitor's browser: the world as ONNX, and onnxruntime-web.
+$(PLAYED): $(INSTALLED) $(wildcard world_model/worlds/pusht/*) $(shell find world_model -name '*.py')
+	OMP_NUM_THREADS=1 $(BIN)/irasim export pusht --onnx $(dir $@)
+
+# Where packages cannot be had, it says so and makes none: the site is built without.
+$(RUNTIME): docs/scripts/browser_runtime.py | $(INSTALLED)
+	$(BIN)/python docs/scripts/browser_runtime.py $(dir $@)
 
 # Found by a search over keys in the world's own states, so that the T ends on its goal.
 GIF_KEYS := right+up*4 right+down*4 down*4 left+down*4 left*4 up*4 left+down*4 wait*4 up*4 \

@@ -53,9 +53,9 @@ COMMANDS = {
         summary="make a world from a checkpoint of the original IRASim code",
     ),
     "export": Command(
-        config="training.chunk.export_world:ExportConfig",
-        run="training.chunk.export_world:main",
-        summary="write an imported or trained chunk model as such a checkpoint",
+        config="training.export:ExportConfig",
+        run="training.export:main",
+        summary="write a world as an ONNX model, or as such a checkpoint",
     ),
     "push": Command(
         config="training.push:PushConfig",

@@ -54,7 +54,7 @@ FLAGS = {
         out vae num-heads dataset name starts starts-split starts-source max-starts camera
         action-low action-high action-scale fps height width sampler num-steps guidance
     """,
-    "export": "out",
+    "export": "out onnx starts",
     "train": """
         preset data more-data init out name budget max-steps seed
         codec codec-share codec-width patch width depth num-heads context

@@ -135,6 +135,7 @@ def test_data_that_cannot_be_read_is_named(
         ("encode DATA --vae EMPTY", "holds no AutoencoderKL"),
         ("plan --world WORLD --out OUT --device gpu", "device is 'gpu'"),
         ("export WORLD --out EMPTY", "EMPTY: is a directory, expected a file"),
+        ("export WORLD --onnx FILE", "FILE is a file, expected a directory; give another --onnx"),
     ],
 )
 def test_what_cannot_be_used_is_named(
