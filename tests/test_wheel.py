@@ -44,12 +44,17 @@ def run(*command: object, cwd: Path) -> str:
     return done.stdout
 
 
+def copy_sources(to: Path) -> Path:
+    """The repository's sources in a new folder: a build writes into theirs."""
+    skipped = (".*", "__pycache__", "*.egg-info", "build", "dist", "data", "runs", "out")
+    shutil.copytree(ROOT, to, ignore=shutil.ignore_patterns(*skipped))
+    return to
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory, tiny_world) -> Path:
     """A folder with the source distribution, and the wheel that is built from it."""
-    source = tmp_path_factory.mktemp("source") / "irasim"
-    skipped = (".*", "__pycache__", "*.egg-info", "build", "dist", "data", "runs", "out")
-    shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(*skipped))
+    source = copy_sources(tmp_path_factory.mktemp("source") / "irasim")
     shipped = source / "world_model/worlds/pusht"
     if not shipped.exists():  # before there is one, a tiny one shows that worlds go along
         shutil.copytree(tiny_world, shipped)
