@@ -17,7 +17,7 @@ from world_model.versions import versions
 
 # Of one job: then it is the job, it seems, that its workers die of.
 MOST_LOSSES = 5
-# Seconds without any news after which it is said what the work waits for.
+# Seconds without any worker after which it is said what the work waits for.
 PATIENCE = 60.0
 # What results may depend on; a worker that has another version of it is reported.
 SAME_EVERYWHERE = ("irasim-env", "torch", "numpy", "gymnasium", "av", "pymunk", "mujoco")
@@ -145,7 +145,7 @@ class _Spread(Generic[Job, Result]):
             if self._idle and all(task is None for _, task in self._running.values()):
                 return
             done, _ = self._ray.wait(list(self._running), timeout=PATIENCE)
-            if not done:
+            if not done and all(task is None for _, task in self._running.values()):
                 self._say_what_is_there()
             for one in done:
                 actor, task = self._running.pop(one)
@@ -185,12 +185,10 @@ class _Spread(Generic[Job, Result]):
         self._again.append(task)
 
     def _say_what_is_there(self) -> None:
-        working = sum(task is not None for _, task in self._running.values())
         free = self._ray.available_resources()
         print(
-            f"waiting for the cluster: {working} jobs under way, {len(self._running) - working} "
-            f"workers without a place or loading, {free.get('CPU', 0):g} cores and "
-            f"{free.get('GPU', 0):g} GPUs free",
+            f"waiting for the cluster: {len(self._running)} workers are loading or have no place, "
+            f"{free.get('CPU', 0):g} cores and {free.get('GPU', 0):g} GPUs are free (`ray status`)",
             flush=True,
         )
 
