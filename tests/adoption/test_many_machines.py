@@ -20,6 +20,7 @@ from benchmarks.policy_evaluation import evaluate_policies
 from benchmarks.pusht import planning as pusht_planning
 from benchmarks.pusht.planning import PushTPlanningConfig
 from policies.pusht.proposals import SkillConfig
+from tests.adoption import OVERLOADED, PATIENT
 from training.data import collect
 from training.data.collect import CollectConfig
 from training.jobs.cluster import Cluster
@@ -27,11 +28,6 @@ from training.jobs.config import OnCluster
 from training.jobs.run import run_here
 
 pytestmark = pytest.mark.adoption
-ENVIRONMENT = {
-    # A busy machine of two cores takes a minute for what Ray waits some seconds for.
-    "RAY_agent_register_timeout_ms": "300000",
-    "RAY_USAGE_STATS_ENABLED": "0",
-}
 
 
 def patiently(start: Callable[..., Any]) -> Callable[..., Any]:
@@ -42,7 +38,7 @@ def patiently(start: Callable[..., Any]) -> Callable[..., Any]:
             try:
                 return start(**settings)
             except Exception as error:
-                if "timed out during startup" not in str(error):
+                if OVERLOADED not in str(error):
                     raise
         return start(**settings)
 
@@ -92,7 +88,7 @@ class Machines:
 def machines() -> Iterator[Machines]:
     ray = pytest.importorskip("ray", reason="needs pip install 'irasim-env[ray]'")
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in ENVIRONMENT.items():
+        for name, value in PATIENT.items():
             patch.setenv(name, value)
         found = Machines()
         yield found
