@@ -5,7 +5,8 @@ from typing import Any
 
 from benchmarks import report
 from benchmarks.control.config import PolicyConfig, RunConfig
-from benchmarks.control.policy_runs import PolicyRuns, PolicyToRun, summary_table
+from benchmarks.control.policy_player import PolicyToRun
+from benchmarks.control.policy_runs import PolicyRuns, summary_table
 from world_model.io.whole_files import write_whole
 
 __all__ = ["PolicyConfig", "RunConfig", "evaluate_policies", "main"]
@@ -41,11 +42,12 @@ def evaluate_policies(
         The report; `["policies"][name][place]`, place "world" or "truth", has what was measured.
     """
     runs = PolicyRuns(config)
-    for name, source in policies.items():
-        policy = PolicyToRun(
-            name=name, source=source, algorithm=algorithm, trust_pickle=trust_pickle
-        )
-        runs.play(policy)
+    runs.play(
+        [
+            PolicyToRun(name=name, source=source, algorithm=algorithm, trust_pickle=trust_pickle)
+            for name, source in policies.items()
+        ]
+    )
     results = {
         **runs.about("irasim evaluate policy"),
         "policies": runs.summaries(list(policies)),

@@ -79,14 +79,18 @@ def check_snapshot(snapshot: Any, kind: type, world: str, precision: Precision) 
         )
 
 
-def fingerprint(world: WorldModel) -> str:
+def fingerprint(world: WorldModel, device: str | None = None) -> str:
     """A digest of a world's config, weights and device: where a snapshot may be restored.
 
     Continuation is bit for bit on one device only, so the device is part of it. So it is in one
     precision only, but that may be changed between steps: a snapshot keeps it beside this.
+
+    Args:
+        world: Which one.
+        device: Where it will run, if it is not there yet.
     """
     digest = hashlib.blake2b(world.config.to_json().encode(), digest_size=8)
     for name, tensor in sorted(world.state_dict().items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return f"{world.config.name} {digest.hexdigest()} on {world.device}"
+    return f"{world.config.name} {digest.hexdigest()} on {device or world.device}"

@@ -43,12 +43,12 @@ class Hub:
         return oid
 
     def find(self, name: str, revision: str) -> str | None:
-        """The commit that a branch or the beginning of a hash names."""
+        """The commit that a branch or a whole hash names; the Hub takes no shortened one."""
         branches = self.repositories.get(name, {})
         if revision in branches:
             return branches[revision][-1]
         known = [oid for commits in branches.values() for oid in commits]
-        return next((oid for oid in known if oid.startswith(revision)), None)
+        return next((oid for oid in known if oid == revision), None)
 
 
 def _entry(path: str, content: bytes) -> dict[str, Any]:

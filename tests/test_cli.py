@@ -21,7 +21,7 @@ EVALUATE = """
 POLICIES = """
     world out episodes truth-episodes truth max-steps batch starts first-seed warm-up ends
     success-detector
-    seed device
+    seed device ray ray-workers
 """
 LEARNING = """
     world out algorithm num-envs updates-per-step horizon reach starts test-starts check-starts
@@ -40,7 +40,7 @@ FLAGS = {
     """,
     "collect": """
         env-id env-kwargs policy out split episodes max-steps camera states height width hidden
-        workers
+        workers ray ray-workers
     """,
     "push": "revision private no-private message dry-run no-dry-run",
     "encode": """
@@ -87,7 +87,7 @@ FLAGS = {
     """,
     "bench pusht-planning": """
         world real no-real candidates trials out max-steps seed rank budget-minutes device max-rows
-        precision workers imagine
+        precision workers imagine ray ray-workers
     """,
     "bench ranking": f"{POLICIES} family policies",
     "bench family": "task policies episodes seed out",

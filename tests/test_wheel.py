@@ -1,10 +1,12 @@
-"""The wheel: what is in it, and that it works outside of the repository."""
+"""The wheel and the source distribution: what is in them, and that they work by themselves."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -12,14 +14,19 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = {"benchmarks", "irasim_env", "policies", "training", "world_model"}
-STEP = """
-import gymnasium as gym, irasim_env, world_model
-assert "site-packages" in irasim_env.__file__, irasim_env.__file__
-env = gym.make("IRASim/PushT-v0")
-env.reset(seed=0)
-frame, reward, terminated, truncated, info = env.step(env.action_space.sample())
-assert frame.shape == (96, 96, 3)
+# More than that is no small install.
+MOST_MEGABYTES = 20
+# The README's lines, and where what they ran came from.
+TEN_LINES = re.search(
+    r"^## Ten lines\n+```python\n(.*?)^```",
+    (ROOT / "README.md").read_text(),
+    re.MULTILINE | re.DOTALL,
+)
+assert TEN_LINES is not None
+STEP = f"""{TEN_LINES[1]}
+import world_model
 from world_model.tasks import load_task
+assert obs["pixels"].shape == (96, 96, 3)
 assert load_task("pusht").name == "pusht"
 print("stepped in", world_model.__file__)
 """
@@ -37,19 +44,49 @@ def run(*command: object, cwd: Path) -> str:
     return done.stdout
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory, tiny_world) -> Path:
-    """Built from a copy of the sources: a build writes into their directory."""
-    source = tmp_path_factory.mktemp("source") / "irasim"
+def copy_sources(to: Path) -> Path:
+    """The repository's sources in a new folder: a build writes into theirs."""
     skipped = (".*", "__pycache__", "*.egg-info", "build", "dist", "data", "runs", "out")
-    shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(*skipped))
+    shutil.copytree(ROOT, to, ignore=shutil.ignore_patterns(*skipped))
+    return to
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory, tiny_world) -> Path:
+    """A folder with the source distribution, and the wheel that is built from it."""
+    source = copy_sources(tmp_path_factory.mktemp("source") / "irasim")
     shipped = source / "world_model/worlds/pusht"
     if not shipped.exists():  # before there is one, a tiny one shows that worlds go along
         shutil.copytree(tiny_world, shipped)
-    out = tmp_path_factory.mktemp("wheel")
-    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", out, cwd=source)
-    (path,) = out.glob("*.whl")
+    out = tmp_path_factory.mktemp("built")
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", out, cwd=source)
+    return out
+
+
+@pytest.fixture(scope="module")
+def wheel(built) -> Path:
+    """The wheel."""
+    (path,) = built.glob("*.whl")
     return path
+
+
+def test_the_index_would_take_both_and_show_the_readme(built):
+    pytest.importorskip("twine", reason="needs pip install 'irasim-env[dev]'")
+    files = sorted(built.iterdir())
+    assert [path.suffix for path in files] == [".whl", ".gz"]
+    told = run(sys.executable, "-m", "twine", "check", "--strict", *files, cwd=built)
+    assert told.count("PASSED") == 2
+
+
+def test_the_source_distribution_holds_what_the_wheel_is_made_of(built):
+    (path,) = built.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        names = [Path(*Path(name).parts[1:]) for name in archive.getnames()]
+    assert Path("pyproject.toml") in names
+    folders = {name.parts[0] for name in names if len(name.parts) > 1}
+    assert folders == PACKAGES | {"irasim_env.egg-info"}
+    assert not [name for name in names if name.is_relative_to("benchmarks/experiments")]
+    assert path.stat().st_size <= MOST_MEGABYTES * 2**20
 
 
 def test_wheel_holds_the_packages_and_the_world_and_nothing_else(wheel):
@@ -59,6 +96,7 @@ def test_wheel_holds_the_packages_and_the_world_and_nothing_else(wheel):
     tops = {name.partition("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == PACKAGES
     assert not [name for name in names if name.startswith("benchmarks/experiments/")]
+    assert wheel.stat().st_size <= MOST_MEGABYTES * 2**20
     world = {name for name in names if name.startswith("world_model/worlds/pusht/")}
     wanted = ("config.json", "model.safetensors", "starts.safetensors")
     assert {f"world_model/worlds/pusht/{name}" for name in wanted} <= world

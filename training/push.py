@@ -63,7 +63,7 @@ def main(config: PushConfig) -> str | None:
     )
     print(f"{whole}  to {where}: commit {commit}")
     print(
-        f'next: WorldModel.from_pretrained("{config.repository}", revision="{commit[:12]}"), or '
+        f'next: WorldModel.from_pretrained("{config.repository}", revision="{commit}"), or '
         f"irasim play --world {config.repository}"
     )
     return commit

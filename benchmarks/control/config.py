@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from policies.rl.config import LearningConfig
+from training.jobs.config import OnCluster
 from world_model.config import DEFAULT_WORLD
 from world_model.config_fields import check_least
 from world_model.renamed import renamed
@@ -16,7 +17,7 @@ FIRST_TEST_SEED = 2_000_000  # training.data.collect's range of seeds for the sp
 
 @renamed(judge="success_detector")
 @dataclass(frozen=True, kw_only=True)
-class RunConfig:
+class RunConfig(OnCluster):
     """Where policies are played, from where, and how long."""
 
     world: str = DEFAULT_WORLD
@@ -53,8 +54,15 @@ class RunConfig:
     """Seed of the policies, the world's noise and the intervals."""
     device: str | None = None
     """cpu or cuda (default: the GPU, if there is one)."""
+    ray: str | None = None
+    """Address of a Ray cluster to play on instead of this machine (auto, HOST:PORT or
+    ray://HOST:PORT)."""
+    ray_workers: int | None = None
+    """Number of workers in the cluster (default: for the world one per GPU if the cluster has GPUs,
+    else one per core, as for the simulator)."""
 
     def __post_init__(self):
+        self.check_cluster()
         if self.ends == "judge":  # the older name
             object.__setattr__(self, "ends", "detector")
         check_least(self, episodes=0, truth_episodes=0, batch=1, warm_up=1, max_steps=1)

@@ -15,7 +15,8 @@ import numpy as np
 from benchmarks import report
 from benchmarks.control.config import RankingConfig
 from benchmarks.control.policy_log import EpisodeRecord
-from benchmarks.control.policy_runs import PolicyRuns, PolicyToRun, judged_outcomes, summary_table
+from benchmarks.control.policy_player import PolicyToRun
+from benchmarks.control.policy_runs import PolicyRuns, judged_outcomes, summary_table
 from benchmarks.control.scatter import Point, write_scatter
 from benchmarks.metrics.rank_agreement import estimate_agreement
 from benchmarks.policy_evaluation import title
@@ -47,8 +48,7 @@ def main(config: RankingConfig) -> dict[str, Any]:
             f"world {runs.world.config.name!r} cannot be compared with a real environment: it "
             "names none, or --truth-episodes is 0; irasim evaluate policy needs none"
         )
-    for name, source in names.items():
-        runs.play(PolicyToRun(name=name, source=source))
+    runs.play([PolicyToRun(name=name, source=source) for name, source in names.items()])
     results = {
         **runs.about("irasim bench ranking"),
         "family": family_module(config),

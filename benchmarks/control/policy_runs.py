@@ -1,40 +1,26 @@
 """Plays policies in a world and in its ground truth, and sums up: for `evaluate` and `ranking`."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 
 from benchmarks import report
 from benchmarks.control.config import RunConfig
 from benchmarks.control.fresh_starts import record_starts
 from benchmarks.control.policy_log import EpisodeRecord, PolicyLog
+from benchmarks.control.policy_player import EpisodePlayer, EpisodesToPlay, PolicyToRun, worker
 from benchmarks.metrics.frames import bootstrap_interval, wilson_interval
 from benchmarks.report import interval, number, table
-from irasim_env.env import WorldEnv
-from irasim_env.ground_truth import GroundTruth
 from irasim_env.snapshot import fingerprint
-from policies.actors import episodes
-from policies.actors.actors import import_policy, load_actor
-from policies.actors.episodes import PlayedEpisode
+from policies.actors.actors import import_policy
+from training.jobs.cluster import Cluster
 from world_model.progress import progress_bar
 from world_model.tasks import task_of
 
-PLACES = ("truth", "world")
-REWARD_DIGITS = 5  # kept of each reward
-
-
-@dataclass(frozen=True, kw_only=True)
-class PolicyToRun:
-    """A policy and how to load it."""
-
-    name: str
-    source: str | Callable[..., Any]
-    """As `policies.actors.load_actor` takes it."""
-    algorithm: str | None = None
-    trust_pickle: bool = False
+PLACES = {"truth": "simulator", "world": "world"}
 
 
 class PolicyRuns:
@@ -49,8 +35,16 @@ class PolicyRuns:
 
     def __init__(self, config: RunConfig):
         self.config = config
-        self.world = report.open_world(config)
-        self.device = str(self.world.device)
+        self.cluster: dict[str, Cluster] | None = None
+        if config.ray is None:
+            self.world = report.open_world(config)
+            self.device = str(self.world.device)
+        else:
+            # The world goes from this machine's memory to the workers, which may have GPUs.
+            self.world = report.open_world(replace(config, device="cpu"))
+            there = Cluster(config, config.device)
+            self.cluster = {"world": there, "truth": Cluster(config, "cpu")}
+            self.device = there.device
         truth = self.world.config.ground_truth
         max_steps = config.max_steps or self.world.config.max_episode_steps
         if max_steps is None:
@@ -71,12 +65,20 @@ class PolicyRuns:
         kind = config.starts or ("fresh" if truth else "world")
         self._set_starts(kind)
         self._check_truth(kind)
+        self.player = EpisodePlayer(
+            world=self.world,
+            detector=self.detector,
+            max_steps=max_steps,
+            batch=config.batch,
+            seed=config.seed,
+            ends=config.ends,
+        )
         played: dict[str, Any] = {"starts": kind, "seed": config.seed}
         if kind == "fresh":
             played |= {"first_seed": config.first_seed, "warm_up": config.warm_up}
         # Under the names that logs have had from the first version on, so that those go on.
         here = {
-            "world": fingerprint(self.world),
+            "world": fingerprint(self.world, self.device),
             "ends": "judge" if config.ends == "detector" else config.ends,
             "judge": repr(self.detector).replace("SuccessDetector(", "Judge("),
         }
@@ -119,72 +121,46 @@ class PolicyRuns:
             )
             self.starts["truth"] = range(0)
 
-    def play(self, policy: PolicyToRun) -> None:
-        """Play what is missing of a policy's episodes, the ground truth first."""
-        for place, log in sorted(self.logs.items()):
-            missing = log.missing(policy.name, self.starts[place], self.max_steps)
-            if not missing:
-                continue
-            label = f"{policy.name} in the {'simulator' if place == 'truth' else 'world'}"
-            for episode in progress_bar(
-                self._play(place, policy, missing), total=len(missing), desc=label
-            ):
-                log.add(self._record(place, policy.name, episode))
-
-    def _play(
-        self, place: str, policy: PolicyToRun, starts: Sequence[int]
-    ) -> Iterator[PlayedEpisode]:
-        """Play some starts in a place, each as it finishes."""
-        if place == "world":
-            env: gym.Env = WorldEnv(self.world, obs_type=episodes.observation_type(self.world))
-            truth = None
+    def play(self, policies: Sequence[PolicyToRun]) -> None:
+        """Play what is missing of the policies' episodes, the ground truth first."""
+        if self.cluster is None:
+            for policy in policies:
+                for place in sorted(self.logs):
+                    self._play_here(place, policy)
         else:
-            truth = GroundTruth(self.world.config)
-            env = truth.env
-        try:
-            actor = load_actor(
-                policy.source,
-                env,
-                algorithm=policy.algorithm,
-                device=self.device,
-                trust_pickle=policy.trust_pickle,
-            )
-            if truth is None:
-                reward_fn = self.detector.reward if self.config.ends == "detector" else None
-                yield from episodes.play_in_world(
-                    self.world,
-                    actor,
-                    starts,
-                    max_steps=self.max_steps,
-                    batch=self.config.batch,
-                    seed=self.config.seed,
-                    reward_fn=reward_fn,
-                )
-            else:
-                yield from episodes.play_in_truth(
-                    self.world,
-                    truth,
-                    actor,
-                    starts,
-                    max_steps=self.max_steps,
-                    seed=self.config.seed,
-                )
-        finally:
-            env.close()
+            for place in sorted(self.logs):
+                self._play_there(self.cluster[place], place, policies)
 
-    def _record(self, place: str, policy: str, episode: PlayedEpisode) -> EpisodeRecord:
-        verdict = {}
-        if place == "world" and self.detector is not None:
-            detected = self.detector(episode.frames)
-            verdict = {"verdict": str(detected.verdict), "judged_step": detected.step}
-        return EpisodeRecord(
-            policy=policy,
-            start=episode.start,
-            limit=self.max_steps,
-            rewards=tuple(round(reward, REWARD_DIGITS) for reward in episode.rewards),
-            ended=episode.ended,
-            **verdict,
-        )
+    def _play_here(self, place: str, policy: PolicyToRun) -> None:
+        starts = self._missing(place, policy)
+        if not starts:
+            return
+        played = self.player.play(place, policy, starts)
+        label = f"{policy.name} in the {PLACES[place]}"
+        for record in progress_bar(played, total=len(starts), desc=label):
+            self.logs[place].add(record)
+
+    def _missing(self, place: str, policy: PolicyToRun) -> list[int]:
+        return self.logs[place].missing(policy.name, self.starts[place], self.max_steps)
+
+    def _play_there(self, cluster: Cluster, place: str, policies: Sequence[PolicyToRun]) -> None:
+        """On a cluster: episodes of the simulator one by one, those of the world in batches."""
+        batch = self.config.batch if place == "world" else 1
+        jobs = []
+        for policy in policies:
+            starts = self._missing(place, policy)
+            for i in range(0, len(starts), batch):
+                part, rows = starts[i : i + batch], min(batch, len(starts))
+                jobs.append(EpisodesToPlay(place=place, policy=policy, starts=part, rows=rows))
+        if not jobs:
+            return
+        label = f"{len(policies)} policies in the {PLACES[place]}"
+        total = sum(len(job.starts) for job in jobs)
+        with progress_bar(total=total, desc=label, unit="episodes") as progress:
+            for _, records in cluster.run(partial(worker, self.player, cluster.device), jobs):
+                for record in records:
+                    self.logs[place].add(record)
+                progress.update(len(records))
 
     def episodes(self, place: str, name: str) -> list[EpisodeRecord]:
         """A policy's episodes in a place."""
@@ -202,8 +178,11 @@ class PolicyRuns:
 
     def about(self, command: str) -> dict[str, Any]:
         """What a report says of where and how this was measured."""
+        heading = report.heading(command, self.config, str(self.world.device), self.world)
+        if self.cluster is not None:
+            heading["hardware"] = str(self.cluster["world"])
         return {
-            **report.heading(command, self.config, self.device, self.world),
+            **heading,
             "max_steps": self.max_steps,
             "judge": repr(self.detector),
         }
@@ -254,7 +233,7 @@ def summary_table(summaries: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> s
             if place not in places:
                 continue
             at = places[place]
-            row = [name, "simulator" if place == "truth" else "world", str(at["episodes"])]
+            row = [name, PLACES[place], str(at["episodes"])]
             row += [number(at["success"]["rate"]), interval(at["success"]["interval"])]
             row += [number(at["return"]["mean"], 1), interval(at["return"]["interval"], 1)]
             row += [number(at["best_reward"]["mean"])]

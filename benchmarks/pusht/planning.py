@@ -10,7 +10,10 @@ finished trial is a line of trials.jsonl; a stopped run goes on by the same comm
 
 import json
 import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +38,14 @@ from policies.planning.learned import set_precision
 from policies.planning.scene import RealScene, simulator_settings
 from policies.pusht.proposals import SKILL, SkillConfig
 from policies.pusht.push_proposals import Pushes
+from training.jobs.cluster import Cluster
+from training.jobs.run import run_here
 from world_model import WorldConfig, WorldModel
 from world_model.directories import check_directory
 from world_model.io.checkpoint import find_world, read_config
 from world_model.io.whole_files import write_whole
 from world_model.progress import progress_bar
+from world_model.runtime.check_inputs import find_device
 
 # The paper's table: final IoU over 100 trials, base policy 0.637, by P and K.
 PAPER_BASE = 0.637
@@ -49,6 +55,7 @@ PAPER = {
     "500": {5: 0.907, 10: 0.906, 50: 0.938},
     "1000": {5: 0.886, 10: 0.945, 50: 0.961},
 }
+Trial = tuple[int, str, int]  # seed, model, K
 Trials = dict[tuple[str, int], dict[int, dict[str, Any]]]  # (model, K) -> seed -> trial
 NEARNESS = "policies.pusht.nearness:simulator_nearness"
 SUCCESS_RULE = (
@@ -59,13 +66,19 @@ SUCCESS_RULE = (
 
 def main(config: PushTPlanningConfig) -> dict[str, Any]:
     """Run what is missing, print the table, write it, and return what it says."""
-    device = report.choose_device(config.device)
     check_directory(config.out)
+    cluster = None
+    if config.ray is None:
+        device = report.choose_device(config.device)
+    else:
+        cluster = Cluster(config, config.device, cores=config.workers)
+        device = cluster.device
     config.out.mkdir(parents=True, exist_ok=True)
-    _run_missing(config, device, SKILL)
+    _run_missing(config, SKILL, device, cluster)
     trials = _read_trials(config, SKILL)
     results = {
-        **report.heading("irasim bench pusht-planning", config, device),
+        **report.heading("irasim bench pusht-planning", config, "cpu" if cluster else device),
+        **({"hardware": str(cluster)} if cluster else {}),
         "skill": asdict(SKILL),
         "success_rule": SUCCESS_RULE.format(max_steps=config.max_steps),
         "rows": [
@@ -81,7 +94,9 @@ def main(config: PushTPlanningConfig) -> dict[str, Any]:
     return results
 
 
-def _run_missing(config: PushTPlanningConfig, device: str, skill: SkillConfig) -> None:
+def _run_missing(
+    config: PushTPlanningConfig, skill: SkillConfig, device: str, cluster: Cluster | None
+) -> None:
     """Run the trials that trials.jsonl does not hold, trial by trial over all rows.
 
     That order keeps the pairs whole when the run is stopped.
@@ -93,16 +108,54 @@ def _run_missing(config: PushTPlanningConfig, device: str, skill: SkillConfig) -
         for model, count in config.rows
         if seed not in done.get((model, count), {})
     ]
+    if not missing:
+        return
+    jobs = _within_budget(missing, config.budget_minutes)
+    with ExitStack() as closing:
+        if cluster is None:
+            make = partial(_trials_here, config, device, skill, closing)
+            results = run_here(make, jobs, 0)
+        else:
+            worlds = {name: _open(config, name, "cpu") for name in config.worlds}
+            results = cluster.run(partial(_trials_there, config, device, skill, worlds), jobs)
+        with progress_bar(total=len(missing), desc="Push-T planning", unit="trials") as progress:
+            for (_, model, count), result in results:
+                trial = {**_row_key(config, skill, model), "count": count, **result.record()}
+                append_line(_trials_path(config), trial)
+                progress.update()
+
+
+def _within_budget(missing: list[Trial], minutes: float | None) -> Iterator[Trial]:
+    """Trials until the time is over."""
     begin = time.perf_counter()
-    with _Models(config, device, skill) as models:
-        for seed, model, count in progress_bar(missing, desc="Push-T planning", unit="trials"):
-            minutes = (time.perf_counter() - begin) / 60
-            if config.budget_minutes is not None and minutes > config.budget_minutes:
-                print(f"stopped after {minutes:.1f} minutes; the same command continues")
-                break
-            result = models.trial(model, count, seed)
-            trial = {**_row_key(config, skill, model), "count": count, **result.record()}
-            append_line(_trials_path(config), trial)
+    for trial in missing:
+        gone = (time.perf_counter() - begin) / 60
+        if minutes is not None and gone > minutes:
+            print(f"stopped after {gone:.1f} minutes; the same command continues")
+            return
+        yield trial
+
+
+def _trials_here(
+    config: PushTPlanningConfig, device: str, skill: SkillConfig, closing: ExitStack
+) -> Callable[[Trial], EpisodeResult]:
+    """What runs trials in this process, until `closing` closes."""
+    return closing.enter_context(_Models(config, device, skill)).trial
+
+
+def _trials_there(
+    config: PushTPlanningConfig, device: str, skill: SkillConfig, worlds: dict[str, WorldModel]
+) -> Callable[[Trial], EpisodeResult]:
+    """What runs trials in a worker of a cluster, for as long as it lives."""
+    models = _Models(config, device, skill)
+    models.worlds.update({name: world.to(find_device(device)) for name, world in worlds.items()})
+    return models.trial
+
+
+def _open(config: PushTPlanningConfig, name: str, device: str) -> WorldModel:
+    world = WorldModel.from_pretrained(config.worlds[name], device=device)
+    set_precision(world, config.precision)
+    return world
 
 
 class _Models:
@@ -110,7 +163,7 @@ class _Models:
 
     def __init__(self, config: PushTPlanningConfig, device: str, skill: SkillConfig):
         self._config, self._device, self._skill = config, device, skill
-        self._worlds: dict[str, WorldModel] = {}
+        self.worlds: dict[str, WorldModel] = {}
         self._simulator: BranchingSimulator | None = None
 
     def __enter__(self) -> "_Models":
@@ -120,8 +173,9 @@ class _Models:
         if self._simulator is not None:
             self._simulator.close()
 
-    def trial(self, model: str, count: int, seed: int) -> EpisodeResult:
+    def trial(self, job: Trial) -> EpisodeResult:
         """One trial of a row."""
+        seed, model, count = job
         config = self._config
         world = None if model in (REAL, BASE) else self._world(model)
         about = push_t() if world is None else world.config
@@ -151,11 +205,9 @@ class _Models:
             scene.close()
 
     def _world(self, name: str) -> WorldModel:
-        if name not in self._worlds:
-            world = WorldModel.from_pretrained(self._config.worlds[name], device=self._device)
-            set_precision(world, self._config.precision)
-            self._worlds[name] = world
-        return self._worlds[name]
+        if name not in self.worlds:
+            self.worlds[name] = _open(self._config, name, self._device)
+        return self.worlds[name]
 
 
 def push_t() -> WorldConfig:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from policies.planning.config import ModelConfig
+from training.jobs.config import OnCluster
 from world_model.config_fields import check_least
 
 # Names of models that are no learned world.
@@ -21,7 +22,7 @@ FIRST_SEED = 5_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class PushTPlanningConfig(ModelConfig):
+class PushTPlanningConfig(ModelConfig, OnCluster):
     """Repeat IRASim's planning experiment on Push-T. A run that was stopped can be continued."""
 
     world: tuple[str, ...] = ()
@@ -47,9 +48,16 @@ class PushTPlanningConfig(ModelConfig):
     orientation is left there."""
     budget_minutes: float | None = None
     """Stop after this many minutes, between two trials; the same command continues the run."""
+    ray: str | None = None
+    """Address of a Ray cluster to run trials on instead of this machine (auto, HOST:PORT or
+    ray://HOST:PORT)."""
+    ray_workers: int | None = None
+    """Number of workers in the cluster (default: one per GPU if the cluster has GPUs, else one per
+    --workers cores)."""
 
     def __post_init__(self):
         super().__post_init__()
+        self.check_cluster()
         check_least(self, trials=1, max_steps=1)
         if not self.candidates or min(self.candidates) < 1:
             raise ValueError(f"candidates is {self.candidates}, expected numbers of at least 1")

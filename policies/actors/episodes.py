@@ -56,6 +56,7 @@ def play_in_world(
     max_steps: int,
     batch: int,
     seed: int,
+    rows: int | None = None,
     reward_fn: Callable[[np.ndarray, np.ndarray], tuple[float, bool]] | None = None,
 ) -> Iterator[PlayedEpisode]:
     """Play the starts in the learned world, each as it finishes.
@@ -67,12 +68,14 @@ def play_in_world(
         max_steps: Longest episode.
         batch: Episodes at once, B.
         seed: Of the evaluation.
+        rows: Of the batch, if it shall be as large for fewer starts: a batch of another size is
+            rounded otherwise. Default: as many as are used.
         reward_fn: Judges instead of the world's head; see `irasim_env.env.WorldEnv`.
     """
     if not starts:
         return
     waiting = list(starts)
-    size = min(batch, len(waiting))
+    size = rows or min(batch, len(waiting))
     envs = WorldVectorEnv(
         world,
         size,
@@ -82,13 +85,15 @@ def play_in_world(
         autoreset_mode="Disabled",
     )
     observations: Any  # arrays, as no other output is asked for
-    playing: list[int | None] = [waiting.pop(0) for _ in range(size)]
+    playing: list[int | None] = [waiting.pop(0) if waiting else None for _ in range(size)]
     logs = [_Log() for _ in range(size)]
     try:
-        seeds = [episode_seed(seed, start) for start in playing if start is not None]
-        observations, _ = envs.reset(seed=seeds, options={"start": list(playing)})
+        first = [start or 0 for start in playing]
+        seeds = [episode_seed(seed, start) for start in first]
+        observations, _ = envs.reset(seed=seeds, options={"start": first})
         for slot, slot_seed in enumerate(seeds):
-            actor.begin(slot, slot_seed)
+            if playing[slot] is not None:
+                actor.begin(slot, slot_seed)
         actions = np.zeros((size, world.config.action_dim), np.float32)
         while any(start is not None for start in playing):
             busy = [slot for slot in range(size) if playing[slot] is not None]

@@ -16,7 +16,8 @@ pytestmark = pytest.mark.adoption
 ACTOR = "tests.adoption.test_lerobot:go_right"
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "examples/lerobot_env_irasim"
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}  # the actor is found there
+# The actor is found there, and this tree's package rather than an installed one.
+ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(PACKAGE)])}
 
 
 def go_right(observation) -> np.ndarray:

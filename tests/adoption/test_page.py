@@ -1,11 +1,14 @@
 """The lines of docs/adoption.md that need packages of others, run as they stand."""
 
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.adoption import OVERLOADED, PATIENT
 
 PAGE = (Path(__file__).parents[2] / "docs/adoption.md").read_text()
 BLOCK = re.compile(
@@ -22,13 +25,17 @@ def test_the_page_has_a_block_for_each():
 @pytest.mark.adoption
 @pytest.mark.parametrize("package", BLOCKS)
 def test_the_block_runs(package, tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-c", BLOCKS[package]],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
+    for _ in range(4):
+        done = subprocess.run(
+            [sys.executable, "-c", BLOCKS[package]],
+            cwd=tmp_path,
+            env=os.environ | PATIENT,
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+        if OVERLOADED not in done.stderr:
+            break
     assert not done.returncode, done.stderr
     assert done.stdout.strip()

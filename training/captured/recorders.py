@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from training.data.collect import FIRST_SEED, SEEDS_PER_SPLIT, worker_environment
+from training.data.collect import FIRST_SEED, SEEDS_PER_SPLIT
 from training.data.record import load_policy, make_env, record_episode
+from training.jobs.run import worker_environment
 from world_model.io.whole_files import whole_file
 
 # Of its numbers: frames uint8 (N + 1, H, W, 3), actions (N, A), rewards (N,), terminated (N,), and

@@ -6,12 +6,11 @@ workers give the same episodes. An episode is on disk whole or not at all.
 
 import json
 import os
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from multiprocessing import get_context
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
@@ -19,15 +18,21 @@ import tyro
 from training.data.episodes import (
     SPLITS,
     Episode,
+    annotation_path,
     list_episodes,
+    place_episode,
     read_json,
     read_record,
+    video_path,
     write_episode,
     write_json,
 )
 from training.data.record import load_policy, make_env, record_episode
 from training.data.size import Resized
 from training.data.view import View, choose_view
+from training.jobs.cluster import Cluster
+from training.jobs.config import OnCluster
+from training.jobs.run import run_here
 from world_model.config_fields import check_least
 from world_model.directories import check_directory
 from world_model.io.whole_files import clear_leftovers
@@ -43,18 +48,10 @@ SEEDS_PER_SPLIT = 1_000_000
 VERSIONS_NOTED = ("gymnasium", "numpy", "av", "opencv-python", "pygame", "pymunk", "mujoco")
 # What all episodes of a directory have in common, beside their environment.
 RECORDED_WITH = ("hidden", "camera", "states", "height", "width")
-# For the workers: no window, and one thread each, since there are as many workers as wanted.
-WORKER_ENVIRONMENT = {
-    "SDL_VIDEODRIVER": "dummy",
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "OPENCV_FOR_THREADS_NUM": "1",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
-class CollectConfig(Resized):
+class CollectConfig(Resized, OnCluster):
     """Record episodes of any Gymnasium environment: lossless videos, and annotations with actions
     (discrete ones as one-hot vectors), rewards, ends, low-dimensional observations and hidden
     states. Reports which observations were left out."""
@@ -89,7 +86,12 @@ class CollectConfig(Resized):
     """Entries of the environment's info to record too, such as the pose of a body: a world can be
     trained to predict them although no observation contains them."""
     workers: int = os.cpu_count() or 1
-    """Number of worker processes; 0 records in the main process."""
+    """Number of worker processes on this machine; 0 records in the main process."""
+    ray: str | None = None
+    """Address of a Ray cluster to record on instead (auto, HOST:PORT or ray://HOST:PORT); episodes
+    come back to this machine."""
+    ray_workers: int | None = None
+    """Number of workers in the cluster (default: one per core)."""
 
     def __post_init__(self):
         if not 1 <= self.episodes <= SEEDS_PER_SPLIT:
@@ -99,6 +101,7 @@ class CollectConfig(Resized):
             )
         check_least(self, max_steps=1, workers=0)
         self.check_size()
+        self.check_cluster()
         if not isinstance(self.make_kwargs, dict):
             raise ValueError(f"env_kwargs is {self.env_kwargs!r}, expected a JSON object")
 
@@ -202,33 +205,35 @@ def described(view: View) -> str:
 
 
 def _collected(config: CollectConfig, indices: list[int]) -> Iterator[str]:
-    """Ids of the episodes as they are finished, by this process or by workers."""
-    if config.workers == 0:
-        yield from (collect_episode(config, index) for index in indices)
-        return
-    with (
-        worker_environment(),
-        ProcessPoolExecutor(config.workers, mp_context=get_context("spawn")) as pool,
-    ):
-        futures = [pool.submit(collect_episode, config, index) for index in indices]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    """Ids of the episodes as they are finished: by this process, by workers, or on a cluster."""
+    if config.ray is None:
+        done = run_here(partial(_collector, config), indices, config.workers)
+        yield from (episode_id for _, episode_id in done)
+    elif indices:
+        cluster = Cluster(config)
+        for _, (episode_id, files) in cluster.run(partial(_sender, config), indices):
+            place_episode(config.out, config.split, episode_id, *files)
+            yield episode_id
 
 
-@contextmanager
-def worker_environment() -> Iterator[None]:
-    """Environment variables for processes that start meanwhile."""
-    before = dict(os.environ)
-    os.environ.update(WORKER_ENVIRONMENT)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+def _collector(config: CollectConfig) -> Callable[[int], str]:
+    """What records an episode by its index, in a worker."""
+    return partial(collect_episode, config)
+
+
+def _sender(config: CollectConfig) -> Callable[[int], tuple[str, tuple[bytes, bytes]]]:
+    """The same for a machine that does not see `out`: gives the id, and the episode's files."""
+
+    def send(index: int) -> tuple[str, tuple[bytes, bytes]]:
+        with TemporaryDirectory() as folder:
+            episode_id = collect_episode(replace(config, out=Path(folder)), index)
+            paths = (
+                path(folder, config.split, episode_id) for path in (annotation_path, video_path)
+            )
+            annotation, video = (path.read_bytes() for path in paths)
+        return episode_id, (annotation, video)
+
+    return send
 
 
 def _note_run(config: CollectConfig, num_missing: int) -> None:

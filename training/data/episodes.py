@@ -10,7 +10,8 @@ Time contract: `frames[t]` is the frame before `actions[t]`, which leads to `fra
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -155,9 +156,7 @@ def write_streamed(
         "hidden": {name: values.tolist() for name, values in episode.hidden.items()},
     }
     text = _json_text(annotation, content)
-    annotation.parent.mkdir(parents=True, exist_ok=True)
-    video.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(annotation) as new_annotation, whole_file(video) as new_video:
+    with _whole_episode(annotation, video) as (new_annotation, new_video):
         new_annotation.write_text(text)
         count = 0
         with video_encoder(new_video, episode.fps, name=video) as write:
@@ -166,6 +165,29 @@ def write_streamed(
                 count += len(part)
         if count != len(episode.actions) + 1:
             raise ValueError(_wrong_count(f"episode {episode.episode_id}", count, episode.actions))
+
+
+def place_episode(
+    root: str | Path, split: str, episode_id: str, annotation: bytes, video: bytes
+) -> None:
+    """As `write_episode`, for the contents of both files of an episode that was written elsewhere.
+
+    Raises:
+        ValueError: There is no such split.
+    """
+    paths = (path(root, split, episode_id) for path in (annotation_path, video_path))
+    with _whole_episode(*paths) as (new_annotation, new_video):
+        new_annotation.write_bytes(annotation)
+        new_video.write_bytes(video)
+
+
+@contextmanager
+def _whole_episode(annotation: Path, video: Path) -> Iterator[tuple[Path, Path]]:
+    """Temporary names for both files, which take their places as `write_streamed` says."""
+    annotation.parent.mkdir(parents=True, exist_ok=True)
+    video.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(annotation) as new_annotation, whole_file(video) as new_video:
+        yield new_annotation, new_video
         annotation.unlink(missing_ok=True)
 
 

@@ -47,11 +47,20 @@ def endless(frames: np.ndarray, action: np.ndarray) -> tuple[float, bool]:
     return float(frames[-1].mean()) / 255, False
 
 
-def in_world(world: WorldModel, starts, batch: int, watching=None, reward_fn=endless, steps=5):
+def in_world(
+    world: WorldModel, starts, batch: int, watching=None, reward_fn=endless, steps=5, rows=None
+):
     env = WorldEnv(world, obs_type=observation_type(world))
     actor = load_actor(watching or Wander, env)
     played = play_in_world(
-        world, actor, starts, max_steps=steps, batch=batch, seed=0, reward_fn=reward_fn
+        world,
+        actor,
+        starts,
+        max_steps=steps,
+        batch=batch,
+        rows=rows,
+        seed=0,
+        reward_fn=reward_fn,
     )
     return {episode.start: episode for episode in played}
 
@@ -90,6 +99,16 @@ def test_an_episode_is_the_same_in_any_batch_and_order(world):
             assert np.abs(difference).max() <= 1
             assert episode.rewards == pytest.approx(other.rewards, abs=0.005)
     assert not np.array_equal(together[0].frames, together[1].frames)
+
+
+def test_a_batch_of_the_same_size_gives_the_same_bits(world):
+    """So that parts of the starts, each with a batch that is not full, are as all of them."""
+    together = in_world(world, [0, 1, 2], 2)
+    parts = in_world(world, [0, 1], 2) | in_world(world, [2], 2, rows=2)
+    assert sorted(parts) == sorted(together)
+    for start, episode in parts.items():
+        np.testing.assert_array_equal(episode.frames, together[start].frames)
+        assert episode.rewards == together[start].rewards
 
 
 def test_slots_are_filled_again_when_episodes_end_at_different_times(world):
