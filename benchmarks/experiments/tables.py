@@ -81,7 +81,9 @@ def write_ranking(records: Path, out: Path) -> Path:
     asked = with_current_names(
         RankingConfig, {**results["config"], "out": out / "policies"}, "ranking.json"
     )
-    config = RankingConfig(**{one.name: asked[one.name] for one in fields(RankingConfig)})
+    config = RankingConfig(
+        **{one.name: asked[one.name] for one in fields(RankingConfig) if one.name in asked}
+    )
     logs = {}
     for place in ("truth", "world"):
         path = records / f"policies/{place}.jsonl"
@@ -109,11 +111,11 @@ def write_ranking(records: Path, out: Path) -> Path:
 def write_planning(records: Path, out: Path, part: str) -> Path:
     """table.md and pusht_planning.json of one run of the experiment; the path of the first."""
     results = json.loads((DOCS / part / "pusht_planning.json").read_text())
-    # The run in `planning` is older than the option.
+    # The run in `planning` is older than the option; options that came later are as they are now.
     asked = {"imagine": "frames", **results["config"]}
     asked["out"] = Path(asked["out"])
     config = PushTPlanningConfig(
-        **{one.name: asked[one.name] for one in fields(PushTPlanningConfig)}
+        **{one.name: asked[one.name] for one in fields(PushTPlanningConfig) if one.name in asked}
     )
     results["config"] = asked
     trials: dict[tuple[str, int], dict[int, dict[str, Any]]] = {}
