@@ -88,8 +88,8 @@ class TrainConfig(ClipRunConfig):
     """The scene acts the same turned by a quarter and seen in a mirror: it is seen from above, is
     square, and nothing pulls one way. Dynamics then learn from each step in all of these ways."""
     dynamics_steps: int = 1
-    """Optimizer steps of the dynamics, in that phase, for each one of the state estimator and the
-    reward model, which take longer."""
+    """Optimizer steps of dynamics and reward model, in that phase, for each one of what learns from
+    pictures, which takes longer."""
     context: int = 3
     """Earlier frames that a frame attends to."""
     clip_frames: int = 7

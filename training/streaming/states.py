@@ -133,19 +133,18 @@ class StatesTrainer(ResumableTrainer):
                 symmetries=self.symmetries,
             ),
         }
+        losses["states/reward"] = reward_loss(world, store, self.states, seed, step)
         with_pictures = step % self.config.dynamics_steps == 0
         if with_pictures:
             with self.accelerator.autocast():
                 losses["states/estimator"] = estimator_loss(world, store, self.states, seed, step)
-            losses["states/reward"] = reward_loss(world, store, self.states, seed, step)
-            with self.accelerator.autocast():
                 losses["states/robot"] = robot_loss(world, store, self.states, seed, step)
         self.accelerator.backward(torch.stack(list(losses.values())).sum())
         self.apply_gradients()
         figures = {}
         if with_pictures and step % self.report_every == 0:
             figures = {name: loss.item() for name, loss in losses.items()}
-        frames = CLIPS * depth + (FRAMES + REWARDED) * with_pictures
+        frames = CLIPS * depth + REWARDED + FRAMES * with_pictures
         return self.count_step(begin, frames, figures)
 
 
