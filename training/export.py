@@ -44,6 +44,8 @@ def main(config: ExportConfig) -> None:
             "give one of --onnx FOLDER, for an ONNX model, and --out FILE.pt, for a checkpoint of "
             "the original IRASim code"
         )
+    if config.out is not None and config.starts != ExportConfig.starts:
+        raise ValueError("--starts is for --onnx: a checkpoint (--out) holds no starts")
     if config.onnx is not None:
         _export_onnx(config, config.onnx)
     elif config.out is not None:

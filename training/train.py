@@ -79,6 +79,11 @@ def prepare(
     store = ClipStore(config.data, "train", accelerator.device, config.more_data, **kinds)
     validation = ClipStore(config.data, "val", accelerator.device, **kinds)
     if first is not None:
+        if config.proxy and not first.config.proxy:
+            raise ValueError(
+                f"--init {config.init} has no proxy, which a world is made with: leave out --proxy "
+                "or --init"
+            )
         check_fits(first, store, config.init)
         world = first
     else:

@@ -23,6 +23,7 @@ NOT_HERE = (
     "codec",
     "hidden",
     "poses",
+    "proxy",
     "accumulation",
     "self_rollout_from",
 )

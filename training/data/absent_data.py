@@ -32,7 +32,7 @@ def collect_absent(config: TrainConfig, hidden: tuple[str, ...]) -> None:
         "env_id": config.collect_env,
         "env_kwargs": config.collect_env_kwargs,
         "policy": config.collect_policy,
-        "hidden": [] if config.proxy else list(hidden),
+        "hidden": [name for name in hidden if not config.proxy or name not in config.poses],
         "episodes": list(config.collect_episodes),
     }
     if config.proxy:

@@ -98,7 +98,7 @@ class ClipStore:
         self.ended = torch.zeros(total, dtype=torch.bool)
         kinds = episode_states(episodes[0], hidden, poses, symmetries)
         self.states = {k: torch.zeros(total, v.shape[1]) for k, v in kinds.items()}
-        known = torch.ones(total, dtype=torch.bool)
+        known, labels = torch.ones(total, dtype=torch.bool), set(episodes[0].hidden)
         episodes.reverse()  # each is let go once it is copied, so that memory holds all but once
         for begin, end in pairwise(self.offsets):
             episode = episodes.pop()
@@ -130,15 +130,17 @@ class ClipStore:
         last = torch.from_numpy(np.repeat(self.offsets[1:] - 1, lengths))
         # A clip may begin at any frame but an episode's last, and where hidden states move soon, it
         # does so three times as often: of most frames that is the smaller part, and the harder.
-        begins = torch.nonzero((torch.arange(total) < last) & known)[:, 0]
+        begins = torch.nonzero((torch.arange(total) < last) & known & known.roll(-1))[:, 0]
         if not len(begins):
             raise ValueError(
-                f"{root}: in no {split} frame all of {', '.join(hidden)} are labelled, so nothing "
-                "can be learned of them; look at labels/sheet.png, or train without --hidden"
+                f"{root}: no two {split} frames in a row have {', '.join(hidden)} labelled, so "
+                "nothing can be learned; look at labels/sheet.png, or train without --hidden"
             )
         busy = begins[self._moves(hidden, last)[begins]]
         self.clip_starts = torch.cat((begins, busy, busy)).to(device)
         self.last = last.to(device)  # (F,): the last frame of each frame's episode
+        # Those of `hidden` that were found in the video, see `irasim label`.
+        self.found = tuple(n for n in hidden if f"{n}_labelled" in labels)
         self.known = known.to(device)  # bool (F,): all hidden states are, see `labelled`
         self.labelled = torch.nonzero(known)[:, 0].to(device)  # numbers of those frames
         self.frames, self.actions = self.frames.to(device), self.actions.to(device)

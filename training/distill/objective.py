@@ -109,7 +109,9 @@ class DistillationObjective(nn.Module):
             change = student.draw(actions[:, t], noise)
             with torch.no_grad():
                 target = teacher.draw(actions[:, t], noise)
-            error = GREY_LEVELS * (change.float() - target.float())
+            # Proxies differ where the two predict other states; frames are what shall be alike.
+            bases = student.base - teacher.base
+            error = GREY_LEVELS * (change.float() - target.float() + bases)
             change_loss = (
                 change_loss + (error.square().flatten(1).mean(1) * clips.valid[:, t]).sum()
             )
@@ -155,8 +157,8 @@ class Walk:
         self.conditioning = conditioning = world.conditioner(control, last=True)
         state.ring.advance()
         ring = DifferentiableRing.over(state.ring)
-        self._base = conditioning.drawn_over(state.latents).detach()
-        previous = self._base[:, None]
+        self.base = conditioning.drawn_over(state.latents).detach()
+        previous = self.base[:, None]
         tokens = state.latents
 
         def denoise(noisy: Tensor, step: int) -> Tensor:
@@ -177,13 +179,13 @@ class Walk:
     def settled(self, change: Tensor) -> Tensor:
         """The frame that a drawn change makes, as a step of the world does."""
         change = outside(change, self.world.config.sampler.change_threshold)
-        return self.world.settled(self._base, change, self.state.memory, self._memory)
+        return self.world.settled(self.base, change, self.state.memory, self._memory)
 
     @torch.no_grad()
     def remember(self, latents: Tensor) -> None:
         """Take (B, C, h, w) as the frame that was drawn."""
         state, denoiser = self.state, self.world.denoiser
-        before = self._base
+        before = self.base
         change = latents - before
         denoiser.remember(change[:, None], before[:, None], self.conditioning, state.ring)
         state.before, state.latents, state.memory = before, latents, self._memory

@@ -118,6 +118,13 @@ def write_config(config: Any, out: Path, free: set[str]) -> None:
     content = as_written(config)
     if path.exists() and any((out / name).exists() for name in KEPT):
         before = with_current_names(type(config), without_directory(read_json(path)), str(path))
+        # What the run did not know of yet is as it is by default.
+        default = {
+            field.name: field.default
+            for field in dataclasses.fields(config)
+            if isinstance(field.default, bool | int | float | str)
+        }
+        before = default | before
         changed = [k for k in content if k not in free and before.get(k) != content[k]]
         if changed:
             raise SystemExit(

@@ -119,7 +119,7 @@ class ResumableTrainer:
 
     def recent(self, name: str) -> float | None:
         """Mean of a figure over the last steps; None before the first."""
-        found = [figures[name] for figures in self._recent]
+        found = [figures[name] for figures in self._recent if name in figures]
         return sum(found) / len(found) if found else None
 
     def agreed(self, seconds: float) -> float:

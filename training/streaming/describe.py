@@ -94,7 +94,8 @@ def world_config(
     points = tuple(name for name in config.points if name != "action")
     edges = (0.0, 0.0), (1.0, 1.0)
     if config.points:
-        edges = plane_edges(config, bounds) if aslant else picture_edges(config, spaces, store)
+        check_points(config, store)
+        edges = plane_edges(config, bounds) if aslant else picture_edges(config, spaces)
         bounds |= dict.fromkeys(points, edges)
         bounds |= dict.fromkeys(config.poses, ((*edges[0], -1.0, -1.0), (*edges[1], 1.0, 1.0)))
         if "action" in config.points:
@@ -110,6 +111,7 @@ def world_config(
         action_names=config.action_names,
         observations={name: one for name, one in states.items() if name not in config.hidden},
         hidden={name: states[name] for name in config.hidden},
+        labelled=store.found,
         plane=PlaneConfig(
             action="action" in config.points,
             points=points,
@@ -152,18 +154,22 @@ def state_bounds(store: ClipStore, spaces: Mapping[str, Bounds]) -> dict[str, Bo
     }
 
 
-def picture_edges(config: TrainConfig, spaces: Mapping[str, Bounds], store: ClipStore) -> Bounds:
-    """Left and top, right and bottom of the picture, in the units of what lies in it.
-
-    Raises:
-        ValueError: A point is none of the observations, or nothing says where the edges are.
-    """
+def check_points(config: TrainConfig, store: ClipStore) -> None:
+    """Raise ValueError if a point is none of the observations."""
     for name in config.points:
         if name != "action" and name not in store.states:
             raise ValueError(
                 f"--points {name}: no such observation; there are {', '.join(store.states)}, and "
                 "the word action"
             )
+
+
+def picture_edges(config: TrainConfig, spaces: Mapping[str, Bounds]) -> Bounds:
+    """Left and top, right and bottom of the picture, in the units of what lies in it.
+
+    Raises:
+        ValueError: Nothing says where the edges are.
+    """
     if config.plane is not None:
         return config.plane[:2], config.plane[2:]
     unknown = [name for name in config.points if name not in spaces]

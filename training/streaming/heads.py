@@ -79,7 +79,7 @@ class HeadTrainer(ResumableTrainer):
         read = self.world.conditioner.read(self.objective(tokens.float()), prediction)
         losses = head_loss(read, batch, self.world.config)
         counted = read_frames(batch, self.world.config)
-        loss = (losses * counted).sum() / counted.sum()
+        loss = (losses * counted).sum() / counted.sum().clamp(min=1)
         accelerator.backward(loss)
         self.apply_gradients()
         mean = accelerator.reduce(loss.detach(), "mean")

@@ -80,11 +80,11 @@ def fill_proxy(proxy: Proxy, config: StreamingConfig, data: Path) -> None:
         proxy.robot[number].copy_(_layer(part.sprite))
         bias, column = torch.from_numpy(part.offset) + 0.5, 0  # of a pixel's middle
         for name in scene.observations:
-            bounds = config.observations[name]
+            at = _place(config, name)
+            bounds = config.tracked[name]
             low, high = (torch.tensor(x, dtype=torch.float64) for x in (bounds.low, bounds.high))
             matrix = torch.from_numpy(part.matrix[:, column : column + len(low)])
             bias = bias + matrix @ (high + low) / 2
-            at = _place(config, name)
             weights[number][:, at : at + len(low)].copy_(
                 2 / size[:, None] * matrix * (high - low) / 2
             )

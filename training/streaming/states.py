@@ -77,7 +77,9 @@ def train_states(
     """Train in place: a share of the budget, or `max_steps` steps where steps are counted."""
     trainer = StatesTrainer(world, store, config, accelerator)
     resume(trainer, config.out)
-    shown = ("states/dynamics", "states/estimator", "states/reward", "states/robot")
+    names = {"dynamics": "dynamics", "estimator": "estimator", "reward": "reward", "proxy": "robot"}
+    trained = world.conditioner.trained_first()
+    shown = tuple(f"states/{name}" for module, name in names.items() if module in trained)
     train_until(1.0, trainer, config, name="states", shown=shown)
     means = ", ".join(
         f"{name.rpartition('/')[2]} {trainer.recent(name) or 0:.4f}" for name in shown

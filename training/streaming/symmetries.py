@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from world_model.streaming.states.conditioner import StateConditioner
-from world_model.streaming.states.planar import Plane
 
 # Of a sprite's weight, what its mirror image may leave over for the body to be its own.
 UNLIKE = 0.1
@@ -61,26 +60,21 @@ def symmetries_of(conditioner: StateConditioner) -> Symmetries:
     places, states = [], []
     for flipped in (False, True) if mirrored else (False,):
         for turns in range(4):
-            place = torch.linalg.matrix_power(quarter, turns) @ (
-                mirror if flipped else torch.eye(2)
-            )
-            signs = [sign if flipped and sign else 1 for sign in kinds]
+            seen = mirror if flipped else torch.eye(2)
+            place = torch.linalg.matrix_power(quarter, turns) @ seen
+            matrix = torch.zeros(config.state_dim, config.state_dim)
+            for part in plane.points:
+                matrix[part, part] = place
+            for part, sign in zip(plane.poses, kinds, strict=True):
+                order = plane.order(part)  # the state's direction is that of so many angles
+                sign = (sign or 1) ** order if flipped else 1
+                middle = part.start + 2
+                matrix[part.start : middle, part.start : middle] = place
+                direction = sign * torch.linalg.matrix_power(quarter, turns * order) @ seen
+                matrix[middle : part.stop, middle : part.stop] = direction
             places.append(place)
-            states.append(on_states(plane, config.state_dim, place, signs))
+            states.append(matrix)
     return Symmetries(states=torch.stack(states), actions=torch.stack(places))
-
-
-def on_states(plane: Plane, size: int, place: Tensor, signs: list[int]) -> Tensor:
-    """What a symmetry of places (2, 2) does to all states, (S, S); directions of bodies get
-    `signs` besides."""
-    matrix = torch.zeros(size, size)
-    for part in plane.points:
-        matrix[part, part] = place
-    for part, sign in zip(plane.poses, signs, strict=True):
-        at = slice(part.start, part.start + 2), slice(part.start + 2, part.stop)
-        matrix[at[0], at[0]] = place
-        matrix[at[1], at[1]] = sign * place
-    return matrix
 
 
 def mirror_sign(conditioner: StateConditioner, number: int) -> int | None:

@@ -125,7 +125,7 @@ class Trainer(ClipTrainer):
         self.progress.data_seconds += time.perf_counter() - begin
         count = self.accelerator.reduce(torch.stack(counts).sum(), "sum")
         assert isinstance(count, Tensor)
-        return count
+        return count.clamp(min=1)
 
     def _batch(self, parts: Sequence[Tensor], part: int) -> Batch:
         begin, config = time.perf_counter(), self.config

@@ -59,7 +59,9 @@ def _select_scatter(whole: Any, part: Any, dim: int, index: int) -> Any:
     torch's own translation moves number by number (ScatterElements), which for a ring of keys and
     values took 40 % of a step.
     """
-    from onnxscript import opset20 as op
+    from onnxscript import opset20
+
+    op: Any = opset20  # its types know no constants
 
     size = whole.shape[dim]
     index %= size

@@ -87,7 +87,9 @@ class StreamingConfig(WorldConfig):
     engine: Literal["streaming"] = "streaming"
     hidden: dict[str, ObservationConfig] = field(default_factory=dict)
     """States that the world predicts and no observation shows, by name: what the simulator knew of
-    itself when its episodes were recorded."""
+    itself when its episodes were recorded, or what was found in the video."""
+    labelled: tuple[str, ...] = ()
+    """Those of the hidden states that were found in the video by `irasim label`."""
     plane: PlaneConfig = field(default_factory=PlaneConfig)
     proxy: ProxyConfig = field(default_factory=ProxyConfig)
     denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)

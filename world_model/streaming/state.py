@@ -23,7 +23,7 @@ class StreamingState(WorldState):
 
     ring: Ring
     before: Tensor
-    """What the newest frame is drawn over, (B, C, h, w): its proxy in a world that has one, else
+    """What the newest frame is drawn over, (B, C, h, w): its proxy in a world that has one. Else
     the frame before it; an episode's first has itself."""
     memory: Memory
     """What the conditioner carries from step to step, tensors (B, ...)."""

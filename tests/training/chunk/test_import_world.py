@@ -12,7 +12,7 @@ from tests.chunk_worlds import tiny_vae
 from tests.golden import figures
 from tests.training.published_data import make_frames, positions, write_arm, write_plane
 from tests.world_model.chunk_denoisers import chunk_inputs, tiny_irasim, tiny_unet
-from training.chunk import export_world
+from training import export
 from training.chunk.import_world import ImportConfig, main
 from world_model import ChunkWorld, WorldModel, load_reference_checkpoint, save_reference_checkpoint
 from world_model.frames import pixels_to_frames
@@ -91,14 +91,14 @@ def test_failed_export_leaves_what_was_there(checkpoint, vae, tmp_path, monkeypa
 
     monkeypatch.setattr("world_model.chunk.reference.checkpoint.torch.save", fail)
     with pytest.raises(OSError, match="disk is full"):
-        export_world.main(export_world.ExportConfig(world=str(out), out=tmp_path / "x.pt"))
+        export.main(export.ExportConfig(world=str(out), out=tmp_path / "x.pt"))
     assert (tmp_path / "x.pt").read_text() == "kept"
     assert not list(tmp_path.glob(".*"))
 
 
 def test_a_streaming_world_is_not_exported(tiny_world, tmp_path):
     with pytest.raises(ValueError, match="'tiny' has the streaming engine.*chunk worlds can"):
-        export_world.main(export_world.ExportConfig(world=str(tiny_world), out=tmp_path / "x.pt"))
+        export.main(export.ExportConfig(world=str(tiny_world), out=tmp_path / "x.pt"))
 
 
 def test_first_frames_of_videos_become_starts(checkpoint, vae, tmp_path):

@@ -134,9 +134,10 @@ def _label(
         frames = [scene.rectified(episode.frames) for _, episode in batch]
         found = track(scene, frames, observations)
         for ((split, episode_id), _), shown, tracks in zip(batch, frames, found, strict=True):
-            units = Units.of(plane, (shown.shape[1], shown.shape[2]))
             if scene.camera is not None:
                 units = Units(scene.camera.left, scene.camera.top, scene.camera.scale)
+            else:
+                units = Units.of(plane, (shown.shape[1], shown.shape[2]))
             labels: dict[str, np.ndarray] = {}
             for name, one in zip(summary.names, tracks, strict=True):
                 labels |= columns(name, one, units)

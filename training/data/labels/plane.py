@@ -33,10 +33,10 @@ def labelled_plane(data: Path, poses: Sequence[str]) -> LabelledPlane | None:
     try:
         with np.load(io.BytesIO(path.read_bytes())) as file:
             described = json.loads(str(file["described"]))
-            if not set(poses) <= set(described["names"]):
+            if not set(poses) & set(described["names"]):
                 return None
             bodies = dict(zip(described["names"], described["bodies"], strict=True))
-            orders = tuple(int(bodies[name][0]) for name in poses)
+            orders = tuple(int(bodies[name][0]) if name in bodies else 1 for name in poses)
             if "camera" not in described:
                 return LabelledPlane(orders, None)
             matrix, (height, width) = file["camera.homography"], file["camera.picture"].shape[:2]
@@ -45,6 +45,11 @@ def labelled_plane(data: Path, poses: Sequence[str]) -> LabelledPlane | None:
             f"{path}: is not as irasim label writes it ({type(error).__name__}: {error}); label "
             "that data set anew with --overwrite"
         ) from error
+    if others := [name for name in poses if name not in bodies]:
+        raise ValueError(
+            f"--poses {' '.join(others)}: labels of {data} lie in a plane that the camera sees "
+            "aslant, and these are none of them; name labelled bodies alone"
+        )
     pixels = np.diag([width / 2, height / 2, 1.0])
     pixels[:2, 2] = (width - 1) / 2, (height - 1) / 2
     matrix = matrix @ pixels

@@ -87,9 +87,7 @@ class PlaneConfig:
                 f"symmetries is {self.symmetries}, expected an order of 0 or more for each of "
                 f"{', '.join(self.poses) or 'no pose'}"
             )
-        if self.homography is not None and (
-            len(self.homography) != 9 or not np.linalg.cond(self._matrix) < 1e8
-        ):
+        if self.homography is not None and not self._invertible:
             raise ValueError(
                 f"homography is {self.homography}, expected 9 numbers of a matrix that can be "
                 "inverted"
@@ -117,6 +115,15 @@ class PlaneConfig:
         scaling = np.diag([*(2 / (high - low)), 1.0])
         scaling[:2, 2] = -(high + low) / (high - low)
         return scaling @ self._matrix
+
+    @property
+    def _invertible(self) -> bool:
+        if len(self.homography or ()) != 9 or not np.isfinite(self._matrix).all():
+            return False
+        if not np.linalg.cond(self._matrix) < 1e8:
+            return False
+        # The middle of the picture and that of the plane's units are no places at infinity.
+        return bool(self._matrix[2, 2]) and bool(np.linalg.inv(self._matrix)[2, 2])
 
     @property
     def _matrix(self) -> np.ndarray:
