@@ -110,6 +110,7 @@ class DeviceStore(ClipStore):
         for name in ("frames", "actions", "rewards", "ended", "last", "known"):
             setattr(store, name, getattr(self, name)[:end])
         store.states = {name: values[:end] for name, values in self.states.items()}
+        store.found = ()
         store.labelled = torch.arange(end, device=store.ended.device)
         store.clip_starts = self.clip_starts[: self.num_starts]
         store.episode_ids, store.offsets = list(self.episode_ids), self.offsets
