@@ -213,3 +213,18 @@ def test_symmetries_turn_places_directions_and_actions_alike():
     world = dataclasses.replace(config, plane=PlaneConfig(), proxy=ProxyConfig())
     with pytest.raises(ValueError, match="--symmetric needs a square picture"):
         symmetries_of(StateConditioner(world))
+
+
+@pytest.mark.parametrize(("order", "turns"), [(1, 0.25), (4, 1.0), (0, 0.0), (3, 0.75)])
+def test_a_body_that_looks_the_same_in_several_directions_turns_by_so_many_angles(order, turns):
+    """Its state's direction is that of so many times its angle."""
+    from tests.conftest import TINY_CONFIG
+
+    plane = dataclasses.replace(TINY_CONFIG.plane, symmetries=(order,))
+    symmetries = symmetries_of(StateConditioner(dataclasses.replace(TINY_CONFIG, plane=plane)))
+    assert len(symmetries) == 4
+    angle = 0.3 * order
+    before = torch.tensor([0.0, 0.0, 0.1, 0.2, np.cos(angle), np.sin(angle)]).float()
+    angle += 2 * np.pi * turns
+    after = torch.tensor([0.0, 0.0, -0.2, 0.1, np.cos(angle), np.sin(angle)]).float()
+    torch.testing.assert_close(symmetries.states[1] @ before, after)
