@@ -34,6 +34,10 @@ from world_model.streaming.states.conditioner import (
 
 # Clips, frames and rewarded states a step, and pictures for the robot's layer.
 CLIPS, FRAMES, REWARDED, PICTURES = 512, 64, 1024, 32
+# Steps of the reward model for each of the others: it costs a twentieth of theirs and learns last.
+REWARD_STEPS = 4
+# Largest norm of the gradient of each network.
+CLIP_NORM = 1.0
 # Weight of the error of the robot's layer.
 ROBOT_WEIGHT = 20.0
 # Longest self-rollout in steps: one at first, these from the middle of the phase on. Long ones from
@@ -98,9 +102,8 @@ class StatesTrainer(ResumableTrainer):
     ):
         self.rate = RATE if config.init is None else RATE / 4
         modules = nn.ModuleDict(world.conditioner.trained_first()).requires_grad_(True)
-        super().__init__(
-            modules, accelerator, rate=self.rate, betas=(0.9, 0.98), clip_norm=1.0, alone=True
-        )
+        super().__init__(modules, accelerator, rate=self.rate, betas=(0.9, 0.98), alone=True)
+        self.networks = list(modules.values())
         self.world, self.store, self.config = world, store, config
         scaled = scaled_states(world, store.states)
         self.states = torch.cat([scaled[name] for name in world.config.tracked], dim=-1)  # (F, S)
@@ -123,6 +126,7 @@ class StatesTrainer(ResumableTrainer):
             group["lr"] = self.rate * rise * fall
         world, store, seed = self.world, self.store, self.config.seed
         depth = depth_at(fraction)
+        rewards = self._train_reward()
         losses = {
             "states/dynamics": dynamics_loss(
                 world,
@@ -135,7 +139,6 @@ class StatesTrainer(ResumableTrainer):
                 symmetries=self.symmetries,
             ),
         }
-        losses["states/reward"] = reward_loss(world, store, self.states, seed, step)
         with_pictures = step % self.config.dynamics_steps == 0
         if with_pictures:
             with self.accelerator.autocast():
@@ -146,8 +149,29 @@ class StatesTrainer(ResumableTrainer):
         figures = {}
         if with_pictures and step % self.report_every == 0:
             figures = {name: loss.item() for name, loss in losses.items()}
-        frames = CLIPS * depth + REWARDED + FRAMES * with_pictures
+            figures["states/reward"] = rewards.item()
+        frames = CLIPS * depth + REWARDED * REWARD_STEPS + FRAMES * with_pictures
         return self.count_step(begin, frames, figures)
+
+    def apply_gradients(self) -> Tensor:
+        """See `ResumableTrainer`; each network's gradient is clipped apart, as they share nothing:
+        where one is steep the others go on learning."""
+        for network in self.networks:
+            self.accelerator.clip_grad_norm_(network.parameters(), CLIP_NORM)
+        return super().apply_gradients()
+
+    def _train_reward(self) -> Tensor:
+        """Several optimizer steps of the reward model alone; the loss of the last."""
+        loss = self.states.new_zeros(())
+        if conditioner_of(self.world).reward is None:
+            return loss
+        for number in range(
+            self.progress.step * REWARD_STEPS, (self.progress.step + 1) * REWARD_STEPS
+        ):
+            loss = reward_loss(self.world, self.store, self.states, self.config.seed, number)
+            self.accelerator.backward(loss)
+            self.apply_gradients()
+        return loss.detach()
 
 
 def dynamics_loss(
