@@ -112,6 +112,8 @@ class StatesTrainer(ResumableTrainer):
         if config.symmetric:
             self.symmetries = symmetries_of(conditioner_of(world)).to(self.states.device)
             print(f"dynamics: each step counts as {len(self.symmetries)}, turned and mirrored")
+        if config.init is None:
+            fit_law(world, store, self.states, self.actions)
 
     def fraction(self) -> float:
         """See `ResumableTrainer.share_done`."""
@@ -172,6 +174,19 @@ class StatesTrainer(ResumableTrainer):
             self.accelerator.backward(loss)
             self.apply_gradients()
         return loss.detach()
+
+
+def fit_law(world: StreamingWorld, store: ClipStore, states: Tensor, actions: Tensor) -> None:
+    """Begin the dynamics of `world` with the linear law that fits all recorded steps best; see
+    `dynamics_loss` for the states and actions."""
+    begins = store.clip_starts.unique()
+    index, valid, before = store.window(begins, 2)
+    first = before == begins
+    earlier, last = states[before], torch.where(first[:, None], torch.nan, actions[begins])
+    controls = join_controls(actions[index[:, 1]], last, states[begins], earlier)
+    following = states[index[:, 1]]
+    known = valid.all(1)
+    conditioner_of(world).dynamics.fit_law(controls[known], following[known])
 
 
 def dynamics_loss(
@@ -250,8 +265,13 @@ def estimator_loss(
     # displaced estimate.
     displaced = MOST_DISPLACED * counted_uniform(seeds, samples, (1,), stream=DISPLACEMENT).square()
     displaced = displaced * counted_noise(seeds, samples, states.shape[1:], stream=DISPLACEMENT)
-    estimates = conditioner_of(world).estimator.estimates(latents, displaced)
-    return torch.stack([smooth_error(one, states[pick]).mean() for one in estimates]).mean()
+    estimator = conditioner_of(world).estimator
+    estimates = estimator.estimates(latents, displaced)
+    errors = [smooth_error(one, states[pick]).mean() for one in estimates.states]
+    if estimates.places.numel():
+        seen = estimator.places_in_picture(states[pick])
+        errors.append(smooth_error(estimates.places, seen).mean())
+    return torch.stack(errors).mean()
 
 
 def robot_loss(

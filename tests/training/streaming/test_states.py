@@ -104,12 +104,15 @@ def test_states_are_predicted_estimated_and_rewarded_after_the_phase(data, tmp_p
             latents = world.codec.encode(
                 store.frames[begins].permute(0, 3, 1, 2).float() / 127.5 - 1
             )
-            read = world.conditioner.estimator(latents)[:, :2]  # its place is what can be seen
+            estimator = world.conditioner.estimator
+            read = estimator(latents)[:, :2]  # its place is what can be seen
+            found = estimator.estimates(latents).places
             reward = world.conditioner.reward(truth[begins])[:, 0]
         return (
             float((guess - truth[begins + 1]).abs().mean()),
             float((read - truth[begins, :2]).abs().mean()),
             float((reward - store.rewards[begins]).abs().mean()),
+            float((found - estimator.places_in_picture(truth[begins])).abs().mean()),
         )
 
     before = errors()
@@ -118,6 +121,7 @@ def test_states_are_predicted_estimated_and_rewarded_after_the_phase(data, tmp_p
     after = errors()
     assert after[0] < 0.35 * before[0], (before, after)
     assert after[1] < 0.35 * before[1], (before, after)
+    assert after[3] < 0.35 * before[3], (before, after)
 
 
 @pytest.mark.usefixtures("small")
@@ -198,7 +202,8 @@ def test_a_body_that_is_not_pushed_stays_exactly_where_it_is(data, tmp_path):
     controls = torch.rand(16, world.config.control_dim)
     pose = controls[:, 4:8]  # action, place, pose
     with torch.no_grad():
-        dynamics.network[-1].bias.copy_(torch.tensor([0.0, 0.0, 0.5, 0.5, 0.5, -9.0]))
+        said = dynamics.interactions.together[-1]
+        said.bias.copy_(torch.tensor([0.5, 0.5, 0.5, -9.0]))
         assert torch.equal(dynamics(controls)[:, 2:], pose)
-        dynamics.network[-1].bias[-1] = 9.0
+        said.bias[-1] = 9.0
         assert (dynamics(controls)[:, 2:4] != pose[:, :2]).all()

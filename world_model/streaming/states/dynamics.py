@@ -13,22 +13,24 @@ from torch import Tensor, nn
 
 from world_model.streaming.conditioning import features, num_features
 from world_model.streaming.config import StreamingConfig
+from world_model.streaming.states.interactions import Interactions
 from world_model.streaming.states.planar import Plane
-from world_model.streaming.states.relations import Relations
 
 # Changes of a state within one step are small beside its range.
 CHANGE_SCALE = 5.0
 # What the network says is small beside a state's range.
 OUTPUT_SCALE = 0.2
+# How little the size of a fitted law counts beside its error.
+RIDGE = 1e-7
 
 
 class Dynamics(nn.Module):
     """From "the same": a linear prediction from the control, corrected by a network.
 
     Bodies with a pose move by a step and a turn in their own coordinates, and the network sees
-    places from there; where there are several, each sees the others too (relations.py). It also
-    says whether a body moves at all: one that does not stays exactly where it is, or it would creep
-    away in a long episode.
+    places from there. Where there are several, or the action is no place, a network of their own
+    moves them (interactions.py). It also says whether a body moves at all: one that does not stays
+    exactly where it is, or it would creep away in a long episode.
     """
 
     def __init__(self, config: StreamingConfig):
@@ -41,9 +43,17 @@ class Dynamics(nn.Module):
         # Of poses the linear part is not used: nothing pushes them but the network.
         self.weight = nn.Parameter(torch.zeros(self.size, config.control_dim))
         self.bias = nn.Parameter(torch.zeros(self.size))
-        several = len(self.plane.poses) > 1
-        self.relations = Relations(self.plane, self.frequencies, CHANGE_SCALE) if several else None
-        width = shape.dynamics_width
+        width, plane = shape.dynamics_width, self.plane
+        self.interactions = None
+        if len(plane.poses) > 1 or (plane.poses and not plane.action):
+            self.interactions = Interactions(
+                plane,
+                config.control_dim - 2 * 4 * len(plane.poses),
+                frequencies=self.frequencies,
+                width=(width + 1) // 2,
+                scale=CHANGE_SCALE,
+            )
+            width = (width + 1) // 2  # what is left to it is less
         last = nn.Linear(width, self.size)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
@@ -66,11 +76,38 @@ class Dynamics(nn.Module):
         with torch.autocast(controls.device.type, enabled=False):  # 8 bits would be too few
             return self._predict(controls.float())
 
+    @torch.no_grad()
+    def fit_law(self, controls: Tensor, following: Tensor) -> None:
+        """Set the linear part to what fits best from controls (N, U) to the next states (N, S), by
+        least squares: a robot's own law is nearly linear, and so is known from the start.
+
+        Of bodies with a pose nothing is used or changed.
+        """
+        used = controls.new_ones(controls.shape[-1] + 1, dtype=torch.bool)
+        changed = controls.new_ones(self.size, dtype=torch.bool)
+        for part in self.plane.poses:
+            changed[part] = False
+            for begin in (self.action_dim, self.action_dim + self.size):
+                used[begin + part.start : begin + part.stop] = False
+        state = controls[:, self.action_dim : self.action_dim + self.size]
+        known = torch.cat((controls, torch.ones_like(controls[:, :1])), dim=-1)[:, used].double()
+        wanted = (following - state)[:, changed].double()
+        # Where numbers depend on each other, the smallest of the laws that fit.
+        gram = known.mT @ known
+        gram.diagonal().add_(RIDGE * len(known))
+        law = self.weight.new_zeros(self.size, len(used))
+        found = torch.linalg.solve(gram, known.mT @ wanted).mT.to(law.dtype)
+        law[changed[:, None] & used] = found.flatten()
+        self.weight.copy_(law[:, :-1])
+        self.bias.copy_(law[:, -1])
+
     def _predict(self, controls: Tensor) -> tuple[Tensor, Tensor]:
         plane = self.plane
         state = controls[..., self.action_dim : self.action_dim + self.size]
         change = F.linear(controls, self.weight, self.bias)
         said = self.network(self._inputs(controls))
+        if self.interactions is not None:
+            said = self._with_bodies(self.interactions, said, controls, (state + change).detach())
         correction = OUTPUT_SCALE * said
         if not plane.poses:
             return state + change + correction, said[..., :0]
@@ -90,19 +127,44 @@ class Dynamics(nn.Module):
             moves.append(move)
         return torch.stack(guess, dim=-1), torch.stack(moves, dim=-1)
 
+    def _with_bodies(
+        self, interactions: Interactions, said: Tensor, controls: Tensor, coming: Tensor
+    ) -> Tensor:
+        """What is said (..., S), that of bodies by the network of their own; `coming` are the
+        states that the linear law leads to, (..., S)."""
+        plane = self.plane
+        action, state, change, last_action = self._parts(controls)
+        ways = [torch.stack((state[..., p], coming[..., p]), dim=-2) for p in plane.points]
+        if plane.action:
+            ways.append(torch.stack((last_action, action), dim=-2))
+        # What else is known: all but the poses, which each body sees from itself.
+        rest = plane.without_poses(state), plane.without_poses(change)
+        seen = torch.cat((action, *rest, last_action), dim=-1)
+        moves = interactions(state, change, torch.stack(ways, dim=-3), seen)
+        of_all = list(said.unbind(-1))
+        for body, part in enumerate(plane.poses):
+            of_all[part] = moves[..., body, :].unbind(-1)
+        return torch.stack(of_all, dim=-1)
+
+    def _parts(self, controls: Tensor) -> tuple[Tensor, ...]:
+        """Action, states, their last change and the action before, of controls (..., U)."""
+        return controls.split((self.action_dim, self.size, self.size, self.action_dim), dim=-1)
+
     def _num_inputs(self, control_dim: int) -> int:
         plane = self.plane
+        if self.interactions is not None:
+            return control_dim
         places = 2 * plane.action + 2 * len(plane.points)
         steps = 1 + len(plane.points) * (1 + 2 * plane.action)
         relative = num_features(4, self.frequencies) + num_features(2 * places, self.frequencies)
-        messages = 0 if self.relations is None else self.relations.size
-        return control_dim + (relative + 2 * steps + messages) * len(plane.poses)
+        return control_dim + (relative + 2 * steps) * len(plane.poses)
 
     def _inputs(self, controls: Tensor) -> Tensor:
         """Controls (..., U) beside places and steps as each body sees them: (..., F)."""
         plane = self.plane
-        sizes = (self.action_dim, self.size, self.size, self.action_dim)
-        action, state, change, last_action = controls.split(sizes, dim=-1)
+        if self.interactions is not None:
+            return controls
+        action, state, change, last_action = self._parts(controls)
         inputs = [controls]
         for part in plane.poses:
             pose = state[..., part]
@@ -122,6 +184,4 @@ class Dynamics(nn.Module):
             turned = plane.turned_to(here, torch.stack(steps, dim=-2)).flatten(-2)
             inputs.append(features(pose, self.frequencies))  # at walls it counts to a hair
             inputs += [features(relative, self.frequencies), turned]
-        if self.relations is not None:
-            inputs.append(self.relations(state, change).flatten(-2))
         return torch.cat(inputs, dim=-1)

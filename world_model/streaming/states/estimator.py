@@ -4,6 +4,8 @@ Dimensions: C channels, h w latent cells, K keypoints, S components of all state
 side of the patch that a refinement works on.
 """
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -13,9 +15,24 @@ from world_model.streaming.config import StreamingConfig
 from world_model.streaming.states.planar import Plane
 
 
+@dataclass(frozen=True, eq=False)
+class Estimates:
+    """What is estimated from frames, and from where."""
+
+    states: list[Tensor]
+    """The first estimate and that after each refinement iteration, (..., S) each."""
+    places: Tensor
+    """Where the first estimate finds points and bodies in the picture, (..., P, 2) of P; training
+    teaches it to."""
+
+
 class StateEstimator(nn.Module):
     """Convolutions and the centres of their responses (spatial softmax: Levine et al., arXiv
-    1504.00702, section 5.2), then refinement iterations around each point and body."""
+    1504.00702, section 5.2), then refinement iterations around each point and body.
+
+    One keypoint each is for where points and bodies are (as the centres of their joints are in Sun
+    et al., arXiv 1711.08229), the others are for whatever helps.
+    """
 
     width = 64
     num_keypoints = 32
@@ -45,26 +62,34 @@ class StateEstimator(nn.Module):
 
     def forward(self, latents: Tensor) -> Tensor:
         """Latents (..., C, h, w) -> states (..., S), scaled so that their bounds are -1 and 1."""
-        return self.estimates(latents)[-1]
+        return self.estimates(latents).states[-1]
 
-    def estimates(self, latents: Tensor, displacement: Tensor | None = None) -> list[Tensor]:
-        """The first estimate and that after each refinement iteration, (..., S) each.
+    def places_in_picture(self, states: Tensor) -> Tensor:
+        """Where points and bodies are in the picture by states (..., S): (..., P, 2)."""
+        places = [states[..., part][..., :2] for part in (*self.plane.points, *self.plane.poses)]
+        if not places:
+            return states.new_zeros(*states.shape[:-1], 0, 2)
+        return self.plane.to_picture(torch.stack(places, dim=-2))
+
+    def estimates(self, latents: Tensor, displacement: Tensor | None = None) -> Estimates:
+        """The states, estimated and refined.
 
         Args:
             latents: (..., C, h, w).
             displacement: Added to the first estimate before it is refined, (..., S). Training does
                 so, as estimates of frames that were trained on are more exact than those of others.
         """
-        estimates = [self._first_estimate(latents)]
-        states = estimates[0] if displacement is None else estimates[0] + displacement
+        first, places = self._first_estimate(latents)
+        estimates = [first]
+        states = first if displacement is None else first + displacement
         for _ in range(self.num_refinements):
             states = self.plane.upright(states.detach())
             for refine in self.refiners:
                 states = refine(latents, states)
             estimates.append(states)
-        return estimates
+        return Estimates(states=estimates, places=places)
 
-    def _first_estimate(self, latents: Tensor) -> Tensor:
+    def _first_estimate(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         cells = latents.reshape(-1, *latents.shape[-3:]).contiguous(
             memory_format=torch.channels_last
         )
@@ -74,10 +99,13 @@ class StateEstimator(nn.Module):
         with torch.autocast(latents.device.type, enabled=False):  # 8 bits would be too few
             found = found.float()
             weights = found.softmax(dim=-1)
-            centres = (weights @ self.places).flatten(1)  # (B, 2 K)
+            centres = weights @ self.places  # (B, K, 2)
             strengths = (weights * found).sum(-1)
-            states = self.out(F.relu(self.hidden(torch.cat((centres, strengths), dim=-1))))
-        return self.plane.upright(states.reshape(*latents.shape[:-3], -1))
+            read = torch.cat((centres.flatten(1), strengths), dim=-1)
+            states = self.out(F.relu(self.hidden(read)))
+        where = latents.shape[:-3]
+        named = centres[:, : len(self.plane.points) + len(self.plane.poses)]
+        return self.plane.upright(states.reshape(*where, -1)), named.reshape(*where, -1, 2)
 
 
 class Refiner(nn.Module):
@@ -96,6 +124,9 @@ class Refiner(nn.Module):
     """How far the patch extends to each side, in half widths of the frame."""
     largest = 0.1
     """Unit of corrections: half widths of the frame, or rad."""
+    least_symmetric = 2
+    """A body that looks the same in so many directions turns by a vector, not by an angle: where
+    it may as well be turned one way as the other, an angle jumps."""
 
     def __init__(self, channels: int, plane: Plane, part: slice):
         super().__init__()
@@ -105,7 +136,8 @@ class Refiner(nn.Module):
         # Of 128 x 2,304 weights 48 directions carry what comes out (docs/pusht.md).
         self.squeeze = nn.Linear(64 * (self.cells // 8) ** 2, 48, bias=False)
         self.hidden = nn.Linear(48, 128)
-        self.out = nn.Linear(128, 3)
+        self.order = plane.order(part) if part in plane.poses else 1
+        self.out = nn.Linear(128, 4 if self.order >= self.least_symmetric else 3)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
         around = self.span * coordinates(self.cells, self.cells)
@@ -118,13 +150,12 @@ class Refiner(nn.Module):
             patch = self._patch(latents.float(), pose)
             patch = F.relu(self.second(F.relu(self.first(patch)))).flatten(1)
             correction = self.largest * self.out(F.relu(self.hidden(self.squeeze(patch))))
-            correction = correction.reshape(*states.shape[:-1], 3)
+            correction = correction.reshape(*states.shape[:-1], -1)
+            step, turn = correction[..., :2], self._turn(correction[..., 2:])
             if self.part in self.plane.poses:
-                moved = self.plane.moved_state(
-                    states.float(), self.part, correction[..., :2], correction[..., 2]
-                )
+                moved = self.plane.moved_state(states.float(), self.part, step, turn)
             else:
-                moved = self.plane.moved(pose, correction[..., :2], correction[..., 2])
+                moved = self.plane.moved(pose, step, turn)
             size = self.part.stop - self.part.start
             parts = (
                 states[..., : self.part.start],
@@ -132,6 +163,13 @@ class Refiner(nn.Module):
                 states[..., self.part.stop :],
             )
             return torch.cat(parts, dim=-1)
+
+    def _turn(self, correction: Tensor) -> Tensor:
+        """By how much to turn, rad, (...), of a correction (..., 1 or 2)."""
+        if correction.shape[-1] == 1:
+            return correction[..., 0]
+        ahead = self.largest + correction[..., 0]  # an untrained one turns nothing
+        return torch.atan2(correction[..., 1], ahead) / self.order
 
     def _pose(self, states: Tensor) -> Tensor:
         """The pose of this one, (..., 4); a point has no direction and gets that of the frame."""

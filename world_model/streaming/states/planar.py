@@ -90,6 +90,14 @@ class Plane:
         across, down = cos * along - sin * aside, sin * along + cos * aside
         return torch.stack((across, down / self.aspect), dim=-1)
 
+    def without_poses(self, states: Tensor) -> Tensor:
+        """All but the poses of states (..., S)."""
+        kept, at = [], 0
+        for pose in sorted(self.poses, key=lambda part: part.start):
+            kept.append(states[..., at : pose.start])
+            at = pose.stop
+        return torch.cat((*kept, states[..., at:]), dim=-1)
+
     def moved_state(self, states: Tensor, part: slice, step: Tensor, turn: Tensor) -> Tensor:
         """That part of states (..., S), of a body, after a step (..., 2) in the body's coordinates
         and a turn (...), rad: (..., 4)."""

@@ -2,11 +2,13 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import pytest
 import torch
 
 from tests.conftest import TINY_CONFIG, randomized
+from tests.world_model.streaming.states.test_planar import ASLANT
 from world_model import WorldModel
 from world_model.streaming.conditioning import coordinates
 from world_model.streaming.config import DenoiserConfig
@@ -15,9 +17,11 @@ from world_model.streaming.states.estimator import Refiner, StateEstimator
 from world_model.streaming.world import StreamingWorld
 
 
-def make_estimator(iterations: int) -> StateEstimator:
+def make_estimator(iterations: int, **plane: Any) -> StateEstimator:
     shape = dataclasses.replace(TINY_CONFIG.denoiser, refinement_iterations=iterations)
-    world = randomized(WorldModel.create(dataclasses.replace(TINY_CONFIG, denoiser=shape)))
+    lies = dataclasses.replace(TINY_CONFIG.plane, **plane)
+    config = dataclasses.replace(TINY_CONFIG, denoiser=shape, plane=lies)
+    world = randomized(WorldModel.create(config))
     assert isinstance(world, StreamingWorld)
     assert isinstance(world.conditioner, StateConditioner)
     return world.conditioner.estimator
@@ -47,7 +51,7 @@ def test_untrained_refiners_keep_the_first_estimate():
         for refiner in estimator.refiners:
             refiner.get_parameter("out.weight").zero_()
             refiner.get_parameter("out.bias").zero_()
-        first, second, third = estimator.estimates(torch.rand(2, 3, 96, 96))
+        first, second, third = estimator.estimates(torch.rand(2, 3, 96, 96)).states
     torch.testing.assert_close(second, first)
     torch.testing.assert_close(third, first)
 
@@ -55,7 +59,7 @@ def test_untrained_refiners_keep_the_first_estimate():
 def test_without_refinement_there_is_one_estimate():
     estimator = make_estimator(0)
     assert not [name for name in estimator.state_dict() if name.startswith("refiners")]
-    assert len(estimator.estimates(torch.rand(2, 3, 96, 96))) == 1
+    assert len(estimator.estimates(torch.rand(2, 3, 96, 96)).states) == 1
 
 
 def test_the_patch_of_a_body_is_the_same_wherever_it_is():
@@ -91,6 +95,36 @@ def test_a_correction_is_a_step_and_a_turn_of_that_body_alone():
     torch.testing.assert_close(step, 0.03 * states[:, 4:])  # along its own direction
     turn = torch.atan2(moved[:, 5], moved[:, 4]) - torch.atan2(states[:, 5], states[:, 4])
     torch.testing.assert_close(torch.sin(turn), torch.full((4,), math.sin(0.1)))
+
+
+def test_a_symmetric_body_turns_by_a_vector():
+    """So nothing jumps where it may be turned one way or the other: half a sector to each side."""
+    refiner = make_estimator(1, symmetries=(4,)).refiners[1]
+    assert isinstance(refiner, Refiner)
+    states = torch.cat((torch.zeros(4, 2), poses(4)), dim=-1)
+    latents = torch.rand(4, 3, 96, 96)
+
+    def turned(ahead: float, aside: float) -> torch.Tensor:
+        with torch.no_grad():
+            refiner.out.weight.zero_()
+            refiner.out.bias.copy_(torch.tensor([0.0, 0.0, ahead - 1, aside]))
+            return refiner(latents, states)
+
+    torch.testing.assert_close(turned(1.0, 0.0), states)
+    quarter = torch.stack((-states[:, 5], states[:, 4]), dim=-1)  # of four times the angle
+    torch.testing.assert_close(turned(0.0, 2.0)[:, 4:], quarter)
+    torch.testing.assert_close(turned(-1.0, 1e-3), turned(-1.0, -1e-3), atol=4e-3, rtol=0)
+
+
+@pytest.mark.parametrize("homography", [None, ASLANT])
+def test_places_are_those_of_the_picture(homography):
+    estimator = make_estimator(0, homography=homography)
+    states = torch.cat((0.4 * poses(5)[:, :2], 0.4 * poses(5, seed=1)[:, :2], poses(5)[:, 2:]), 1)
+    places = estimator.places_in_picture(states)
+    assert places.shape == (5, 2, 2)
+    for found, place in zip(places.unbind(1), (states[:, :2], states[:, 2:4]), strict=True):
+        torch.testing.assert_close(estimator.plane.from_picture(found), place)
+    assert estimator.estimates(torch.rand(5, 3, 96, 96)).places.shape == places.shape
 
 
 def test_a_refiner_learns_where_a_body_is():
