@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ class Command:
     config: str | None = None
     """Dataclass that `run` takes, as "module:Class": its fields are the options, its docstring
     opens the --help. None: `run` takes the arguments themselves, a list of strings."""
+    resumes: bool = False
+    """Whether the same command goes on where an earlier one was stopped."""
 
 
 COMMANDS = {
@@ -31,21 +34,25 @@ COMMANDS = {
         config="training.data.collect:CollectConfig",
         run="training.data.collect:main",
         summary="record episodes of any Gymnasium environment",
+        resumes=True,
     ),
     "encode": Command(
         config="training.data.irasim.encode:EncodeConfig",
         run="training.data.irasim.encode:main",
         summary="encode a dataset's videos as latents with an autoencoder",
+        resumes=True,
     ),
     "convert": Command(
         config="training.data.lerobot.config:ConvertConfig",
         run="training.data.lerobot.convert:main",
         summary="import a LeRobot dataset, or export one",
+        resumes=True,
     ),
     "label": Command(
         config="training.data.labels.config:LabelConfig",
         run="training.data.labels.command:main",
         summary="label poses of rigid bodies in recorded frames, for training",
+        resumes=True,
     ),
     "import": Command(
         config="training.chunk.import_world:ImportConfig",
@@ -62,7 +69,9 @@ COMMANDS = {
         run="training.push:main",
         summary="upload a world to the Hugging Face Hub",
     ),
-    "train": Command(run="training.command:cli", summary="train a world from recorded episodes"),
+    "train": Command(
+        run="training.command:cli", summary="train a world from recorded episodes", resumes=True
+    ),
     "bench": Command(
         run="benchmarks.bench:cli",
         summary="measure a world: quality, speed, and how policies fare in it",
@@ -71,10 +80,12 @@ COMMANDS = {
         config="training.distill.config:DistillConfig",
         run="training.distill.command:main",
         summary="make a world that takes one or two denoising passes per step",
+        resumes=True,
     ),
     "evaluate": Command(
         run="benchmarks.evaluate:cli",
         summary="score a chunk model, or a policy in a world",
+        resumes=True,
     ),
     "plan": Command(
         config="policies.planning.config:PlanConfig",
@@ -152,10 +163,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         run(arguments)
         end_processes()
+    except KeyboardInterrupt:
+        print(_stopped(arguments), file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
     except _mistakes() as error:
         if os.environ.get("IRASIM_TRACEBACK"):
             raise
         sys.exit(f"irasim {arguments[0]}: {error}\n(IRASIM_TRACEBACK=1 shows where)")
+
+
+def _stopped(arguments: Sequence[str]) -> str:
+    """In words, that a command was interrupted, and whether it can go on."""
+    name = arguments[0] if arguments else ""
+    resumes = name in COMMANDS and COMMANDS[name].resumes
+    return f"\nirasim {name}: stopped{'; the same command goes on from here' * resumes}"
 
 
 def _mistakes() -> tuple[type[Exception], ...]:
