@@ -109,8 +109,8 @@ class ClipLoss:
         _, batch = self._next()
         world = self.world
         with in_autocast(world.device, self.autocast), torch.no_grad():
-            tokens, prediction = drawn_tokens(self.objective, batch)
-        read = world.conditioner.read(world.head(tokens.float()), prediction)
+            tokens, drawn = drawn_tokens(self.objective, batch)
+        read = world.conditioner.read(world.head(tokens.float()), drawn.prediction, drawn.before)
         losses = head_loss(read, batch, world.config)
         counted = read_frames(batch, world.config)
         return (losses * counted).sum() / counted.sum().clamp(min=1), {}

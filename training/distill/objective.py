@@ -168,10 +168,7 @@ class Walk:
             return change
 
         change = sample_change(denoise, noise, self.sampler)
-        prediction = conditioning.prediction
-        self.read = world.conditioner.read(
-            world.head(tokens.float()), None if prediction is None else prediction[:, -1]
-        )
+        self.read = world.conditioner.read(world.head(tokens.float()), *conditioning.newest)
         memory = world.conditioner.update(state.memory, control, self.read)
         self._memory = {name: tensor.detach() for name, tensor in memory.items()}
         return change

@@ -136,6 +136,7 @@ def world_config(
             context=config.context,
             sees_states=config.sees_states and bool(states),
             refinement_iterations=config.refinement_iterations if states else 0,
+            reward_sees_change=bool(states),
         ),
         sampler=SamplerConfig(
             num_steps=config.num_steps,

@@ -19,6 +19,7 @@ from training.streaming.objective import (
     read_frames,
 )
 from world_model import StreamingWorld
+from world_model.streaming.conditioning import Conditioning
 
 
 def train_head(
@@ -75,8 +76,10 @@ class HeadTrainer(ResumableTrainer):
         clips = self.store.sample(config.seed, mine, config.clip_frames)
         batch = make_batch(self.world, clips, config.seed, mine, config.rollout_rounds)
         with accelerator.autocast():
-            tokens, prediction = drawn_tokens(self.trunk, batch)
-        read = self.world.conditioner.read(self.objective(tokens.float()), prediction)
+            tokens, drawn = drawn_tokens(self.trunk, batch)
+        read = self.world.conditioner.read(
+            self.objective(tokens.float()), drawn.prediction, drawn.before
+        )
         losses = head_loss(read, batch, self.world.config)
         counted = read_frames(batch, self.world.config)
         loss = (losses * counted).sum() / counted.sum().clamp(min=1)
@@ -89,9 +92,9 @@ class HeadTrainer(ResumableTrainer):
 
 
 @torch.no_grad()
-def drawn_tokens(trunk: StreamingObjective, batch: Batch) -> tuple[Tensor, Tensor | None]:
+def drawn_tokens(trunk: StreamingObjective, batch: Batch) -> tuple[Tensor, Conditioning]:
     """Tokens (B, T, N, width) of the last pass that draws a frame, where a head reads in use; and
-    the states that are predicted for them (B, T, S). Frames before are recorded or the model's
+    what they were drawn with. Frames before are recorded or the model's
     own, by `batch.rounds`."""
     base, inputs = trunk.drawn_over(batch, trunk.conditioning(batch, batch.wanted))
     conditioning = trunk.conditioning(batch)
@@ -101,4 +104,4 @@ def drawn_tokens(trunk: StreamingObjective, batch: Batch) -> tuple[Tensor, Tenso
     level = levels[..., None, None, None]
     noisy = (1 - level) * (inputs - base) + level * batch.noise
     _, tokens = trunk.denoiser(noisy, base, levels, conditioning)
-    return tokens, conditioning.prediction
+    return tokens, conditioning

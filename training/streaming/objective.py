@@ -89,7 +89,9 @@ class StreamingObjective(nn.Module):
         predicted, tokens = self.denoiser(noisy, base, batch.levels, conditioning)
         wrong = predicted.float() - change
         error = frame_error(wrong, self.edge_weight, self.absolute_weight)  # (B, T)
-        read = self.conditioner.read(self.head(tokens.float()), batch.wanted)
+        read = self.conditioner.read(
+            self.head(tokens.float()), conditioning.prediction, conditioning.before
+        )
         return error, head_loss(read, batch, self.config)
 
     def drawn_over(self, batch: "Batch", conditioning: Conditioning) -> tuple[Tensor, Tensor]:

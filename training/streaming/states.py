@@ -300,8 +300,9 @@ def reward_loss(
         return states.new_zeros(())
     samples, seeds = numbered(step, REWARDED, seed, states.device)
     pick = store.labelled[counted_index(seeds, samples, len(store.labelled), stream=REWARD)]
-    reward, end = reward_model(states[pick]).unbind(-1)
-    known = ~store.rewards[pick].isnan()
+    before = store.window(pick, 1)[2]
+    reward, end = reward_model(states[pick], states[before]).unbind(-1)
+    known = ~store.rewards[pick].isnan() & store.known[before]
     scale = 0.05 * (config.reward_high - config.reward_low)
     wanted = torch.where(known, store.rewards[pick], 0.0)
     loss = F.smooth_l1_loss(reward / scale, wanted / scale, reduction="none", beta=LINEAR_FROM)

@@ -51,9 +51,18 @@ class Conditioning:
     last frame is to be drawn."""
     prediction: Tensor | None = None
     """States that the frames are drawn around, (B, T, S); None in a world without."""
+    before: Tensor | None = None
+    """Those one frame before each, (B, T, S); likewise."""
     proxy: Tensor | None = None
     """What the frames are drawn over, (B, T, C, h, w), T = 1 where only the last is to be drawn;
     None: over the frame before each."""
+
+    @property
+    def newest(self) -> tuple[Tensor | None, Tensor | None]:
+        """`prediction` and `before` of the last frame, (B, S)."""
+        if self.prediction is None or self.before is None:
+            return None, None
+        return self.prediction[:, -1], self.before[:, -1]
 
     def drawn_over(self, newest: Tensor) -> Tensor:
         """What the last frame is drawn over, (B, C, h, w): its proxy, or the `newest` frame."""
@@ -66,6 +75,7 @@ class Conditioning:
             at_tokens=self.at_tokens[rows],
             at_cells=self.at_cells[rows],
             prediction=None if self.prediction is None else self.prediction[rows],
+            before=None if self.before is None else self.before[rows],
             proxy=None if self.proxy is None else self.proxy[rows],
         )
 
@@ -73,11 +83,13 @@ class Conditioning:
     def last(self) -> "Conditioning":
         """Of the last frame, T = 1, where only that is to be drawn."""
         prediction = None if self.prediction is None else self.prediction[:, -1:]
+        before = None if self.before is None else self.before[:, -1:]
         return replace(
             self,
             embedding=self.embedding[:, -1:],
             at_tokens=self.at_tokens[:, -1:],
             prediction=prediction,
+            before=before,
         )
 
 
@@ -184,9 +196,16 @@ class Conditioner(nn.Module):
             at_cells=self.at_cell(at_cell, acted),
         )
 
-    def read(self, readout: Readout, prediction: Tensor | None) -> Readout:
-        """What is known of a frame that was drawn, from what the head read off its tokens and the
-        states (..., S) that it was drawn around."""
+    def read(
+        self, readout: Readout, prediction: Tensor | None = None, before: Tensor | None = None
+    ) -> Readout:
+        """What is known of a frame that was drawn.
+
+        Args:
+            readout: What the head read off its tokens.
+            prediction: The states that it was drawn around, (..., S).
+            before: Those of the frame before it, (..., S).
+        """
         return readout
 
     def estimate(self, latents: Tensor, readout: Readout, known: Tensor) -> Readout:

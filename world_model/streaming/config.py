@@ -33,6 +33,9 @@ class DenoiserConfig:
     """Octaves of sine and cosine features of each action component, scaled to [-1, 1]."""
     head_width: int = 256
     """Hidden width of the head for reward, end and states."""
+    reward_sees_change: bool = False
+    """Whether the reward model of a world with states sees how these just changed, and not only
+    what they are: rewards for progress need it. (Older worlds' did not.)"""
     dynamics_width: int = 512
     """Hidden width of the network that predicts the next states (see states/dynamics.py)."""
     refinement_iterations: int = 0

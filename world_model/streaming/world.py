@@ -205,7 +205,8 @@ class StreamingWorld(WorldModel):
         made = []
         for h in range(actions.shape[1]):
             control = conditioner.control(memory, actions[:, h]).last
-            read = conditioner.with_reward(conditioner.dynamics(control.values[:, 0]))
+            states = conditioner.dynamics(control.values[:, 0])
+            read = conditioner.with_reward(states, conditioner.states_in(control)[:, 0])
             memory = conditioner.update(memory, control, read)
             made.append(self._shown(None, read))
         return self._joined(made, shape)
@@ -283,8 +284,7 @@ class StreamingWorld(WorldModel):
             return change
 
         change = sample_change(denoise, self._noise(state), sampler)
-        last = None if (made := conditioning.prediction) is None else made[:, -1]
-        read = conditioner.read(self.head(tokens), last)
+        read = conditioner.read(self.head(tokens), *conditioning.newest)
         memory = conditioner.update(state.memory, control, read)
         state.move_(self.settled(base, change, state.memory, memory), base, memory)
         return read

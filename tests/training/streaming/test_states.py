@@ -107,7 +107,7 @@ def test_states_are_predicted_estimated_and_rewarded_after_the_phase(data, tmp_p
             estimator = world.conditioner.estimator
             read = estimator(latents)[:, :2]  # its place is what can be seen
             found = estimator.estimates(latents).places
-            reward = world.conditioner.reward(truth[begins])[:, 0]
+            reward = world.conditioner.reward(truth[begins], truth[begins - 1])[:, 0]
         return (
             float((guess - truth[begins + 1]).abs().mean()),
             float((read - truth[begins, :2]).abs().mean()),

@@ -94,21 +94,30 @@ class StateConditioner(Conditioner):
         conditioning = self.conditioned(control, known, last=last)
         drawn = prediction[:, -1:] if last else prediction
         proxy = None if self.proxy is None else self.proxy(drawn)
-        return dataclasses.replace(conditioning, prediction=prediction, proxy=proxy)
+        before = self.states_in(control)
+        return dataclasses.replace(conditioning, prediction=prediction, before=before, proxy=proxy)
 
-    def read(self, readout: Readout, prediction: Tensor | None) -> Readout:
+    def states_in(self, control: Control) -> Tensor:
+        """The states before each frame that a control knows, (B, T, S)."""
+        first = self.config.action_dim
+        return control.values[..., first : first + self.config.state_dim]
+
+    def read(
+        self, readout: Readout, prediction: Tensor | None = None, before: Tensor | None = None
+    ) -> Readout:
         """See `Conditioner.read`: tokens correct the prediction of what is observed, and reward and
         end are those of the states, corrected by the tokens."""
-        assert prediction is not None
+        assert prediction is not None and before is not None
         states = prediction + F.pad(readout.states, (0, self.num_hidden))
         rewards = readout.rewards
         if self.reward is not None:
-            rewards = rewards + self.reward(states.detach())
+            rewards = rewards + self.reward(states.detach(), before)
         return Readout(rewards=rewards, states=states)
 
     def estimate(self, latents: Tensor, readout: Readout, known: Tensor) -> Readout:
         """See `Conditioner.estimate`: what is not known is estimated from the frame."""
-        return self.with_reward(self._estimated(latents, known))
+        states = self._estimated(latents, known)
+        return self.with_reward(states, states)
 
     def shown(self, latents: Tensor, known: Tensor) -> Tensor | None:
         """See `Conditioner.shown`."""
@@ -117,9 +126,10 @@ class StateConditioner(Conditioner):
     def _estimated(self, latents: Tensor, known: Tensor) -> Tensor:
         return torch.where(known.isnan(), self.estimator(latents), known)
 
-    def with_reward(self, states: Tensor) -> Readout:
-        """States (..., S) taken as exact, with their reward by the reward model."""
-        rewards = states[..., :0] if self.reward is None else self.reward(states)
+    def with_reward(self, states: Tensor, before: Tensor) -> Readout:
+        """States (..., S) and those before them taken as exact, with their reward by the reward
+        model."""
+        rewards = states[..., :0] if self.reward is None else self.reward(states, before)
         return Readout(rewards=rewards, states=states)
 
     def update(self, memory: Memory, control: Control, readout: Readout) -> Memory:
