@@ -56,6 +56,11 @@ PARTS = {
         run="benchmarks.control.planning:main",
         summary="cost of a planner's decision",
     ),
+    "best-of": Command(
+        config="benchmarks.control.config:BestOfBenchConfig",
+        run="benchmarks.control.best_of:main",
+        summary="how policies gain from the best of K plans, chosen in the world",
+    ),
     "reinforcement": Command(
         config="benchmarks.control.config:ReinforcementConfig",
         run="benchmarks.control.reinforcement:main",

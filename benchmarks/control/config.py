@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from policies.planning.config import ModelConfig
 from policies.rl.config import LearningConfig
 from training.jobs.config import OnCluster
 from world_model.config import DEFAULT_WORLD
@@ -142,6 +143,39 @@ class PlanningConfig:
         check_least(self, candidates=1, horizon=1, iterations=1, envs=1, repeats=1, threads=1)
         if not self.max_rows or min(self.max_rows) < 1:
             raise ValueError(f"max_rows is {self.max_rows}, expected numbers of at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BestOfBenchConfig(ModelConfig):
+    """Carry out the best of K plans in the simulator, as the world ranks them, and compare with
+    those of the base policy alone. A run that was stopped can be continued."""
+
+    world: str = DEFAULT_WORLD
+    """World to plan in: a shipped name, a directory, or a Hub id; its task's proposals are
+    ranked."""
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("runs/best_of")
+    """Directory for trials.jsonl and best_of.json."""
+    candidates: tuple[int, ...] = (1, 10)
+    """K, the number of proposals ranked at a decision; 1 is the base policy alone, which the
+    others are compared with."""
+    trials: int = 60
+    """Number of episodes for each K; the same starts, and the same proposals as long as the same
+    ones are chosen."""
+    objective: Literal["sum", "final", "max"] = "sum"
+    """Score of a proposal: the sum of its predicted rewards, the final one, or the highest."""
+    max_steps: int | None = None
+    """Longest episode, in steps (default: the world's time limit)."""
+    seed: int = 5_000_000
+    """Seed of the first trial; the others count up from it. Training and evaluation use none from
+    here on."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_least(self, trials=1, max_steps=1)
+        if min(self.candidates, default=0) < 1 or len(set(self.candidates)) < len(self.candidates):
+            raise ValueError(
+                f"candidates is {self.candidates}, expected numbers of at least 1, each once"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,6 +24,7 @@ TABLETOP = Task(
     keys=KeysConfig(directions=("right", "up"), velocity=0.7),
     hidden=("cube_pose", "cylinder_pose", "prism_pose", "cross_pose"),
     recorder="policies.tabletop:mixture",
+    proposals="policies.tabletop.proposals:Pushes",
     warm_up="policies.tabletop.from_pixels:Rest",
     rest_action="policies.tabletop.outcome:stay",
     family="policies.tabletop.family",

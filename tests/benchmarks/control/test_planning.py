@@ -227,3 +227,37 @@ def test_learned_nearness_reads_the_frame_at_the_end():
 def test_worlds_are_named_by_their_rollouts(world: tuple[str, ...], tmp_path: Path):
     with pytest.raises(ValueError, match="P"):
         PushTPlanningConfig(out=tmp_path, world=world)
+
+
+def test_the_best_of_several_plans_is_compared_with_the_base_policy(tiny_world, tmp_path, capsys):
+    """A run that is continued runs what is missing alone."""
+    command = (
+        f"bench best-of --world {tiny_world} --out {tmp_path} --candidates 1 3 --max-steps 4 "
+        "--device cpu --imagine states --trials"
+    )
+    console.run([*command.split(), "1"])
+    console.run([*command.split(), "2"])
+    results = json.loads((tmp_path / "best_of.json").read_text())
+    trials = [json.loads(line) for line in (tmp_path / "trials.jsonl").read_text().splitlines()]
+    assert [(t["seed"] - 5_000_000, t["count"]) for t in trials] == [(0, 1), (0, 3), (1, 1), (1, 3)]
+    base, best = results["rows"]
+    assert (base["candidates"], best["candidates"]) == (1, 3)
+    assert base["total_reward_gain"] is None
+    rewards = [t["total_reward"] for t in trials]
+    expected = np.mean([rewards[1] - rewards[0], rewards[3] - rewards[2]])
+    assert best["total_reward_gain"] == pytest.approx(expected)
+    assert {"success_gain", "final_coverage_gain"} <= best.keys()
+    out = capsys.readouterr().out
+    assert "over K = 1" in out
+    (tmp_path / "trials.jsonl").write_text("{half\n")
+    with pytest.raises(ValueError, match="delete that line"):
+        console.run([*command.split(), "1"])
+
+
+def test_best_of_needs_a_task_with_proposals(tmp_path, tiny_world_without_reward):
+    with pytest.raises(ValueError, match="candidates is"):
+        console.run(["bench", "best-of", "--world", "pusht", "--candidates", "0"])
+    with pytest.raises(ValueError, match="no reward head"):
+        console.run(
+            f"bench best-of --world {tiny_world_without_reward} --out {tmp_path} --trials 1".split()
+        )

@@ -1,15 +1,21 @@
 """The tabletop: physics and pictures, what is read from them, and who acts on it."""
 
+import dataclasses
+
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("mujoco", reason="needs pip install 'irasim-env[tabletop]'")
 
+from policies.planning.plan import Memory
 from policies.tabletop import arm, family
 from policies.tabletop.cloning import CloneConfig, CloneNetwork, load_clone, save_clone
 from policies.tabletop.family import FAMILY
 from policies.tabletop.from_pixels import blocks_of
+from policies.tabletop.proposals import Pushes, SkillConfig
+from policies.tabletop.proposals import propose as proposed
 from policies.tabletop.reading import PUSHER, measure, true_pixels
 from policies.tabletop.recorders import heldout, mixture, pusher
 from policies.tabletop.scene import (
@@ -273,3 +279,49 @@ def test_a_clone_is_saved_and_what_is_none_is_told(tmp_path):
     (tmp_path / "junk.safetensors").write_bytes(b"junk")
     with pytest.raises(ValueError, match=r"policies\.tabletop\.cloning"):
         load_clone(tmp_path / "junk.safetensors")
+
+
+def test_proposals_are_pushes_of_which_the_first_are_those_of_few():
+    env = make(obs_type="state")
+    env.reset(seed=3)
+    propose = Pushes(envs=[env])
+    memory = Memory(
+        seeds=torch.tensor([3]),
+        decisions=torch.tensor([0]),
+        mean=torch.zeros(1, propose.horizon, 2),
+        elites=torch.zeros(1, 0, propose.horizon, 2),
+    )
+    few, many = propose(None, memory, 2), propose(None, memory, 6)
+    assert torch.equal(few.actions, many.actions[:, :2])
+    assert many.actions.shape == (1, 6, propose.horizon, 2)
+    assert many.actions.abs().max() <= 1
+    assert len({tuple(plan.flatten().tolist()) for plan in many.actions[0]}) == 6
+    for plan, length in zip(many.actions[0], many.lengths[0], strict=True):
+        assert 1 <= length <= propose.horizon
+        assert not plan[length:].any()
+    later = dataclasses.replace(memory, decisions=torch.tensor([1]))
+    assert not torch.equal(propose(None, later, 2).actions, few.actions)
+
+
+def test_a_proposal_without_errors_brings_the_block_nearer():
+    env = make(obs_type="state")
+    exact = SkillConfig(aim=0.0, aside=0.0)
+    gains = []
+    for seed in range(4):
+        _, info = env.reset(seed=seed)
+        table = env.unwrapped
+        push = proposed(
+            table.poses[:, :2],
+            table.effector_pos,
+            NAMES.index(table.move),
+            NAMES.index(table.to),
+            rng=np.random.default_rng(seed),
+            skill=exact,
+        )
+        before = info["distance"]
+        for action in push:
+            *_, ended, _, info = env.step(action)
+            if ended:
+                break
+        gains.append(before - info["distance"])
+    assert min(gains) > 0.01
