@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from benchmarks.control import planning
+from benchmarks.control.config import BestOfBenchConfig
 from benchmarks.pusht import planning as pusht_planning
 from benchmarks.pusht import planning_command
 from benchmarks.pusht.nearness import GOAL, LearnedNearness
@@ -256,7 +257,7 @@ def test_the_best_of_several_plans_is_compared_with_the_base_policy(tiny_world, 
 
 def test_best_of_needs_a_task_with_proposals(tmp_path, tiny_world_without_reward):
     with pytest.raises(ValueError, match="candidates is"):
-        console.run(["bench", "best-of", "--world", "pusht", "--candidates", "0"])
+        BestOfBenchConfig(candidates=(0,))
     with pytest.raises(ValueError, match="no reward head"):
         console.run(
             f"bench best-of --world {tiny_world_without_reward} --out {tmp_path} --trials 1".split()
