@@ -2,8 +2,9 @@
 
 Small networks learn at once: the dynamics (the next states from the control, over several steps of
 self-rollout), the estimator (the states from one frame), the reward model (reward and end from the
-states) and, where a proxy has one, the robot's layer (how it looks by its observation). They go
-through far more data in a minute than the denoiser does; the later phases leave them as they are.
+states) and, where a proxy has one, the robot's layer (how it looks by its observation). Last the
+sprites of a proxy are fitted (sprites.py). They go through far more data in a minute than the
+denoiser does; the later phases leave them as they are.
 
 Dimensions: B clips, D depth in steps, S components of all states, A action.
 """
@@ -22,6 +23,7 @@ from training.run.loop import resume, train_until, trained_once
 from training.run.resumable import ResumableTrainer
 from training.streaming.config import TrainConfig
 from training.streaming.objective import scaled_states
+from training.streaming.sprites import fit_sprites
 from training.streaming.symmetries import Symmetries, symmetries_of
 from world_model import StreamingWorld
 from world_model.frames import frames_to_pixels
@@ -81,14 +83,19 @@ def train_states(
     """Train in place: a share of the budget, or `max_steps` steps where steps are counted."""
     trainer = StatesTrainer(world, store, config, accelerator)
     resume(trainer, config.out)
-    names = {"dynamics": "dynamics", "estimator": "estimator", "reward": "reward", "proxy": "robot"}
-    trained = world.conditioner.trained_first()
+    names = {"dynamics": "dynamics", "estimator": "estimator", "reward": "reward"}
+    trained, proxy = world.conditioner.trained_first(), conditioner_of(world).proxy
+    if proxy is not None and proxy.robot_layer is not None:
+        names["proxy"] = "robot"
     shown = tuple(f"states/{name}" for module, name in names.items() if module in trained)
     train_until(1.0, trainer, config, name="states", shown=shown)
     means = ", ".join(
         f"{name.rpartition('/')[2]} {trainer.recent(name) or 0:.4f}" for name in shown
     )
     print(f"states: {trainer.progress.step} steps; {means}")
+    if proxy is not None:
+        before, after = fit_sprites(world, proxy, store, trainer.states, config.seed)
+        print(f"proxy: frames are {127.5 * after:.2f} grey levels off, {127.5 * before:.2f} before")
 
 
 class StatesTrainer(ResumableTrainer):

@@ -1,11 +1,13 @@
 """Worlds that draw over a proxy, from labels to steps; and clips in which a body was not found."""
 
+import copy
 import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from accelerate import Accelerator
 
 from tests.training.data.labels.synthetic import SIZE
@@ -17,6 +19,7 @@ from training.data.labels.scene import Scene
 from training.data.labels.scene_file import load_scene, save_scene
 from training.streaming.config import TrainConfig
 from training.streaming.objective import make_batch, scaled_states
+from training.streaming.sprites import fit_sprites
 from training.streaming.symmetries import mirror_sign, symmetries_of
 from training.train import prepare
 from world_model import StreamingWorld, WorldModel
@@ -228,3 +231,24 @@ def test_a_body_that_looks_the_same_in_several_directions_turns_by_so_many_angle
     angle += 2 * np.pi * turns
     after = torch.tensor([0.0, 0.0, -0.2, 0.1, np.cos(angle), np.sin(angle)]).float()
     torch.testing.assert_close(symmetries.states[1] @ before, after)
+
+
+def test_sprites_that_are_soft_are_sharpened(trainer):
+    """As those are that labels average; everything else stays as it is."""
+    store, world = trainer.store, trainer.world
+    proxy = copy.deepcopy(proxy_of(world))
+    scaled = scaled_states(world, store.states)
+    states = torch.cat([scaled[name] for name in world.config.tracked], dim=-1)
+    sharp = [sprite.clone() for sprite in proxy.bodies]
+    for sprite in proxy.bodies:
+        sprite.copy_(F.avg_pool2d(sprite[None], 9, stride=1, padding=4)[0])
+    soft = [sprite.clone() for sprite in proxy.bodies]
+    rest = {n: b.clone() for n, b in proxy.state_dict().items() if "sprite" not in n}
+    before, after = fit_sprites(world, proxy, store, states, seed=0)
+    assert after < 0.7 * before  # the camera's noise alone is 0.0094
+    for found, as_it_was, blurred in zip(proxy.bodies, sharp, soft, strict=True):
+        assert not found.requires_grad
+        assert (found[3] >= 0).all() and (found[3] <= 1).all()
+        error, other = ((x[3] - as_it_was[3]).abs().mean() for x in (found, blurred))
+        assert error < other
+    assert all(torch.equal(rest[n], proxy.state_dict()[n]) for n in rest)

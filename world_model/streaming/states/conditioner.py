@@ -163,7 +163,7 @@ class StateConditioner(Conditioner):
         modules: dict[str, nn.Module] = {"dynamics": self.dynamics, "estimator": self.estimator}
         if self.reward is not None:
             modules["reward"] = self.reward
-        if self.proxy is not None and self.proxy.robot_layer is not None:
+        if self.proxy is not None:
             modules["proxy"] = self.proxy
         return modules
 
