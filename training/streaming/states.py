@@ -37,7 +37,7 @@ from world_model.streaming.states.conditioner import (
 # Clips, frames and rewarded states a step, and pictures for the robot's layer.
 CLIPS, FRAMES, REWARDED, PICTURES = 512, 64, 1024, 32
 # Steps of the reward model for each of the others: it costs a twentieth of theirs and learns last.
-REWARD_STEPS = 4
+REWARD_STEPS = 8
 # Largest norm of the gradient of each network.
 CLIP_NORM = 1.0
 # Weight of the error of the robot's layer.
