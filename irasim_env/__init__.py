@@ -5,24 +5,26 @@ from gymnasium.envs.registration import register, registry
 
 from world_model.tasks import all_tasks
 
-# Registering an id again, as a reload would, makes Gymnasium warn. Its passive checker is off:
-# after a first reset with a mistake in it, the checker fails in every step (Gymnasium 1.4).
-if "IRASim/PushT-v0" not in registry:
-    register(
-        "IRASim/PushT-v0",
-        entry_point="irasim_env.env:WorldEnv",
-        vector_entry_point="irasim_env.vector_env:WorldVectorEnv",
-        max_episode_steps=300,
-        disable_env_checker=True,
-        kwargs={"world": "pusht"},
-    )
-if "IRASim/World-v0" not in registry:
-    register(
-        "IRASim/World-v0",
-        entry_point="irasim_env.env:WorldEnv",
-        vector_entry_point="irasim_env.vector_env:WorldVectorEnv",
-        disable_env_checker=True,
-    )
+# Worlds that come with the package, by what their ids begin with: directories of
+# world_model/worlds, and time limits in steps.
+SHIPPED = {"PushT": ("pusht", 300)}
+
+
+def _register_worlds() -> None:
+    """Register the shipped worlds, and the id of any other."""
+    worlds = {f"IRASim/{name}-v0": (limit, {"world": w}) for name, (w, limit) in SHIPPED.items()}
+    for world_id, (limit, arguments) in (worlds | {"IRASim/World-v0": (None, {})}).items():
+        # Registering an id again, as a reload would, makes Gymnasium warn. Its passive checker is
+        # off: after a first reset with a mistake in it, the checker fails in every step (1.4).
+        if world_id not in registry:
+            register(
+                world_id,
+                entry_point="irasim_env.env:WorldEnv",
+                vector_entry_point="irasim_env.vector_env:WorldVectorEnv",
+                max_episode_steps=limit,
+                disable_env_checker=True,
+                kwargs=arguments,
+            )
 
 
 def _register_simulators() -> None:
@@ -36,4 +38,5 @@ def _register_simulators() -> None:
             )
 
 
+_register_worlds()
 _register_simulators()

@@ -44,9 +44,12 @@ TABLETOP = Task(
             "poses": BLOCKS,
             "points": ("effector_pos",),
             "proxy": True,
+            "width": 192,  # what is left to draw over the proxy is little
+            "states_share": 0.75,
             "dynamics_steps": 3,
             "self_rollout_from": 0.6,
-            "absolute_weight": 0.1,
+            "edge_weight": 0.5,
+            "absolute_weight": 0.3,
             "collect_episodes": (1500, 100, 100),
         },
         "tabletop_tiny": {  # toy size: proves in two minutes that the whole path runs
