@@ -45,7 +45,7 @@ TABLETOP = Task(
             "points": ("effector_pos",),
             "proxy": True,
             "width": 192,  # what is left to draw over the proxy is little
-            "states_share": 0.75,
+            "states_share": 1.0,
             "dynamics_steps": 3,
             "self_rollout_from": 0.6,
             "edge_weight": 0.5,

@@ -242,7 +242,9 @@ def dynamics_loss(
         error = smooth_error(guess, wanted[:, t]).mean(-1)
         error = error + moves_error(world, moves, wanted[:, t] - wanted[:, t - 1])
         total = total + (error * valid[:, t]).sum()
-        now, earlier, last = guess.clamp(-1, 1), now, action  # as in a rollout
+        # As in a rollout; each step learns to lead back from where those before it have led, and
+        # not through them (Brandstetter et al., arXiv 2202.03376): contacts are too steep for that.
+        now, earlier, last = guess.detach().clamp(-1, 1), now, action
     return total / valid[:, 1:].sum().clamp(min=1)
 
 
