@@ -5,15 +5,14 @@ from gymnasium.envs.registration import register, registry
 
 from world_model.tasks import all_tasks
 
-# Worlds that come with the package, by what their ids begin with: directories of
-# world_model/worlds, and time limits in steps.
-SHIPPED = {"PushT": ("pusht", 300)}
-
 
 def _register_worlds() -> None:
-    """Register the shipped worlds, and the id of any other."""
-    worlds = {f"IRASim/{name}-v0": (limit, {"world": w}) for name, (w, limit) in SHIPPED.items()}
-    for world_id, (limit, arguments) in (worlds | {"IRASim/World-v0": (None, {})}).items():
+    """Register the worlds that come with tasks, and the id of any other."""
+    worlds: dict[str, tuple[int | None, dict[str, str]]] = {"IRASim/World-v0": (None, {})}
+    for task in all_tasks():
+        if task.world_id is not None:
+            worlds[task.world_id] = (task.max_episode_steps, {"world": task.name})
+    for world_id, (limit, arguments) in worlds.items():
         # Registering an id again, as a reload would, makes Gymnasium warn. Its passive checker is
         # off: after a first reset with a mistake in it, the checker fails in every step (1.4).
         if world_id not in registry:

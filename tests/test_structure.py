@@ -154,11 +154,10 @@ def test_no_folder_holds_more_than_a_reader_takes_in():
 
 # Tasks that ship, by the names of their folders in policies/ and benchmarks/; each in any spelling.
 SPELLINGS = {"pusht": r"push[-_ ]?t\b|pusht", "tabletop": r"table[-_ ]?top"}
-# What outside of its folders may name a task: the world that ships and the id of its environment,
-# which are names that users type.
+# What outside of its folders may name a task: the world that is the default, a name that users
+# type.
 MAY_NAME_IT = {
     "world_model/config.py": 'DEFAULT_WORLD = "pusht"',
-    "irasim_env/__init__.py": 'kwargs={"world": "pusht"}',
     # Comments of the streaming engine that say what a figure was measured on.
     "world_model/streaming/conditioning.py": "as Push-T's",
     "world_model/streaming/states/estimator.py": "(docs/pusht.md)",

@@ -60,6 +60,9 @@ class Task:
     """Arguments of the environment when episodes are recorded."""
     undrawn_kwargs: Mapping[str, Any] = field(default_factory=dict)
     """What to change in them where no frame is needed, so that it steps without drawing."""
+    world_id: str | None = None
+    """Id of the environment that is the world learned of it, where one comes with the package: a
+    directory of the task's name in world_model/worlds."""
     extra: str | None = None
     """What `pip install` installs the environment by, as in "my-package[simulator]"."""
     packages: tuple[str, ...] = ()

@@ -10,6 +10,7 @@ PUSHT = Task(
     env_id="gym_pusht:gym_pusht/PushT-v0",
     env_kwargs={"obs_type": "pixels_agent_pos"},
     undrawn_kwargs={"obs_type": "state"},
+    world_id="IRASim/PushT-v0",
     extra="irasim-env[pusht]",
     packages=("gym-pusht", "pymunk"),
     max_episode_steps=300,
