@@ -37,7 +37,7 @@ rehearsal: $(INSTALLED)
 	$(BIN)/python examples/rehearsal.py
 
 # Up to four processes, each with one thread for its matrices: more would wait for each other.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 4
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadgroup
 
 test: $(INSTALLED)
 	$(PYTEST)

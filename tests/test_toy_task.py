@@ -22,6 +22,9 @@ from world_model import WorldModel
 from world_model.tasks import find_task, load_task, task_names
 from world_model.video import read_video
 
+# What all tests here share is made once.
+pytestmark = pytest.mark.xdist_group("toy")
+
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs/tasks.md").read_text()
 FILES = dict(

@@ -26,6 +26,9 @@ assert TEN_LINES is not None
 STEP = f"""{TEN_LINES[1]}
 import world_model
 from world_model.tasks import load_task
+
+# What all tests here share is made once.
+pytestmark = pytest.mark.xdist_group("wheel")
 assert obs["pixels"].shape == (96, 96, 3)
 assert load_task("pusht").name == "pusht"
 print("stepped in", world_model.__file__)

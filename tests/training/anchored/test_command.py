@@ -20,6 +20,9 @@ from training.run.resumable import ResumableTrainer
 from world_model import AnchoredWorld, WorldModel
 from world_model.anchored.painter import Painted
 
+# What all tests here share is made once.
+pytestmark = pytest.mark.xdist_group("anchored_command")
+
 HEIGHT, WIDTH = 32, 64
 # So short a run learns motion in most of its time.
 LATE = {

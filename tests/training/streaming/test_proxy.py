@@ -17,6 +17,7 @@ from training.data.labels.command import main as label
 from training.data.labels.config import LabelConfig
 from training.data.labels.scene import Scene
 from training.data.labels.scene_file import load_scene, save_scene
+from training.streaming import sprites
 from training.streaming.config import TrainConfig
 from training.streaming.objective import make_batch, scaled_states
 from training.streaming.sprites import fit_sprites
@@ -27,6 +28,9 @@ from world_model.frames import frames_to_pixels, pixels_to_frames
 from world_model.streaming.states.conditioner import StateConditioner
 from world_model.streaming.states.config import PlaneConfig, ProxyConfig
 from world_model.streaming.states.proxy import Proxy
+
+# What all tests here share is made once.
+pytestmark = pytest.mark.xdist_group("labels")
 
 NAMES = ("corner", "box")
 KIND = {"hidden": NAMES, "poses": NAMES}
@@ -67,7 +71,9 @@ def config_for(data: Path, out: Path, **other) -> TrainConfig:
 @pytest.fixture(scope="module")
 def trainer(data: Path, tmp_path_factory: pytest.TempPathFactory):
     out = tmp_path_factory.mktemp("run")
-    return prepare(config_for(data, out, mask_radii=(5.0, 5.0)), Accelerator(cpu=True))[0]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sprites, "STEPS", 30)
+        return prepare(config_for(data, out, mask_radii=(5.0, 5.0)), Accelerator(cpu=True))[0]
 
 
 def proxy_of(world: StreamingWorld) -> Proxy:

@@ -26,6 +26,9 @@ from world_model.streaming.config import DenoiserConfig
 from world_model.streaming.states.config import PlaneConfig
 from world_model.streaming.states.proxy import Proxy
 
+# What all tests here share is made once.
+pytestmark = pytest.mark.xdist_group("aslant")
+
 SIZE, FINER = 64, 6
 SQUARE = 2.2 * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], float)
 TOP, SIDE, MARK, ARM, TABLE = (

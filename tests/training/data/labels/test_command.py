@@ -17,6 +17,9 @@ from training.data.labels.config import LabelConfig
 from training.data.labels.scene import Scene
 from training.data.labels.scene_file import load_scene, save_scene
 
+# What all tests here share is made once.
+pytestmark = pytest.mark.xdist_group("labels")
+
 
 @pytest.fixture
 def fitted(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,9 @@ from training.data.labels.sprite import Sprite
 from training.data.labels.symmetry import ROUND, order_of_symmetry
 from training.data.labels.track import Track, equivalent, filled, track
 
+# What all tests here share is made once.
+pytestmark = pytest.mark.xdist_group("labels")
+
 
 @pytest.fixture(scope="module")
 def tracks(scene: Scene, new_episodes: list[Episode]) -> list[list[Track]]:
