@@ -18,6 +18,9 @@ from benchmarks.report import interval, number, table
 from world_model import WorldConfig
 from world_model.tasks import Task, task_of
 
+# A reading that is further than this from what it was has moved.
+MOVED = 1.0
+
 
 class Readings:
     """Scores of what frames show: the distance between readings, and how many there are not.
@@ -29,7 +32,8 @@ class Readings:
     about = (
         "Readings of the frames by the task: median distance from those of the true frames, and "
         "that of the last context frame, repeated (nothing moves); unread: how many could not be "
-        "read."
+        "read. Moved: of those alone that are more than 1 away from where they were in the last "
+        "context frame."
     )
 
     def __init__(self, task: Task):
@@ -74,31 +78,43 @@ class Readings:
         ours, unmoved, truth = self.errors(pred, true), self.errors(still, true), self.measure(true)
         for name, errors in ours.items():
             known = ~np.isnan(truth[name]).any(axis=-1)
-            errors = errors[known]
+            errors, still_errors = errors[known], unmoved[name][known]
+            moved = still_errors > MOVED
             scores[name] = {
                 "truth_unreadable": int(np.sum(~known)),
                 "unreadable": int(np.isnan(errors).sum()),
                 "median": median(errors),
                 "median_interval": bootstrap_interval(errors, seed, statistic=np.median),
                 "mean": mean(errors),
-                "median_still": median(unmoved[name][known]),
+                "median_still": median(still_errors),
+                "moved": int(moved.sum()),
+                "moved_median": median(errors[moved]),
+                "moved_median_interval": bootstrap_interval(
+                    errors[moved], seed, statistic=np.median
+                ),
+                "moved_median_still": median(still_errors[moved]),
             }
         return scores
 
     def table(self, summary: Mapping[Any, dict[str, Any]]) -> str:
         """The summary as printed."""
-        names = [name for name in next(iter(summary.values()), {}) if name != "frames"]
-        header = ["step", "frames"]
-        for name in names:
-            header += [name, "95 % interval", "nothing moves", "unread"]
+        header = ["step", "read", "frames", "median", "95 % interval", "nothing moves", "unread"]
+        header += ["moved", "median of these", "95 % interval", "nothing moves"]
         rows = []
         for horizon, at in summary.items():
-            row = [str(horizon), str(at["frames"])]
-            for name in names:
-                one = at[name]
+            for name, one in at.items():
+                if name == "frames":
+                    continue
+                row = [str(horizon), name, str(at["frames"] - one["truth_unreadable"])]
                 row += [number(one["median"]), interval(one["median_interval"])]
                 row += [number(one["median_still"]), str(one["unreadable"])]
-            rows.append(row)
+                if "moved" in one:  # older reports do not say
+                    row += [str(one["moved"]), number(one["moved_median"])]
+                    row.append(interval(one["moved_median_interval"]))
+                    row.append(number(one["moved_median_still"]))
+                else:
+                    row += ["-"] * 4
+                rows.append(row)
         return table(header, rows)
 
     def limits(self, summary: Mapping[Any, dict[str, Any]]) -> list[str]:
