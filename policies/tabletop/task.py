@@ -47,6 +47,7 @@ TABLETOP = Task(
             "width": 192,  # what is left to draw over the proxy is little
             "states_share": 1.0,
             "dynamics_steps": 3,
+            "reward_frequencies": 2,  # progress varies smoothly with places
             "self_rollout_from": 0.6,
             "edge_weight": 0.5,
             "absolute_weight": 0.3,

@@ -87,6 +87,9 @@ class TrainConfig(ClipRunConfig):
     symmetric: bool = False
     """The scene acts the same turned by a quarter and seen in a mirror: it is seen from above, is
     square, and nothing pulls one way. Dynamics then learn from each step in all of these ways."""
+    reward_frequencies: int = 6
+    """Octaves of the features that the reward model sees states by. Fewer generalise better where
+    rewards vary smoothly with places, more are needed where a hair's breadth counts."""
     dynamics_steps: int = 1
     """Optimizer steps of dynamics and reward model, in that phase, for each one of what learns from
     pictures, which takes longer."""

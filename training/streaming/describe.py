@@ -136,7 +136,8 @@ def world_config(
             context=config.context,
             sees_states=config.sees_states and bool(states),
             refinement_iterations=config.refinement_iterations if states else 0,
-            reward_sees_change=bool(states),
+            reward_sees_motion=bool(states),
+            reward_frequencies=config.reward_frequencies if states else None,
         ),
         sampler=SamplerConfig(
             num_steps=config.num_steps,

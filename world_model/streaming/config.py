@@ -33,9 +33,11 @@ class DenoiserConfig:
     """Octaves of sine and cosine features of each action component, scaled to [-1, 1]."""
     head_width: int = 256
     """Hidden width of the head for reward, end and states."""
-    reward_sees_change: bool = False
-    """Whether the reward model of a world with states sees how these just changed, and not only
-    what they are: rewards for progress need it. (Older worlds' did not.)"""
+    reward_sees_motion: bool = False
+    """Whether the reward model of a world with states sees how these just changed, and how far
+    points and bodies are from each other: rewards for progress need it. (Older worlds' did not.)"""
+    reward_frequencies: int | None = None
+    """Octaves of the features that it sees states by; None: `action_frequencies`."""
     dynamics_width: int = 512
     """Hidden width of the network that predicts the next states (see states/dynamics.py)."""
     refinement_iterations: int = 0
@@ -50,6 +52,8 @@ class DenoiserConfig:
         check_counts(self, *sizes, "dynamics_width")
         if self.width % self.num_heads:
             raise ValueError(f"width {self.width} is not divisible by num_heads {self.num_heads}")
+        if self.reward_frequencies is not None:
+            check_counts(self, "reward_frequencies")
         if self.context < 1:
             raise ValueError(f"context is {self.context}, expected at least 1 earlier frame")
         if not 0 <= self.refinement_iterations <= MOST_REFINEMENTS:
