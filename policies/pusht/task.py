@@ -49,6 +49,8 @@ PUSHT = Task(
             "proxy": True,
             "symmetric": True,
             "dynamics_steps": 3,
+            "edge_weight": 0.5,
+            "absolute_weight": 0.5,
             "mask_radii": (),
         },
         "pusht_gpu": {  # one data-centre GPU: tokens of 8 pixels, large batches

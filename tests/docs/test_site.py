@@ -35,9 +35,10 @@ def test_a_broken_link_fails_the_build(tmp_path):
         source = ROOT / name
         copy = shutil.copytree if source.is_dir() else shutil.copy
         copy(source, tmp_path / name)
-    card = "world_model/worlds/pusht/README.md"
-    (tmp_path / card).parent.mkdir(parents=True)
-    shutil.copy(ROOT / card, tmp_path / card)
+    for card in (ROOT / "world_model/worlds").glob("*/README.md"):
+        place = tmp_path / card.relative_to(ROOT)
+        place.parent.mkdir(parents=True)
+        shutil.copy(card, place)
     with (tmp_path / "docs/quickstart.md").open("a") as page:
         page.write("\n[Nowhere](environments.md#no-such-heading)\n")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", tmp_path / "site"]
