@@ -55,7 +55,7 @@ def train(config: TrainConfig, accelerator: Accelerator) -> Path:
         (config.out / HEAD_STATE).unlink(missing_ok=True)
     accelerator.wait_for_everyone()
     train_until(
-        config.heads_from,
+        config.heads_from if world.conditioner.head_learns else 1.0,
         trainer,
         config,
         name="dynamics",
@@ -153,8 +153,10 @@ def check_fits(world: StreamingWorld, store: ClipStore, directory: Path | None) 
 
 
 def run_head(trainer: Trainer, world: StreamingWorld, config: TrainConfig) -> float:
-    """The head's phase: its share of the dynamics' steps. Nothing to do for a world without."""
-    if not world.config.reward_head and not world.config.observations:
+    """The head's phase: its share of the dynamics' steps. Nothing to do for a world without, or
+    whose head has nothing to learn."""
+    reads = world.config.reward_head or world.config.observations
+    if not reads or not world.conditioner.head_learns:
         return 0.0
     share = (1 - config.heads_from) / max(config.heads_from, 1e-9)
     return train_head(

@@ -62,7 +62,7 @@ class StreamingObjective(nn.Module):
             module.requires_grad_(False)
         self.config = world.config
         self.settle = world.codec.settle
-        self.head_weight = head_weight
+        self.head_weight = head_weight if world.conditioner.head_learns else 0.0
         self.edge_weight, self.absolute_weight = edge_weight, absolute_weight
 
     def forward(self, batch: "Batch") -> Losses:

@@ -235,6 +235,11 @@ class Conditioner(nn.Module):
     def doubt_(self, memory: Memory, seeds: Tensor, steps: Tensor) -> None:
         """Displace what is known of states by as much as it is uncertain, by counted noise."""
 
+    @property
+    def head_learns(self) -> bool:
+        """Whether there is anything for the head to learn from frames that were drawn."""
+        return True
+
     def trained_first(self) -> dict[str, nn.Module]:
         """Modules that learn in a phase of their own before the denoiser does, by name."""
         return {}

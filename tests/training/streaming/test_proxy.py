@@ -22,7 +22,7 @@ from training.streaming.config import TrainConfig
 from training.streaming.objective import make_batch, scaled_states
 from training.streaming.sprites import fit_sprites
 from training.streaming.symmetries import mirror_sign, symmetries_of
-from training.train import prepare
+from training.train import prepare, run_head
 from world_model import StreamingWorld, WorldModel
 from world_model.frames import frames_to_pixels, pixels_to_frames
 from world_model.streaming.states.conditioner import StateConditioner
@@ -237,6 +237,25 @@ def test_a_body_that_looks_the_same_in_several_directions_turns_by_so_many_angle
     angle += 2 * np.pi * turns
     after = torch.tensor([0.0, 0.0, -0.2, 0.1, np.cos(angle), np.sin(angle)]).float()
     torch.testing.assert_close(symmetries.states[1] @ before, after)
+
+
+def test_the_head_learns_nothing_of_what_the_states_said_already(trainer):
+    """A frame over a proxy is drawn from the predicted states; what is read off it is not news."""
+    assert not trainer.world.conditioner.head_learns
+    before = [parameter.clone() for parameter in trainer.world.head.parameters()]
+    losses = trainer.objective(
+        make_batch(
+            trainer.world,
+            trainer.store.sample(0, torch.arange(2), 7),
+            0,
+            torch.arange(2),
+            0,
+        )
+    )
+    assert losses.head == 0 < losses.dynamics
+    assert run_head(trainer, trainer.world, trainer.config) == 0
+    after = list(trainer.world.head.parameters())
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
 
 def test_sprites_that_are_soft_are_sharpened(trainer):

@@ -61,6 +61,12 @@ class StateConditioner(Conditioner):
         cells = self.plane.from_picture(coordinates(*config.latent_shape[1:]))
         self.register_buffer("cells", cells, persistent=False)
 
+    @property
+    def head_learns(self) -> bool:
+        """See `Conditioner.head_learns`: a frame that is drawn over a proxy of predicted states
+        shows nothing that these do not say, so reading it could only add errors to them."""
+        return self.proxy is None
+
     def make_map(self, grid: tuple[int, int], hidden: int, width: int) -> MapAtPlaces:
         """See `Conditioner.make_map`; it knows the predicted states too."""
         return MapAroundBodies(self.config, grid, hidden, width)
