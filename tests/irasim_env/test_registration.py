@@ -9,7 +9,8 @@ import pytest
 
 import irasim_env
 from tests.installed_tasks import install
-from world_model.tasks import Task
+from world_model.io.checkpoint import shipped_worlds
+from world_model.tasks import Task, load_task, task_names
 
 BROUGHT = Task(
     name="brought",
@@ -17,7 +18,7 @@ BROUGHT = Task(
     simulator="tests.toy.environment:Dot",
     max_episode_steps=7,
 )
-IDS = ("IRASim/PushT-v0", "IRASim/World-v0")
+IDS = ("IRASim/PushT-v0", "IRASim/Tabletop-v0", "IRASim/World-v0")
 
 
 def test_ids_are_registered_by_name_only():
@@ -28,6 +29,15 @@ def test_ids_are_registered_by_name_only():
     assert gym.spec("IRASim/PushT-v0").kwargs == {"world": "pusht"}
     assert gym.spec("IRASim/PushT-v0").max_episode_steps == 300
     assert gym.spec("IRASim/World-v0").max_episode_steps is None
+
+
+@pytest.mark.parametrize("name", task_names())
+def test_a_world_that_a_task_names_comes_with_the_package(name):
+    task = load_task(name)
+    if task.world_id is not None:
+        assert name in shipped_worlds()
+        spec = gym.spec(task.world_id)
+        assert (spec.kwargs, spec.max_episode_steps) == ({"world": name}, task.max_episode_steps)
 
 
 def test_import_loads_nothing_heavy():
