@@ -14,7 +14,6 @@ TABLETOP = Task(
     simulator="policies.tabletop.simulator:TabletopSim",
     env_kwargs={"obs_type": "pixels_effector_pos"},
     undrawn_kwargs={"obs_type": "state"},
-    world_id="IRASim/Tabletop-v0",
     extra="irasim-env[tabletop]",
     packages=("mujoco",),
     max_episode_steps=100,
