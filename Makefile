@@ -70,7 +70,7 @@ types: $(INSTALLED)
 
 # A page that nothing links to, or a link that leads nowhere, fails the build.
 docs: $(INSTALLED) $(PLAYED) $(RUNTIME)
-	$(BIN)/mkdocs build --strict --quiet
+	$(BIN)/mkdocs build --strict
 
 # What plays the shipped world in a visitor's browser: the world as ONNX, and onnxruntime-web.
 $(PLAYED): $(INSTALLED) $(wildcard world_model/worlds/pusht/*) $(shell find world_model -name '*.py')

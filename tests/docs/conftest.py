@@ -17,7 +17,7 @@ def site(tmp_path_factory) -> Path:
     """The site, built as `make docs` builds it."""
     pytest.importorskip("mkdocs", reason="needs pip install 'irasim-env[docs]'")
     out = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", out]
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", out]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert not done.returncode, done.stdout + done.stderr
     return out
