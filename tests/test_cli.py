@@ -59,7 +59,7 @@ FLAGS = {
         preset data more-data init out name budget max-steps seed
         codec codec-share codec-width patch width depth num-heads context
         sees-states no-sees-states hidden poses points plane mask-radii proxy no-proxy
-        symmetric no-symmetric dynamics-steps action-names
+        symmetric no-symmetric dynamics-steps reward-frequencies action-names
         refinement-iterations states-share
         self-rollout-from absolute-weight clip-frames num-steps
         noise-scale change-threshold
@@ -77,6 +77,10 @@ FLAGS = {
         world out batch steps repeats threads seed device precision age contexts compare
     """,
     "bench simulator": "task out steps repeats seed",
+    "bench best-of": """
+        world out candidates trials objective max-steps seed device imagine max-rows precision
+        workers
+    """,
     "bench endurance": "world out steps hold start seed real no-real device",
     "bench passes": """
         world data out split episodes context horizons passes teacher-passes seed batch device

@@ -7,8 +7,10 @@ import sys
 import pytest
 
 WAITS = """
-import sys, time
+import signal, sys, time
 from irasim_env import console
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
 
 def wait(_):
     print("waits", flush=True)

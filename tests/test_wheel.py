@@ -14,6 +14,8 @@ import pytest
 
 from world_model.io.checkpoint import shipped_worlds
 
+# What all tests here share is made once.
+pytestmark = pytest.mark.xdist_group("wheel")
 ROOT = Path(__file__).parent.parent
 PACKAGES = {"benchmarks", "irasim_env", "policies", "training", "world_model"}
 # Three worlds of 16 MiB and the code.
@@ -28,9 +30,6 @@ assert TEN_LINES is not None
 STEP = f"""{TEN_LINES[1]}
 import world_model
 from world_model.tasks import load_task
-
-# What all tests here share is made once.
-pytestmark = pytest.mark.xdist_group("wheel")
 assert obs["pixels"].shape == (96, 96, 3)
 assert load_task("pusht").name == "pusht"
 print("stepped in", world_model.__file__)

@@ -24,6 +24,9 @@ from policies.rl.penalty import UncertaintyPenalty
 from tests.conftest import TINY_CONFIG
 from world_model import Start, Starts, WorldModel
 
+# Runs that go on from those of other tests are in one process.
+pytestmark = pytest.mark.xdist_group("rl")
+
 FORM = {"horizon": 5, "reach": 40}
 
 
