@@ -74,7 +74,14 @@ def prepare_states(
     kept = trained_once(config.out / STATES, state, accelerator, train)
     part = "conditioner."  # a run begun by an older version has older names
     names = {name: world.current_name(part + name).removeprefix(part) for name in kept}
-    together.load_state_dict({names[name]: tensor for name, tensor in kept.items()})
+    weights = {names[name]: tensor for name, tensor in kept.items()}
+    mine = {name: tensor.shape for name, tensor in together.state_dict().items()}
+    if mine != {name: tensor.shape for name, tensor in weights.items()}:
+        raise ValueError(
+            f"{config.out / STATES} is of another model than this version trains; choose another "
+            "--out, or delete it to train that phase anew"
+        )
+    together.load_state_dict(weights)
 
 
 def train_states(

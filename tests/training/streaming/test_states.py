@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from safetensors.torch import load_file, save_file
 
 from tests.training.test_train import config_for, write_moving_square
 from training.data.clips import ClipStore, episode_states
@@ -147,6 +148,10 @@ def test_a_resumed_run_takes_the_states_of_its_first_part(data, tmp_path, monkey
             module.parameters(), again.conditioner.trained_first()[name].parameters(), strict=True
         ):
             assert torch.equal(a, b), name
+    kept = load_file(config.out / STATES)
+    save_file({k: v for k, v in kept.items() if "refiners" not in k}, config.out / STATES)
+    with pytest.raises(ValueError, match="delete it to train that phase anew"):
+        prepare(config, Accelerator(cpu=True))
 
 
 @pytest.mark.usefixtures("small")

@@ -154,13 +154,14 @@ class Dynamics(nn.Module):
         plane = self.plane
         if self.interactions is not None:
             return control_dim
-        places = 2 * plane.action + 2 * len(plane.points)
-        steps = 1 + len(plane.points) * (1 + 2 * plane.action)
+        places = 2 + 2 * len(plane.points)
+        steps = 1 + 3 * len(plane.points)
         relative = num_features(4, self.frequencies) + num_features(2 * places, self.frequencies)
         return control_dim + (relative + 2 * steps) * len(plane.poses)
 
     def _inputs(self, controls: Tensor) -> Tensor:
-        """Controls (..., U) beside places and steps as each body sees them: (..., F)."""
+        """Controls (..., U), and places and steps as a single body sees them in whose plane the
+        action lies: (..., F)."""
         plane = self.plane
         if self.interactions is not None:
             return controls
@@ -168,17 +169,13 @@ class Dynamics(nn.Module):
         inputs = [controls]
         for part in plane.poses:
             pose = state[..., part]
-            places = [action, last_action] if plane.action else []
+            places = [action, last_action]
             steps = [change[..., part][..., :2]]
             for point in plane.points:
                 place, step = state[..., point], change[..., point]
                 places += [place, place + step / CHANGE_SCALE]
                 steps.append(step)
-                if plane.action:
-                    steps += [
-                        CHANGE_SCALE * (action - place),
-                        CHANGE_SCALE * (last_action - place),
-                    ]
+                steps += [CHANGE_SCALE * (action - place), CHANGE_SCALE * (last_action - place)]
             here = plane.pose(state, part)[..., None, :]
             relative = plane.seen_from(here, torch.stack(places, dim=-2)).flatten(-2)
             turned = plane.turned_to(here, torch.stack(steps, dim=-2)).flatten(-2)
