@@ -44,6 +44,7 @@ TABLETOP = Task(
             "poses": BLOCKS,
             "points": ("effector_pos",),
             "proxy": True,
+            "symmetric": True,
             "width": 192,  # what is left to draw over the proxy is little
             "states_share": 1.0,
             "dynamics_steps": 3,

@@ -122,12 +122,12 @@ class StatesTrainer(ResumableTrainer):
         scaled = scaled_states(world, store.states)
         self.states = torch.cat([scaled[name] for name in world.config.tracked], dim=-1)  # (F, S)
         self.actions = world.scale_actions(store.actions)
+        if config.init is None:
+            fit_law(world, store, self.states, self.actions)
         self.symmetries = None
         if config.symmetric:
             self.symmetries = symmetries_of(conditioner_of(world)).to(self.states.device)
             print(f"dynamics: each step counts as {len(self.symmetries)}, turned and mirrored")
-        if config.init is None:
-            fit_law(world, store, self.states, self.actions)
 
     def fraction(self) -> float:
         """See `ResumableTrainer.share_done`."""

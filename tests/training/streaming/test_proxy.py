@@ -21,7 +21,7 @@ from training.streaming import sprites
 from training.streaming.config import TrainConfig
 from training.streaming.objective import make_batch, scaled_states
 from training.streaming.sprites import fit_sprites
-from training.streaming.symmetries import mirror_sign, symmetries_of
+from training.streaming.symmetries import mirror_axis, symmetries_of
 from training.train import prepare, run_head
 from world_model import StreamingWorld, WorldModel
 from world_model.frames import frames_to_pixels, pixels_to_frames
@@ -194,7 +194,7 @@ def test_frames_in_which_a_body_was_not_found_do_not_count(data, tmp_path):
 
 
 def test_symmetries_need_a_plane_that_holds_all_states(trainer):
-    assert mirror_sign(trainer.world.conditioner, 0) is None  # the bracket has no mirror image
+    assert mirror_axis(trainer.world.conditioner, 0) is None  # the bracket has no mirror image
     with pytest.raises(ValueError, match="joints"):
         symmetries_of(trainer.world.conditioner)
 
@@ -208,7 +208,7 @@ def test_symmetries_turn_places_directions_and_actions_alike():
     sprite = conditioner.proxy.bodies[0]
     sprite[:, 3:6, 1:5] = 1  # the same on both sides of its x axis, not of the one across
     symmetries = symmetries_of(conditioner)
-    assert len(symmetries) == 8 and mirror_sign(conditioner, 0) == 1
+    assert len(symmetries) == 8 and mirror_axis(conditioner, 0) == 0
     states = torch.tensor([[0.3, -0.2, 0.5, 0.1, 0.6, 0.8]])
     plain = conditioner.proxy(states)
     turned = conditioner.proxy(states @ symmetries.states[1].T)
@@ -220,8 +220,45 @@ def test_symmetries_turn_places_directions_and_actions_alike():
     sprite[:, :3] = sprite[:, 3:6].flip(-1)
     assert len(symmetries_of(conditioner)) == 4  # none of its mirror images is a turn of its own
     world = dataclasses.replace(config, plane=PlaneConfig(), proxy=ProxyConfig())
-    with pytest.raises(ValueError, match="--symmetric needs a square picture"):
+    with pytest.raises(ValueError, match="--symmetric needs a plane"):
         symmetries_of(StateConditioner(world))
+
+
+def test_a_body_may_look_the_same_on_both_sides_of_any_line_through_it():
+    from tests.conftest import TINY_CONFIG
+
+    plane = dataclasses.replace(TINY_CONFIG.plane, symmetries=(4,))
+    config = dataclasses.replace(TINY_CONFIG, plane=plane, proxy=ProxyConfig(body_cells=(33,)))
+    conditioner = StateConditioner(config)
+    assert conditioner.proxy is not None
+    y, x = np.mgrid[-16:17, -16:17]
+    cos, sin = np.cos(0.4), np.sin(0.4)
+    along, aside = cos * x + sin * y, cos * y - sin * x  # a cross whose arms lie askew
+    inside = (abs(along) < 13) & (abs(aside) < 4) | (abs(aside) < 13) & (abs(along) < 4)
+    conditioner.proxy.bodies[0][:] = torch.from_numpy(inside).float()
+    axis = mirror_axis(conditioner, 0)
+    assert axis is not None
+    assert (axis - 0.4 + np.pi / 8) % (np.pi / 4) == pytest.approx(np.pi / 8, abs=0.03)
+    symmetries = symmetries_of(conditioner)
+    assert len(symmetries) == 8
+    states = torch.tensor([[0.3, -0.2, 0.2, 0.1, np.cos(0.9), np.sin(0.9)]]).float()
+    plain = conditioner.proxy(states)
+    mirrored = conditioner.proxy(states @ symmetries.states[4].T)
+    assert (mirrored - plain.flip(-2)).abs().mean() < 0.1 * (plain - plain.flip(-2)).abs().mean()
+
+
+def test_an_action_that_moves_a_point_is_mirrored_as_the_move_is():
+    from tests.conftest import TINY_CONFIG
+
+    plane = dataclasses.replace(TINY_CONFIG.plane, action=False)
+    conditioner = StateConditioner(dataclasses.replace(TINY_CONFIG, plane=plane))
+    with pytest.raises(ValueError, match="one that moves 'agent_pos'"):
+        symmetries_of(conditioner)  # no law is fitted: nothing is known of what an action does
+    part = conditioner.plane.points[0]
+    law = torch.tensor([[0.0, 0.2], [-0.1, 0.0]])  # its first component moves the point up
+    conditioner.dynamics.weight.data[part, :2] = law
+    for states, actions in zip(*vars(symmetries_of(conditioner)).values(), strict=True):
+        torch.testing.assert_close(law @ actions, states[part, part] @ law)
 
 
 @pytest.mark.parametrize(("order", "turns"), [(1, 0.25), (4, 1.0), (0, 0.0), (3, 0.75)])

@@ -20,8 +20,12 @@ from world_model.streaming.states.planar import Plane
 CHANGE_SCALE = 5.0
 # What the network says is small beside a state's range.
 OUTPUT_SCALE = 0.2
-# How little the size of a fitted law counts beside its error.
+# How little the size of a fitted law counts beside its error; how often it is fitted, and the
+# errors that count as none.
 RIDGE = 1e-7
+REWEIGHTED, LEAST_ERROR = 8, 1e-5
+# A robot beside bodies is corrected by more than this at once, or not at all: a tenth of a pixel.
+LEAST_CORRECTION = 2e-3
 
 
 class Dynamics(nn.Module):
@@ -33,6 +37,9 @@ class Dynamics(nn.Module):
     exactly where it is, or it would creep away in a long episode.
     """
 
+    weight: Tensor
+    bias: Tensor
+
     def __init__(self, config: StreamingConfig):
         super().__init__()
         shape = config.denoiser
@@ -40,9 +47,10 @@ class Dynamics(nn.Module):
         self.size = config.state_dim
         self.plane = Plane(config)
         self.frequencies = shape.action_frequencies
-        # Of poses the linear part is not used: nothing pushes them but the network.
-        self.weight = nn.Parameter(torch.zeros(self.size, config.control_dim))
-        self.bias = nn.Parameter(torch.zeros(self.size))
+        # Of poses the linear part is not used: nothing pushes them but the network. It is fitted
+        # before training, and not changed by it.
+        self.register_buffer("weight", torch.zeros(self.size, config.control_dim))
+        self.register_buffer("bias", torch.zeros(self.size))
         width, plane = shape.dynamics_width, self.plane
         self.interactions = None
         if len(plane.poses) > 1 or (plane.poses and not plane.action):
@@ -78,8 +86,9 @@ class Dynamics(nn.Module):
 
     @torch.no_grad()
     def fit_law(self, controls: Tensor, following: Tensor) -> None:
-        """Set the linear part to what fits best from controls (N, U) to the next states (N, S), by
-        least squares: a robot's own law is nearly linear, and so is known from the start.
+        """Set the linear part to the law from controls (N, U) to the next states (N, S) whose
+        absolute errors are least: a robot's own law is nearly linear, and stands out most clearly
+        where nothing is in its way. It is known from the start, and not changed by training.
 
         Of bodies with a pose nothing is used or changed.
         """
@@ -92,12 +101,10 @@ class Dynamics(nn.Module):
         state = controls[:, self.action_dim : self.action_dim + self.size]
         known = torch.cat((controls, torch.ones_like(controls[:, :1])), dim=-1)[:, used].double()
         wanted = (following - state)[:, changed].double()
-        # Where numbers depend on each other, the smallest of the laws that fit.
-        gram = known.mT @ known
-        gram.diagonal().add_(RIDGE * len(known))
+        found = [_least_absolute(known, column) for column in wanted.unbind(-1)]
         law = self.weight.new_zeros(self.size, len(used))
-        found = torch.linalg.solve(gram, known.mT @ wanted).mT.to(law.dtype)
-        law[changed[:, None] & used] = found.flatten()
+        if found:
+            law[changed[:, None] & used] = torch.stack(found).to(law.dtype).flatten()
         self.weight.copy_(law[:, :-1])
         self.bias.copy_(law[:, -1])
 
@@ -115,6 +122,7 @@ class Dynamics(nn.Module):
         guess, moves = list((state + change + correction).unbind(-1)), []
         for part in plane.points:
             turned = plane.turned_from(first, correction[..., part])
+            turned = turned if self.interactions is None else _shrunk(turned)
             guess[part] = (state[..., part] + change[..., part] + turned).unbind(-1)
         for part in plane.poses:
             across, down, turn, _ = correction[..., part].unbind(-1)
@@ -182,3 +190,24 @@ class Dynamics(nn.Module):
             inputs.append(features(pose, self.frequencies))  # at walls it counts to a hair
             inputs += [features(relative, self.frequencies), turned]
         return torch.cat(inputs, dim=-1)
+
+
+def _least_absolute(known: Tensor, wanted: Tensor) -> Tensor:
+    """The law (F,) from numbers (N, F) to others (N,) by least absolute errors: by least squares,
+    again and again, each error weighted by what it was before (Schlossmacher, JASA 68, 1973)."""
+    weights = torch.ones_like(wanted)
+    law = known.new_zeros(known.shape[-1])
+    for _ in range(REWEIGHTED):
+        weighted = known * weights[:, None]
+        # Where numbers depend on each other, the smallest of the laws that fit.
+        gram = known.mT @ weighted
+        gram.diagonal().add_(RIDGE * weights.sum())
+        law = torch.linalg.solve(gram, weighted.mT @ wanted)
+        weights = 1 / (known @ law - wanted).abs().clamp(min=LEAST_ERROR)
+    return law
+
+
+def _shrunk(correction: Tensor) -> Tensor:
+    """A correction without what is too little to be meant, so that a robot which its law describes
+    follows it exactly; gradients are those of all of it (straight-through)."""
+    return correction - correction.clamp(-LEAST_CORRECTION, LEAST_CORRECTION).detach()

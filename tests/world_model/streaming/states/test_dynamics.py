@@ -12,7 +12,7 @@ from world_model.config import ObservationConfig
 from world_model.streaming.conditioning import num_features
 from world_model.streaming.states.conditioner import join_controls
 from world_model.streaming.states.config import PlaneConfig
-from world_model.streaming.states.dynamics import Dynamics
+from world_model.streaming.states.dynamics import LEAST_CORRECTION, OUTPUT_SCALE, Dynamics
 from world_model.streaming.states.planar import Plane
 
 
@@ -67,6 +67,36 @@ def test_a_law_is_found_where_numbers_depend_on_each_other():
     dynamics.fit_law(controls, state + 0.25)
     torch.testing.assert_close(dynamics(controls)[:, :2], state[:, :2] + 0.25, rtol=0, atol=1e-3)
     assert dynamics.weight.abs().max() < 1
+
+
+def test_a_law_is_that_of_a_robot_with_nothing_in_its_way():
+    """Steps in which something stops it do not bend the law of all others."""
+    dynamics = Dynamics(TINY_CONFIG)
+    action, last, state, earlier = random_numbers(512)
+    following = state.clone()
+    following[:, :2] += 0.3 * (action - state[:, :2])
+    following[::5] = state[::5]
+    controls = join_controls(action, last, state, earlier)
+    dynamics.fit_law(controls, following)
+    wrong = (dynamics(controls) - following)[:, :2].abs()
+    assert wrong[1::5].max() < 1e-4 < 1e-2 < wrong[::5].mean()
+
+
+def test_a_robot_beside_bodies_is_corrected_by_what_counts_or_not_at_all():
+    dynamics = two_bodies(action=False)
+    dynamics.weight[:2, :2] = 0.1 * torch.eye(2)
+    last, state = dynamics.network[-1], torch.cat((torch.zeros(2), *[pose_at(0.9, 0.9, 0)] * 2))
+    assert isinstance(last, nn.Linear) and dynamics.interactions is not None
+    last.weight.zero_()
+    controls = join_controls(torch.tensor([0.5, 0.0]), torch.zeros(2), state, state)
+    last.bias.requires_grad_(True)
+    for bias, wanted in ((0.005, 0.05), (0.5, 0.05 + 0.1 - LEAST_CORRECTION)):
+        with torch.no_grad():
+            last.bias[0] = bias
+        guess = dynamics(controls)[0]
+        assert guess.item() == pytest.approx(wanted, abs=1e-6)
+        (slope,) = torch.autograd.grad(guess, last.bias)  # even of what is too little
+        assert slope[0].item() == pytest.approx(OUTPUT_SCALE)
 
 
 def test_what_is_learned_of_a_push_in_one_place_holds_in_another():
