@@ -7,16 +7,12 @@ same start. Each finished trial is a line of trials.jsonl; a stopped run goes on
 command.
 """
 
-import json
 from typing import Any
-
-import numpy as np
 
 from benchmarks import report
 from benchmarks.control.config import BestOfBenchConfig
-from benchmarks.line_log import append_line, whole_lines
-from benchmarks.metrics.bca import bca_interval
-from benchmarks.metrics.frames import wilson_interval
+from benchmarks.control.paired_trials import Trials, read_trials, summarise
+from benchmarks.line_log import append_line
 from benchmarks.report import interval, number, table
 from policies.planning import BestOf, BestOfConfig, LearnedRollout, Objective
 from policies.planning.episode import run_episode
@@ -26,8 +22,6 @@ from world_model import WorldModel
 from world_model.io.checkpoint import find_world, read_config
 from world_model.progress import progress_bar
 from world_model.tasks import need_task
-
-Trials = dict[int, dict[int, dict[str, Any]]]  # K -> seed -> trial
 
 
 def main(config: BestOfBenchConfig) -> dict[str, Any]:
@@ -47,7 +41,7 @@ def main(config: BestOfBenchConfig) -> dict[str, Any]:
         **report.heading("irasim bench best-of", config, str(world.device), world),
         "task": task.name,
         "success_rule": task.success,
-        "rows": [summarise(count, trials, config.seed) for count in config.candidates],
+        "rows": [_row(count, trials, config.seed) for count in config.candidates],
     }
     return report.publish(results, tables(results), config.out, "best_of")
 
@@ -94,53 +88,21 @@ def _key(config: BestOfBenchConfig, max_steps: int) -> dict[str, Any]:
     }
 
 
-def _read(config: BestOfBenchConfig, key: dict[str, Any]) -> Trials:
-    """Finished trials of this command."""
-    path, found = config.out / "trials.jsonl", {}
-    for place, line in enumerate(whole_lines(path), 1):
-        try:
-            trial = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ValueError(
-                f"{path}, line {place}: not whole ({error}); delete that line, and its trial is "
-                "run again"
-            ) from error
+def _read(config: BestOfBenchConfig, key: dict[str, Any]) -> dict[int, Trials]:
+    """Finished trials of this command, by K."""
+    found: dict[int, Trials] = {}
+    for trial in read_trials(config.out / "trials.jsonl"):
         inside = config.seed <= trial["seed"] < config.seed + config.trials
         if inside and all(trial.get(name) == value for name, value in key.items()):
             found.setdefault(trial["count"], {})[trial["seed"]] = trial
     return found
 
 
-def summarise(count: int, trials: Trials, seed: int) -> dict[str, Any]:
-    """Means of a row with 95 % intervals, and its differences to the base policy, in pairs."""
-
-    def bounds(values: list[float]) -> tuple[float, float]:
-        return bca_interval([len(values)], lambda rows: np.mean(np.take(values, rows)), seed)
-
-    mine, base = trials[count], trials.get(1, {})
-    pairs = sorted(mine.keys() & base.keys())
-    successes = sum(trial["success"] for trial in mine.values())
-    row: dict[str, Any] = {
-        "candidates": count,
-        "trials": len(mine),
-        "pairs": len(pairs),
-        "success": successes / len(mine),
-        "success_interval": wilson_interval(successes, len(mine)),
-        "steps": float(np.mean([trial["steps"] for trial in mine.values()])),
-        "decision_seconds_median": float(
-            np.median(np.concatenate([trial["decision_seconds"] for trial in mine.values()]))
-        ),
-    }
+def _row(count: int, trials: dict[int, Trials], seed: int) -> dict[str, Any]:
+    """What K = `count` gives, and gains over K = 1."""
+    mine, base = trials[count], trials.get(1, {}) if count > 1 else {}
     finals = [name for name in next(iter(mine.values())) if name.startswith("final_")]
-    for name in ("success", "total_reward", *finals):
-        values = [float(mine[trial][name]) for trial in sorted(mine)]
-        differences = [float(mine[trial][name]) - float(base[trial][name]) for trial in pairs]
-        if name != "success":
-            row |= {name: float(np.mean(values)), f"{name}_interval": bounds(values)}
-        gain = float(np.mean(differences)) if pairs and count > 1 else None
-        gained = None if gain is None else bounds(differences)
-        row |= {f"{name}_gain": gain, f"{name}_gain_interval": gained}
-    return row
+    return {"candidates": count, **summarise(mine, base, ("total_reward", *finals), seed)}
 
 
 def tables(results: dict[str, Any]) -> str:

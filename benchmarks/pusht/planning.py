@@ -8,7 +8,6 @@ same ones are chosen. K = 1 is the base policy alone and is the same row for all
 finished trial is a line of trials.jsonl; a stopped run goes on by the same command.
 """
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -17,12 +16,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from benchmarks import report
-from benchmarks.line_log import append_line, whole_lines
-from benchmarks.metrics.bca import bca_interval
-from benchmarks.metrics.frames import wilson_interval
+from benchmarks.control.paired_trials import Trials, read_trials, summarise
+from benchmarks.line_log import append_line
 from benchmarks.pusht.nearness import LearnedNearness
 from benchmarks.pusht.planning_config import BASE, REAL, PushTPlanningConfig
 from benchmarks.report import interval, number, table
@@ -56,7 +52,8 @@ PAPER = {
     "1000": {5: 0.886, 10: 0.945, 50: 0.961},
 }
 Trial = tuple[int, str, int]  # seed, model, K
-Trials = dict[tuple[str, int], dict[int, dict[str, Any]]]  # (model, K) -> seed -> trial
+RowTrials = dict[tuple[str, int], Trials]  # of a model and K
+FINALS = ("final_coverage", "final_iou")
 NEARNESS = "policies.pusht.nearness:simulator_nearness"
 SUCCESS_RULE = (
     "gym-pusht ends an episode at a coverage over 0.95, which is an IoU over 0.905, so a final IoU "
@@ -82,7 +79,11 @@ def main(config: PushTPlanningConfig) -> dict[str, Any]:
         "skill": asdict(SKILL),
         "success_rule": SUCCESS_RULE.format(max_steps=config.max_steps),
         "rows": [
-            summarise(model, count, trials, config)
+            {
+                "model": model,
+                "candidates": count,
+                **summarise(trials[model, count], trials.get((BASE, 1), {}), FINALS, config.seed),
+            }
             for model, count in config.rows
             if (model, count) in trials
         ],
@@ -239,60 +240,17 @@ def _row_key(config: PushTPlanningConfig, skill: SkillConfig, model: str) -> dic
     }
 
 
-def _read_trials(config: PushTPlanningConfig, skill: SkillConfig) -> Trials:
-    """Finished trials of this command: (model, K) -> seed -> what came out."""
-    path = _trials_path(config)
-    lines = whole_lines(path)
+def _read_trials(config: PushTPlanningConfig, skill: SkillConfig) -> RowTrials:
+    """Finished trials of this command."""
     keys = {model: _row_key(config, skill, model) for model, _ in config.rows}
     seeds = range(config.seed, config.seed + config.trials)
-    found: Trials = {}
-    for place, line in enumerate(lines, 1):
-        try:
-            trial = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ValueError(
-                f"{path}, line {place}: not whole ({error}); delete that line, and its trial is "
-                "run again"
-            ) from error
+    found: RowTrials = {}
+    for trial in read_trials(_trials_path(config)):
         key = keys.get(trial["model"])
         fits = key is not None and all(trial.get(name) == value for name, value in key.items())
         if fits and trial["seed"] in seeds:
             found.setdefault((trial["model"], trial["count"]), {})[trial["seed"]] = trial
     return found
-
-
-def summarise(
-    model: str, count: int, trials: Trials, config: PushTPlanningConfig
-) -> dict[str, Any]:
-    """Means of a row with 95 % intervals, and its differences to the base policy, in pairs."""
-
-    def interval(values: list[float]) -> tuple[float, float]:
-        return bca_interval([len(values)], lambda rows: np.mean(np.take(values, rows)), config.seed)
-
-    mine = trials[model, count]
-    base = trials.get((BASE, 1), {})
-    pairs = sorted(mine.keys() & base.keys())
-    successes = sum(trial["success"] for trial in mine.values())
-    row: dict[str, Any] = {
-        "model": model,
-        "candidates": count,
-        "trials": len(mine),
-        "pairs": len(pairs),
-        "success": successes / len(mine),
-        "success_interval": wilson_interval(successes, len(mine)),
-        "steps": float(np.mean([trial["steps"] for trial in mine.values()])),
-        "decision_seconds_median": float(
-            np.median(np.concatenate([trial["decision_seconds"] for trial in mine.values()]))
-        ),
-    }
-    for name in ("final_coverage", "final_iou"):
-        values = [mine[seed][name] for seed in sorted(mine)]
-        row[name] = float(np.mean(values))
-        row[f"{name}_interval"] = interval(values)
-        differences = [mine[seed][name] - base[seed][name] for seed in pairs]
-        row[f"{name}_gain"] = float(np.mean(differences)) if pairs else None
-        row[f"{name}_gain_interval"] = interval(differences)
-    return row
 
 
 def tables(results: dict[str, Any]) -> str:

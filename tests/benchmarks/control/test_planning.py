@@ -10,10 +10,11 @@ import torch
 
 from benchmarks.control import planning
 from benchmarks.control.config import BestOfBenchConfig
+from benchmarks.control.paired_trials import summarise
 from benchmarks.pusht import planning as pusht_planning
 from benchmarks.pusht import planning_command
 from benchmarks.pusht.nearness import GOAL, LearnedNearness
-from benchmarks.pusht.planning import PushTPlanningConfig, summarise
+from benchmarks.pusht.planning import PushTPlanningConfig
 from benchmarks.speed.flops import count_operations
 from irasim_env import console
 from policies.pusht.geometry import Pose, pose_of_label
@@ -154,7 +155,7 @@ def test_a_budget_stops_between_trials(tiny_world: Path, tmp_path: Path):
     assert json.loads((tmp_path / "pusht_planning.json").read_text())["rows"] == []
 
 
-def test_differences_are_between_trials_of_one_seed(tmp_path: Path):
+def test_differences_are_between_trials_of_one_seed():
     def trial(seed: int, iou: float) -> dict:
         return {
             "seed": seed,
@@ -165,15 +166,14 @@ def test_differences_are_between_trials_of_one_seed(tmp_path: Path):
             "decision_seconds": [0.1],
         }
 
-    trials = {
-        ("base", 1): {seed: trial(seed, 0.1 * seed) for seed in range(5)},
-        ("real", 5): {seed: trial(seed, 0.1 * seed + 0.2) for seed in range(1, 4)},
-    }
-    row = summarise("real", 5, trials, PushTPlanningConfig(out=tmp_path))
+    base = {seed: trial(seed, 0.1 * seed) for seed in range(5)}
+    mine = {seed: trial(seed, 0.1 * seed + 0.2) for seed in range(1, 4)}
+    row = summarise(mine, base, ("final_iou",), seed=0)
     assert (row["trials"], row["pairs"]) == (3, 3)
     assert row["final_iou"] == pytest.approx(0.4)
     assert row["final_iou_gain"] == pytest.approx(0.2)
     assert row["final_iou_gain_interval"] == pytest.approx((0.2, 0.2))
+    assert summarise(mine, {}, ("final_iou",), seed=0)["final_iou_gain_interval"] is None
 
 
 def test_trials_of_other_weights_do_not_count(tiny_world, tmp_path):
