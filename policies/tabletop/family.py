@@ -2,7 +2,7 @@
 
 All act on observations alone, so that they run in the simulator and in worlds learned from it
 alike. `FAMILY` names them; "policies.tabletop.family:NAME" is each one's import path (factories
-`(env, seed) -> policy`). What each reaches in the simulator is in docs/worlds/tabletop.md.
+`(env, seed) -> policy`). What each reaches in the simulator is in docs/tabletop.md.
 """
 
 from collections.abc import Callable
