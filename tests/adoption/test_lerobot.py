@@ -95,6 +95,16 @@ def test_a_world_of_ones_own_is_taken(tiny_world):
     envs.close()
 
 
+@pytest.mark.parametrize(("world", "cure"), [(None, "--env.world"), ("./nowhere", "pusht")])
+def test_a_world_that_is_not_there_is_told_of_in_a_line(world, cure):
+    """LeRobot's command prints Gymnasium's errors as they are, and buries others."""
+    from lerobot.envs import make_env_config
+
+    importlib.import_module("lerobot_env_irasim")
+    with pytest.raises(gym.error.Error, match=cure):
+        make_env_config("irasim", task="IRASim/World-v0", world=world)
+
+
 def test_a_repository_on_the_hub_makes_the_environment(monkeypatch):
     import lerobot.envs.utils
     from lerobot.envs import make_env

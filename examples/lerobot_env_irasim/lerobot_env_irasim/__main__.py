@@ -1,5 +1,6 @@
 """Write a policy of irasim-env as a directory that `lerobot-eval --policy.path` takes."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,4 +44,7 @@ def main(config: WriteConfig) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(WriteConfig, description=__doc__))
+    try:
+        main(tyro.cli(WriteConfig, description=__doc__))
+    except ValueError as wrong:  # says what to do
+        sys.exit(f"lerobot_env_irasim: {wrong}")

@@ -20,7 +20,7 @@ class IRASimEnv(EnvConfig):
     """Which world; shapes of pictures, states and actions are the world's own."""
 
     task: str | None = "PushT-v0"
-    """Of the ids `IRASim/...`: PushT-v0, or World-v0 with a `world`."""
+    """Of the ids `IRASim/...`, with or without that: PushT-v0, or World-v0 with a `world`."""
     world: str | None = None
     """A shipped world's name, a directory or a Hub id; None is the id's own."""
     device: str | None = None
@@ -38,17 +38,27 @@ class IRASimEnv(EnvConfig):
         """Read the world's own figures.
 
         Raises:
-            ValueError: There is no such world, or it has no time limit and none is given.
+            gymnasium.error.Error: There is no such world, or it has no time limit and none is
+                given. LeRobot's command prints these as they are, and a ValueError under a page of
+                its own.
         """
+        self.task = (self.task or "World-v0").removeprefix("IRASim/")
         kwargs = {name: getattr(self, name) for name in ("world", "device") if getattr(self, name)}
-        with gym.make(self.gym_id, disable_env_checker=True, **kwargs) as env:
-            config = env.unwrapped.world.config
+        if self.task == "World-v0" and self.world is None:
+            raise gym.error.MissingArgument(
+                "--env.task=World-v0 needs --env.world: a shipped name, a directory or a Hub id"
+            )
+        try:
+            with gym.make(self.gym_id, disable_env_checker=True, **kwargs) as env:
+                config = env.unwrapped.world.config
+        except ValueError as error:
+            raise gym.error.Error(f"--env.world={self.world}: {error}") from None
         if self.obs_type is None:
             self.obs_type = "_".join(["pixels", *config.observations])
         if self.episode_length is None:
             self.episode_length = config.max_episode_steps
         if self.episode_length is None:
-            raise ValueError(
+            raise gym.error.MissingArgument(
                 f"world {config.name!r} has no time limit; give --env.episode_length, in steps"
             )
         self.fps = round(config.fps)
