@@ -56,7 +56,7 @@ $(ADOPTION)/installed: pyproject.toml examples/lerobot_env_irasim/pyproject.toml
 	$(PYTHON_ADOPTION) -m venv $(ADOPTION)
 	$(ADOPTION)/bin/python -m pip install --progress-bar off -e . -e examples/lerobot_env_irasim \
 		"lerobot[dataset,diffusion,evaluation,pusht]==0.6.1" torchrl "ray[rllib]" loguru imageio \
-		stable-worldmodel==0.1.1 pytest
+		stable-worldmodel==0.1.1 metaworld==3.1.1 pytest
 	@touch $@
 
 check: lint types docs test-all
