@@ -26,7 +26,7 @@ from benchmarks.control.policy_ranking import (
 )
 from benchmarks.control.policy_runs import summarize, summary_table
 from benchmarks.policy_evaluation import title
-from benchmarks.pusht.planning import SUCCESS_RULE, PushTPlanningConfig, summarise, tables
+from benchmarks.pusht.planning import SUCCESS_RULE, PushTPlanningConfig, summarised, tables
 from world_model.renamed import with_current_names
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -122,11 +122,7 @@ def write_planning(records: Path, out: Path, part: str) -> Path:
     for line in (records / part / "trials.jsonl").read_text().splitlines():
         trial = json.loads(line)
         trials.setdefault((trial["model"], trial["count"]), {})[trial["seed"]] = trial
-    results["rows"] = [
-        summarise(model, count, trials, config)
-        for model, count in config.rows
-        if (model, count) in trials
-    ]
+    results["rows"] = summarised(trials, config)
     results["success_rule"] = SUCCESS_RULE.format(max_steps=config.max_steps)
     report.write_report(out / part / "pusht_planning.json", results)
     path = out / part / "table.md"

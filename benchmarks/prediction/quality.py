@@ -182,7 +182,9 @@ def tables(results: dict[str, Any], config: WorldConfig) -> str:
         parts += [ABOUT_OUTCOMES, outcome_scores.rewards_table(results["rewards"])]
         parts.append(outcome_scores.ends_table(results["ends"]))
     for name, scores in results["observations"].items():
-        parts.append(f"Predicted {name}: mean absolute error {scores['mae']:.2f}")
+        error = scores["mae"]
+        shown = f"{error:.2f}" if error >= 0.1 else f"{error:.2g}"  # pixels, or parts of a metre
+        parts.append(f"Predicted {name}: mean absolute error {shown}")
     if "controls" in results:
         parts += [ABOUT_CONTROLS, action_controls.controls_table(results["controls"])]
     return "\n\n".join(parts)

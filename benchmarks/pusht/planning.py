@@ -78,15 +78,7 @@ def main(config: PushTPlanningConfig) -> dict[str, Any]:
         **({"hardware": str(cluster)} if cluster else {}),
         "skill": asdict(SKILL),
         "success_rule": SUCCESS_RULE.format(max_steps=config.max_steps),
-        "rows": [
-            {
-                "model": model,
-                "candidates": count,
-                **summarise(trials[model, count], trials.get((BASE, 1), {}), FINALS, config.seed),
-            }
-            for model, count in config.rows
-            if (model, count) in trials
-        ],
+        "rows": summarised(trials, config),
         "paper": {"base": PAPER_BASE, "final_iou": PAPER},
     }
     report.write_report(config.out / "pusht_planning.json", results)
@@ -251,6 +243,20 @@ def _read_trials(config: PushTPlanningConfig, skill: SkillConfig) -> RowTrials:
         if fits and trial["seed"] in seeds:
             found.setdefault((trial["model"], trial["count"]), {})[trial["seed"]] = trial
     return found
+
+
+def summarised(trials: RowTrials, config: PushTPlanningConfig) -> list[dict[str, Any]]:
+    """The rows that have trials, each with its gains over the base policy alone."""
+    base = trials.get((BASE, 1), {})
+    return [
+        {
+            "model": model,
+            "candidates": count,
+            **summarise(trials[model, count], base, FINALS, config.seed),
+        }
+        for model, count in config.rows
+        if (model, count) in trials
+    ]
 
 
 def tables(results: dict[str, Any]) -> str:

@@ -5,6 +5,8 @@ The machines are Ray's own local ones (`ray.cluster_utils`): each has its own sc
 
 import json
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -222,3 +224,15 @@ def test_what_cannot_be_done_is_said_and_ends_the_work(machines, tmp_path):
         list(cluster.run(make, [-1]))
     with pytest.raises(ValueError, match="0 GPUs.*--device cpu"):
         Cluster(_Settings(machines.cluster.address), "cuda")
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "auto"])
+def test_a_cluster_that_is_not_there_leaves_nothing(tmp_path, address):
+    out = tmp_path / "data"
+    command = [sys.executable, "-m", "irasim_env.console", "collect", "--ray", address]
+    command += ["--env-id", "CartPole-v1", "--out", str(out), "--episodes", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"--ray {address}: no cluster can be reached there" in done.stderr
+    assert "ray start --head" in done.stderr
+    assert not out.exists()

@@ -179,6 +179,7 @@ def main(config: CollectConfig) -> None:
     env.close()
     present = set(list_episodes(config.out, config.split))
     missing = [i for i in range(config.episodes) if f"{i:06d}" not in present]
+    cluster = Cluster(config) if config.ray is not None and missing else None
     clear_leftovers(config.out)
     config.out.mkdir(parents=True, exist_ok=True)
     _note_run(config, len(missing))
@@ -189,7 +190,7 @@ def main(config: CollectConfig) -> None:
         desc=label,
         unit="episodes",
     ) as progress:
-        for _ in _collected(config, missing):
+        for _ in _collected(config, missing, cluster):
             progress.update()
     print(summary(config.out, config.split))
     print(described(view))
@@ -204,13 +205,12 @@ def described(view: View) -> str:
     return line
 
 
-def _collected(config: CollectConfig, indices: list[int]) -> Iterator[str]:
+def _collected(config: CollectConfig, indices: list[int], cluster: Cluster | None) -> Iterator[str]:
     """Ids of the episodes as they are finished: by this process, by workers, or on a cluster."""
-    if config.ray is None:
+    if cluster is None:
         done = run_here(partial(_collector, config), indices, config.workers)
         yield from (episode_id for _, episode_id in done)
-    elif indices:
-        cluster = Cluster(config)
+    else:
         for _, (episode_id, files) in cluster.run(partial(_sender, config), indices):
             place_episode(config.out, config.split, episode_id, *files)
             yield episode_id

@@ -6,10 +6,12 @@ would hold it back until that very worker has found a place again.
 """
 
 import importlib
+import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic
+from urllib.parse import urlsplit
 
 from training.jobs.config import OnCluster
 from training.jobs.run import WORKER_ENVIRONMENT, Job, Result, Work
@@ -217,15 +219,24 @@ def _connected(address: str) -> Any:
             "--ray needs the package ray: pip install 'irasim-env[ray]', here and on all machines"
         ) from error
     if not ray.is_initialized():
+        print(f"connecting to the Ray cluster at {address}", flush=True)
         try:
+            _knock(address)
             ray.init(address=address, log_to_driver=False, logging_level="warning")
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             raise ValueError(
                 f"--ray {address}: no cluster can be reached there ({_line(error)}); start one "
                 "with `ray start --head` and give the address that it prints, or auto on one of "
                 "its machines"
             ) from error
     return ray
+
+
+def _knock(address: str) -> None:
+    """Raise OSError or ValueError where nobody answers: Ray itself waits a minute for it."""
+    if ":" in address:
+        place = urlsplit(address if "://" in address else f"//{address}")
+        socket.create_connection((place.hostname or "", place.port or 0), PATIENCE / 6).close()
 
 
 def _line(error: Exception) -> str:
