@@ -10,6 +10,7 @@ BLOCKS = ("cube", "cross", "cylinder", "prism")  # the largest first, as labels 
 
 TABLETOP = Task(
     name="tabletop",
+    world_id="IRASim/Tabletop-v0",
     env_id="irasim_env:IRASim/TabletopSim-v0",
     simulator="policies.tabletop.simulator:TabletopSim",
     env_kwargs={"obs_type": "pixels_effector_pos"},

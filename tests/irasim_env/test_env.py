@@ -17,7 +17,7 @@ from tests.chunk_worlds import table_world
 from tests.conftest import TINY_CONFIG, make_starts, randomized
 from world_model import Start, Starts, WorldModel
 
-IDS = ("IRASim/PushT-v0", "IRASim/World-v0")
+IDS = ("IRASim/PushT-v0", "IRASim/Tabletop-v0", "IRASim/World-v0")
 OBS_TYPES = ("pixels", "pixels_agent_pos")
 # The action space is the simulator's own, so this advice cannot be taken.
 ACCEPTED_ADVICE = "symmetric and normalized"

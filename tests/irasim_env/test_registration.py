@@ -18,7 +18,7 @@ BROUGHT = Task(
     simulator="tests.toy.environment:Dot",
     max_episode_steps=7,
 )
-IDS = ("IRASim/PushT-v0", "IRASim/World-v0")
+IDS = ("IRASim/PushT-v0", "IRASim/Tabletop-v0", "IRASim/World-v0")
 
 
 def test_ids_are_registered_by_name_only():
