@@ -177,7 +177,7 @@ def play_in_browsers(config: PlayConfig) -> None:
         samples=config.uncertainty_samples or None,
         uncertain_above=config.uncertain_above,
     )
-    print(f"loading {config.world}", flush=True)
+    print(f"loading {config.world}", file=sys.stderr, flush=True)
     world = WorldModel.from_pretrained(config.world, device=config.device)
     # A video of a page shows the frames smaller than a window does: several are made at once.
     scale = config.scale or max(1, round(_BROWSER_HEIGHT / world.config.height))

@@ -222,7 +222,9 @@ def test_learning_in_the_simulator(config, tmp_path):
     assert [check.steps for check in result.checks] == [16]
 
 
-def test_another_run_in_the_directory_is_refused(config):
+def test_another_run_in_the_directory_is_refused(config, tmp_path):
+    config = dataclasses.replace(config, out=tmp_path / "run", steps=16)
+    rl.main(config)
     with pytest.raises(ValueError, match="with seed 0, asked for is 3"):
         rl.main(dataclasses.replace(config, seed=3))
 

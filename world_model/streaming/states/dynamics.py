@@ -37,9 +37,6 @@ class Dynamics(nn.Module):
     exactly where it is, or it would creep away in a long episode.
     """
 
-    weight: Tensor
-    bias: Tensor
-
     def __init__(self, config: StreamingConfig):
         super().__init__()
         shape = config.denoiser
@@ -48,9 +45,9 @@ class Dynamics(nn.Module):
         self.plane = Plane(config)
         self.frequencies = shape.action_frequencies
         # Of poses the linear part is not used: nothing pushes them but the network. It is fitted
-        # before training, and not changed by it.
-        self.register_buffer("weight", torch.zeros(self.size, config.control_dim))
-        self.register_buffer("bias", torch.zeros(self.size))
+        # before training, and not changed by it: no gradient gets here.
+        self.weight = nn.Parameter(torch.zeros(self.size, config.control_dim))
+        self.bias = nn.Parameter(torch.zeros(self.size))
         width, plane = shape.dynamics_width, self.plane
         self.interactions = None
         if len(plane.poses) > 1 or (plane.poses and not plane.action):
@@ -111,7 +108,7 @@ class Dynamics(nn.Module):
     def _predict(self, controls: Tensor) -> tuple[Tensor, Tensor]:
         plane = self.plane
         state = controls[..., self.action_dim : self.action_dim + self.size]
-        change = F.linear(controls, self.weight, self.bias)
+        change = F.linear(controls, self.weight.detach(), self.bias.detach())
         said = self.network(self._inputs(controls))
         if self.interactions is not None:
             said = self._with_bodies(self.interactions, said, controls, (state + change).detach())
