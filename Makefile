@@ -50,7 +50,7 @@ PYTHON_ADOPTION ?= python3.12
 ADOPTION := .venv-adoption
 
 test-adoption: $(ADOPTION)/installed
-	OMP_NUM_THREADS=1 $(ADOPTION)/bin/python -m pytest -q -m adoption -W ignore tests/adoption
+	OMP_NUM_THREADS=1 MUJOCO_GL=egl $(ADOPTION)/bin/python -m pytest -q -m adoption -W ignore tests/adoption
 
 $(ADOPTION)/installed: pyproject.toml examples/lerobot_env_irasim/pyproject.toml
 	$(PYTHON_ADOPTION) -m venv $(ADOPTION)

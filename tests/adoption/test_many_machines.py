@@ -226,7 +226,7 @@ def test_what_cannot_be_done_is_said_and_ends_the_work(machines, tmp_path):
         Cluster(_Settings(machines.cluster.address), "cuda")
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "auto"])
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1"])
 def test_a_cluster_that_is_not_there_leaves_nothing(tmp_path, address):
     out = tmp_path / "data"
     command = [sys.executable, "-m", "irasim_env.console", "collect", "--ray", address]
