@@ -21,6 +21,8 @@ from world_model.versions import versions
 MOST_LOSSES = 5
 # Seconds without any worker after which it is said what the work waits for.
 PATIENCE = 60.0
+# Seconds in which a cluster has to answer.
+ANSWERS = 10.0
 # What results may depend on; a worker that has another version of it is reported.
 SAME_EVERYWHERE = ("irasim-env", "torch", "numpy", "gymnasium", "av", "pymunk", "mujoco")
 
@@ -236,7 +238,7 @@ def _knock(address: str) -> None:
     """Raise OSError or ValueError where nobody answers: Ray itself waits a minute for it."""
     if ":" in address:
         place = urlsplit(address if "://" in address else f"//{address}")
-        socket.create_connection((place.hostname or "", place.port or 0), PATIENCE / 6).close()
+        socket.create_connection((place.hostname or "", place.port or 0), ANSWERS).close()
 
 
 def _line(error: Exception) -> str:
