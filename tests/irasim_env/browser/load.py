@@ -21,8 +21,9 @@ from irasim_env.browser.messages import unpack
 KEYS = ("right", "down", "left", "up")
 
 
-async def play(address: str, token: str, seconds: float) -> tuple[int, list[float]]:
+async def play(address: str, token: str, wait: float, seconds: float) -> tuple[int, list[float]]:
     """Steps of one player, and the seconds from each of its keys to its picture."""
+    await asyncio.sleep(wait)
     steps, latencies, seq, asked = 0, [], 0, 0.0
     async with connect(
         f"ws://{address}/play", origin=f"http://{address}", compression=None, max_size=None
@@ -64,7 +65,10 @@ class Load:
 async def main(asked: Load) -> None:
     """Play, and print."""
     results = await asyncio.gather(
-        *(play(asked.address, asked.token, asked.seconds) for _ in range(asked.players))
+        *(  # one after the other: a server lets a few join at once
+            play(asked.address, asked.token, number / 5, asked.seconds)
+            for number in range(asked.players)
+        )
     )
     steps = [count for count, _ in results]
     latencies = 1000 * np.concatenate([times for _, times in results])
