@@ -15,7 +15,7 @@ import pytest
 from world_model.io.checkpoint import shipped_worlds
 
 # What all tests here share is made once.
-pytestmark = pytest.mark.xdist_group("wheel")
+pytestmark = [pytest.mark.xdist_group("wheel"), pytest.mark.slow_suite]
 ROOT = Path(__file__).parent.parent
 PACKAGES = {"benchmarks", "irasim_env", "policies", "training", "world_model"}
 # Three worlds of 16 MiB and the code.

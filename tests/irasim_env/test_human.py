@@ -32,6 +32,7 @@ def without_display() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in hidden}
 
 
+@pytest.mark.slow_suite
 @pytest.mark.parametrize("render_mode", ["rgb_array", "human"])
 def test_the_checker_passes_without_a_display(tiny_world: Path, render_mode: str):
     done = subprocess.run(

@@ -107,6 +107,7 @@ def losses(trainer: Trainer, count: int) -> list[float]:
     return [trainer.train_step()["loss/dynamics"] for _ in range(count)]
 
 
+@pytest.mark.slow_suite
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorboard.*")
 def test_the_whole_command_writes_a_world_that_steps(data, tmp_path, capsys):
     directory = main(config_for(data, tmp_path / "run", validate_every="0s", save_every="0s"))
@@ -133,6 +134,7 @@ def test_loss_falls(data, tmp_path, accelerator):
     assert np.mean(curve[-20:]) < 0.75 * np.mean(curve[:20])
 
 
+@pytest.mark.slow_suite
 @pytest.mark.parametrize("self_rollout_from", [1.0, 0.1])
 def test_a_resumed_run_continues_as_if_it_had_not_stopped(
     data, tmp_path, accelerator, self_rollout_from

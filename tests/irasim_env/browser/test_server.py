@@ -322,6 +322,7 @@ def test_200_malformed_messages_stop_nothing_and_reach_nobody(served):
         page.await_view(lambda view: view["steps"] > 1)
 
 
+@pytest.mark.slow_suite
 def test_a_flood_closes_its_own_page_only(served):
     with Page(served) as other:
         flood = Page(served)

@@ -135,6 +135,7 @@ def test_a_robot_at_rest_stays_at_rest(data, tmp_path):
             assert (max(moved) < 2e-3) is stays, (off, given, moved)
 
 
+@pytest.mark.slow_suite
 def test_it_learns_to_paint(data, tmp_path):
     """A few hundred steps are enough to be nearer than "nothing moves" on episodes never seen."""
     directory = main(config(data, tmp_path, max_steps=300, batch=16, **LATE, save_every="1h"))

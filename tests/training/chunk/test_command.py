@@ -207,6 +207,7 @@ def test_training_ends_in_a_world_that_steps(chunk_data, tmp_path, vae, model):
     assert read_video(sample).shape == (4, 2 * size[0], size[1], 3)
 
 
+@pytest.mark.slow_suite
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorboard.*")
 def test_another_run_in_the_same_directory_is_refused(chunk_data, tmp_path):
     main(config_for(chunk_data, tmp_path, max_steps=1, samples=0))

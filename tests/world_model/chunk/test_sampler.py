@@ -141,6 +141,7 @@ class NoWaiting(TorchDispatchMode):
         return out
 
 
+@pytest.mark.slow_suite
 @pytest.mark.parametrize("tabulate", [False, True])
 @pytest.mark.parametrize("name", CAPTURED_SAMPLERS)
 @pytest.mark.parametrize("kind", DENOISERS)

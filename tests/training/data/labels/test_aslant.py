@@ -27,7 +27,7 @@ from world_model.streaming.states.config import PlaneConfig
 from world_model.streaming.states.proxy import Proxy
 
 # What all tests here share is made once.
-pytestmark = pytest.mark.xdist_group("aslant")
+pytestmark = [pytest.mark.xdist_group("aslant"), pytest.mark.slow_suite]
 
 SIZE, FINER = 64, 6
 SQUARE = 2.2 * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], float)
