@@ -85,9 +85,9 @@ class TrainConfig(ClipRunConfig):
     """Time for training dynamics, state estimator and reward model first, as a share of the budget
     and in addition to it."""
     symmetric: bool = False
-    """The scene acts the same turned round and seen in a mirror: all states lie in one plane, whose
-    edges are as far from its middle, and nothing pulls one way. Dynamics then learn from each step
-    in all of these ways."""
+    """The scene acts the same turned round and seen in a mirror: all states lie in one plane, the
+    bounds of places are a rectangle around its middle, and nothing pulls one way. Dynamics then
+    learn from each step in all of these ways."""
     reward_frequencies: int = 6
     """Octaves of the features that the reward model sees states by. Fewer generalise better where
     rewards vary smoothly with places, more are needed where a hair's breadth counts."""

@@ -71,8 +71,8 @@ def symmetries_of(conditioner: StateConditioner) -> Symmetries:
                 matrix[part, part] = place
             for part, axis in zip(plane.poses, axes, strict=True):
                 order = plane.order(part)  # the state's direction is that of so many angles
-                # In the mirror a body turned by an angle is one turned by less than none: by that
-                # angle, and by twice that of the line along which it looks the same.
+                # In the mirror a body at angle a looks as it does at -a - 2 m, where m is the angle
+                # of the line in it on whose two sides it is the same.
                 own = _turn(-2 * order * axis) if flipped and axis is not None else torch.eye(2)
                 middle = part.start + 2
                 matrix[part.start : middle, part.start : middle] = place
