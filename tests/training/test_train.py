@@ -225,8 +225,13 @@ def test_a_world_is_trained_on_from_with_further_episodes(data, tmp_path, accele
     had_their_phase = {
         id(p) for m in world.conditioner.trained_first().values() for p in m.parameters()
     }
-    for mine, theirs in zip(world.parameters(), kept.parameters(), strict=True):
-        assert torch.equal(mine, theirs) == (id(mine) not in had_their_phase)
+    theirs = dict(kept.named_parameters())
+    unchanged = {name for name, mine in world.named_parameters() if torch.equal(mine, theirs[name])}
+    trained = {name for name, mine in world.named_parameters() if id(mine) in had_their_phase}
+    assert set(theirs) - trained <= unchanged
+    # The law of these squares is the same whichever episodes it is fitted to, so it may come out
+    # the same to the last bit.
+    assert trained & unchanged <= {"conditioner.dynamics.weight", "conditioner.dynamics.bias"}
 
 
 def test_a_world_of_other_frames_is_not_trained_on_from(data, tmp_path, accelerator):
