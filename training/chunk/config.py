@@ -60,7 +60,7 @@ class ChunkTrainConfig:
     size: Literal["S", "B", "L", "XL"] = "XL"
     """Published size of the transformer."""
     patch: Literal[2, 4, 8] = 2
-    """Latent cells per token, along each side (transformer)."""
+    """Latent cells, or pixels, per token, along each side (transformer)."""
     depth: int | None = None
     """Number of blocks of the transformer (default: that of its size)."""
     width: int | None = None
@@ -76,6 +76,9 @@ class ChunkTrainConfig:
     not."""
     learn_sigma: bool = False
     """Predict the variance of a reverse step too (transformer)."""
+    pixels: bool = False
+    """Denoise pixels, not latents (transformer; vdm always does): no autoencoder is needed, and a
+    patch is of pixels. It suits small pictures."""
     condition_dropout: float = 0.1
     """Share of training windows whose actions are replaced by the null embedding."""
 
@@ -145,6 +148,8 @@ class ChunkTrainConfig:
         self.data_config("train")
         if self.learn_sigma and self.on_unet:
             raise ValueError(f"learn_sigma is for the transformers, model is {self.model}")
+        if self.pixels and self.model == "lvdm":
+            raise ValueError("lvdm denoises latents: for pixels choose --model vdm")
         if self.final_frame_ada and self.model != "frame_ada":
             raise ValueError(f"final_frame_ada is for model frame_ada, model is {self.model}")
         check_least(self, batch=1, local_batch=1, log_every=1, validate_every=1, checkpoint_every=1)
@@ -159,7 +164,7 @@ class ChunkTrainConfig:
     @property
     def source(self) -> Literal["video", "latents"]:
         """What the model is trained on."""
-        return "video" if self.model == "vdm" else "latents"
+        return "video" if self.pixels or self.model == "vdm" else "latents"
 
     def data_config(self, split: Split) -> DataConfig:
         """The data of a split, as windows."""

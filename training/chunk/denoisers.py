@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch.utils.checkpoint import checkpoint
 
+from training.chunk.batches import to_latents
 from training.chunk.config import VAE_SCALE, ChunkTrainConfig
 from training.data.irasim.windows import Window
 from world_model import (
@@ -83,7 +84,7 @@ def checkpoint_activations(denoiser: IRASim | UNet3D) -> None:
 def _irasim_config(
     config: ChunkTrainConfig, window: Window, fields: dict[str, Any]
 ) -> IRASimConfig:
-    _, channels, height, width = window.content.shape
+    _, channels, height, width = to_latents(window.content).shape
     published = irasim_config(
         config.size,
         config.patch,

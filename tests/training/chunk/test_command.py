@@ -186,14 +186,17 @@ def vae(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow_suite
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorboard.*")
-@pytest.mark.parametrize("model", ["frame_ada", "lvdm", "vdm"])
-def test_training_ends_in_a_world_that_steps(chunk_data, tmp_path, vae, model):
+@pytest.mark.parametrize(
+    ("model", "pixels"),
+    [("frame_ada", False), ("frame_ada", True), ("video_ada", True), ("lvdm", False), ("vdm", True)],
+)
+def test_training_ends_in_a_world_that_steps(chunk_data, tmp_path, vae, model, pixels):
     config = config_for(chunk_data, tmp_path, model=model, max_steps=2, vae=str(vae), samples=1)
-    if model == "vdm":
-        config = dataclasses.replace(config, vae=None, frame_size=(16, 24))
+    if pixels:
+        config = dataclasses.replace(config, pixels=True, vae=None, frame_size=(16, 24))
     main(config)
     world = WorldModel.from_pretrained(tmp_path / "world")
-    size = (16, 24) if model == "vdm" else (32, 32)
+    size = (16, 24) if pixels else (32, 32)
     assert (world.config.height, world.config.width) == size
     assert len(world.starts) == 3
     # Nothing tells the bounds of its actions but the chunk_data, which are normally distributed.

@@ -50,6 +50,7 @@ def test_command_line_overrides_the_preset():
     [
         ({"model": "lvdm", "learn_sigma": True}, "learn_sigma is for the transformers"),
         ({"model": "video_ada", "final_frame_ada": True}, "is for model frame_ada"),
+        ({"model": "lvdm", "pixels": True}, "for pixels choose --model vdm"),
         ({"local_batch": 0}, "local_batch is 0"),
         ({"save_every": "soon"}, "write 90s"),
         ({"kind": "arm"}, "actions of an arm have 7"),
