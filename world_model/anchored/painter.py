@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from world_model.anchored.config import CELLS, AnchoredConfig
+from world_model.convolutions import Level, centres, resized, warped
 
 REACH = 0.2
 """What flows are measured in, of half the picture."""
@@ -25,39 +26,6 @@ REST_GAIN, REST_WITHIN = 6.0, 0.05
 where training begins."""
 SOURCES = 3
 """What is blended: the anchor, the anchor warped by a flow, and a picture of the network's own."""
-
-
-class Residual(nn.Module):
-    """Two convolutions, modulated by an embedding (FiLM: Perez et al., arXiv 1709.07871)."""
-
-    def __init__(self, channels: int, embedding: int):
-        super().__init__()
-        self.norm = nn.GroupNorm(8, channels)
-        self.modulation = nn.Linear(embedding, 2 * channels)
-        self.first = nn.Conv2d(channels, channels, 3, padding=1)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1)
-        for parameter in (*self.modulation.parameters(), *self.second.parameters()):
-            nn.init.zeros_(parameter)
-
-    def forward(self, x: Tensor, embedded: Tensor) -> Tensor:
-        """(B, channels, h, w) and (B, E) -> (B, channels, h, w)."""
-        scale, shift = self.modulation(embedded)[:, :, None, None].chunk(2, dim=1)
-        hidden = self.first(F.silu(self.norm(x) * (1 + scale) + shift))
-        return x + self.second(F.silu(hidden))
-
-
-class Level(nn.Module):
-    """Residual blocks of one resolution, one after the other."""
-
-    def __init__(self, channels: int, embedding: int, depth: int):
-        super().__init__()
-        self.blocks = nn.ModuleList(Residual(channels, embedding) for _ in range(depth))
-
-    def forward(self, x: Tensor, embedded: Tensor) -> Tensor:
-        """(B, channels, h, w) and (B, E) -> (B, channels, h, w)."""
-        for block in self.blocks:
-            x = block(x, embedded)
-        return x
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,8 +128,8 @@ class Painter(nn.Module):
         self.refine_out = nn.Conv2d(channels, 4 * (3 + SOURCES), 3, padding=1)
         for parameter in self.refine_out.parameters():
             nn.init.zeros_(parameter)
-        self.register_buffer("coarse_grid", _centres(height, width), persistent=False)
-        self.register_buffer("grid", _centres(config.height, config.width), persistent=False)
+        self.register_buffer("coarse_grid", centres(height, width), persistent=False)
+        self.register_buffer("grid", centres(config.height, config.width), persistent=False)
 
     def forward(self, anchor: Tensor, anchor_states: Tensor, states: Tensor) -> Painted:
         """A frame at full size.
@@ -192,10 +160,10 @@ class Painter(nn.Module):
         x = torch.cat((F.pixel_shuffle(self.from_middle(x), 2), fine), dim=1)
         x = self.up_fine(self.skip_fine(x), embedded)
 
-        flow = _resized(self.flow(x).float(), small.shape[-2:])
-        warped = _warped(small, flow, self.coarse_grid)
+        flow = resized(self.flow(x).float(), small.shape[-2:])
+        moved = warped(small, REACH * flow, self.coarse_grid)
         detail = F.pixel_shuffle(self.to_detail(x), 2)
-        sources = F.pixel_unshuffle(torch.cat((small, warped), dim=1), 2)
+        sources = F.pixel_unshuffle(torch.cat((small, moved), dim=1), 2)
         hidden = self.head(torch.cat((detail, sources.to(detail.dtype)), dim=1))
         picture, weights = F.pixel_shuffle(self.last(hidden).float(), 2).split((3, SOURCES), dim=1)
         away = move.square().sum(dim=1) / (2 * self.rest_within.float()).exp()
@@ -213,19 +181,19 @@ class Painter(nn.Module):
     def sketched(self, sketch: Sketch, anchor: Tensor) -> Painted:
         """The coarse part's own frame, (B, 3, h, w), which training begins with."""
         small = F.avg_pool2d(anchor, self.coarse)
-        warped = _warped(small, sketch.flow, self.coarse_grid)
-        return _blended(sketch.weights, small, warped, sketch.picture)
+        moved = warped(small, REACH * sketch.flow, self.coarse_grid)
+        return _blended(sketch.weights, small, moved, sketch.picture)
 
     def refined(self, sketch: Sketch, anchor: Tensor) -> Painted:
         """The frame at full size, of a sketch."""
         size = anchor.shape[-2:]
         half = (size[0] // 2, size[1] // 2)
-        warped = _warped(anchor, _resized(sketch.flow, size), self.grid)
+        moved = warped(anchor, REACH * resized(sketch.flow, size), self.grid)
         inputs = (
             F.pixel_unshuffle(anchor, 2),
-            F.pixel_unshuffle(warped, 2),
-            _resized(sketch.picture, half),
-            _resized(sketch.weights.softmax(dim=1), half),
+            F.pixel_unshuffle(moved, 2),
+            resized(sketch.picture, half),
+            resized(sketch.weights.softmax(dim=1), half),
             F.interpolate(sketch.hidden.float(), size=half, mode="nearest"),
         )
         x = torch.cat(inputs, dim=1).to(self.dtype)
@@ -233,10 +201,10 @@ class Painter(nn.Module):
         out = self.refine_out(self.refine(x, sketch.embedded)).float()
         picture, weights = F.pixel_shuffle(out, 2).split((3, SOURCES), dim=1)
         return _blended(
-            _resized(sketch.weights, size) + weights,
+            resized(sketch.weights, size) + weights,
             anchor,
-            warped,
-            _resized(sketch.picture, size) + 0.5 * picture,
+            moved,
+            resized(sketch.picture, size) + 0.5 * picture,
         )
 
     @property
@@ -245,25 +213,7 @@ class Painter(nn.Module):
         return self.position.dtype
 
 
-def _blended(weights: Tensor, anchor: Tensor, warped: Tensor, own: Tensor) -> Painted:
+def _blended(weights: Tensor, anchor: Tensor, moved: Tensor, own: Tensor) -> Painted:
     weights = weights.softmax(dim=1)
-    sources = torch.stack((anchor, warped, own), dim=1)  # (B, 3, 3, H, W)
+    sources = torch.stack((anchor, moved, own), dim=1)  # (B, 3, 3, H, W)
     return Painted(frame=(weights[:, :, None] * sources).sum(dim=1), weights=weights)
-
-
-def _warped(picture: Tensor, flow: Tensor, grid: Tensor) -> Tensor:
-    where = grid + REACH * flow.permute(0, 2, 3, 1)
-    return F.grid_sample(picture, where, align_corners=False, padding_mode="border")
-
-
-def _resized(picture: Tensor, size: tuple[int, ...] | torch.Size) -> Tensor:
-    if picture.shape[-2:] == tuple(size):
-        return picture
-    return F.interpolate(picture, size=tuple(size), mode="bilinear", align_corners=False)
-
-
-def _centres(height: int, width: int) -> Tensor:
-    """Centres of pixels in [-1, 1], (1, height, width, 2): across, down."""
-    down = (2 * torch.arange(height) + 1) / height - 1
-    across = (2 * torch.arange(width) + 1) / width - 1
-    return torch.stack(torch.meshgrid(across, down, indexing="xy"), dim=-1)[None]
