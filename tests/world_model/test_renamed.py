@@ -7,14 +7,16 @@ import shutil
 import pytest
 from safetensors.torch import load_file, save_file
 
-from tests.conftest import TINY_CONFIG
+from tests.conftest import TINY_CONFIG, with_states
+from tests.world_model.streaming.states.test_flat_config import flat
 from training.captured.config import gpu_preset, gpu_preset_names
 from training.command import parse
 from training.run.directory import write_config
 from training.streaming.config import TrainConfig, preset, task_preset
 from world_model import WorldModel
 from world_model.io.checkpoint import _checksum
-from world_model.streaming.config import DenoiserConfig, SamplerConfig
+from world_model.streaming.config import SamplerConfig
+from world_model.streaming.states.config import StatesConfig
 from world_model.tasks import Task, load_task
 
 
@@ -25,8 +27,8 @@ def test_older_names_construct_and_read_with_a_warning_that_names_the_new_one():
     with pytest.warns(DeprecationWarning, match="use change_threshold"):
         assert sampler.dead_zone == 0.2  # pyright: ignore[reportAttributeAccessIssue]
     with pytest.warns(DeprecationWarning, match="use refinement_iterations"):
-        shape = dataclasses.replace(DenoiserConfig(), reader_looks=3)  # pyright: ignore
-    assert shape.refinement_iterations == 3
+        states = dataclasses.replace(StatesConfig(), reader_looks=3)  # pyright: ignore
+    assert states.refinement_iterations == 3
     with pytest.warns(DeprecationWarning, match="use mask_radii"):
         task = Task(name="mine", env_id="Mine-v0", reach=(1.0,))  # pyright: ignore
     assert task.mask_radii == (1.0,)
@@ -34,6 +36,7 @@ def test_older_names_construct_and_read_with_a_warning_that_names_the_new_one():
 
 def older(config: dict) -> dict:
     """A world's config as earlier versions wrote it."""
+    config = flat(config)
     config["sampler"]["dead_zone"] = config["sampler"].pop("change_threshold")
     config["denoiser"]["reader_looks"] = config["denoiser"].pop("refinement_iterations")
     config["denoiser"]["foresight_width"] = config["denoiser"].pop("dynamics_width")
@@ -42,8 +45,7 @@ def older(config: dict) -> dict:
 
 
 def test_a_world_of_an_earlier_version_loads_and_is_the_same(tmp_path):
-    shape = dataclasses.replace(TINY_CONFIG.denoiser, refinement_iterations=1)
-    world = WorldModel.create(dataclasses.replace(TINY_CONFIG, denoiser=shape))
+    world = WorldModel.create(with_states(TINY_CONFIG, refinement_iterations=1))
     world.save_pretrained(tmp_path / "now")
     before = shutil.copytree(tmp_path / "now", tmp_path / "before")
     weights = load_file(before / "model.safetensors")

@@ -150,6 +150,13 @@ class TrainConfig(ClipRunConfig):
             )
         if unknown := set(self.poses) - set(self.hidden):
             raise ValueError(f"poses {', '.join(sorted(unknown))} are not among hidden")
+        known = self.hidden or set(self.points) - {"action"} or self.proxy
+        if known and not self.sees_states and self.init is None:
+            raise ValueError(
+                "--no-sees-states makes a world on frames and actions alone: leave out --hidden, "
+                "--poses, --points and --proxy, or clear those of a preset (--hidden --poses "
+                "--points --no-proxy)"
+            )
         if self.dynamics_steps < 1:
             raise ValueError(f"dynamics_steps is {self.dynamics_steps}, expected at least 1")
         if not self.states_share > 0:
