@@ -1,12 +1,14 @@
 """Worlds of earlier versions, whose configs say in several places what is together now."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.conftest import TINY_CONFIG, with_planar, with_states, without_states
 from world_model import StreamingConfig, WorldConfig
+from world_model.io.checkpoint import find_world, read_config
 from world_model.streaming.states.config import PlanarConfig, ProxyConfig
 
 FULL = with_planar(
@@ -46,6 +48,16 @@ def read(config: dict[str, Any]) -> WorldConfig:
 def test_both_forms_are_the_same_world(config):
     assert read(content(config)) == config
     assert read(flat(content(config))) == config
+
+
+def test_the_shipped_world_as_an_earlier_version_wrote_it_is_the_same(tmp_path):
+    earlier = Path(__file__).with_name("pusht_of_an_earlier_version.json")
+    (tmp_path / "config.json").write_bytes(earlier.read_bytes())
+    shipped = find_world("pusht")
+    assert read_config(tmp_path) == read_config(shipped)
+    written = json.loads((shipped / "config.json").read_text())
+    config, checksums = read_config(shipped)
+    assert written == json.loads(config.to_json()) | {"sha256": checksums}
 
 
 def test_the_earliest_worlds_lack_fields_and_have_the_defaults():
