@@ -4,6 +4,7 @@ import functools
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from operator import attrgetter
 from typing import Any, TypeVar
 
@@ -87,7 +88,12 @@ def with_current_names(kind: type, data: dict[str, Any], where: str) -> dict[str
 
 def with_current_flags(kind: type, arguments: Sequence[str]) -> list[str]:
     """Command-line arguments for a config, older flags replaced; each is noted on stderr."""
-    flags = {_flag(old): _flag(new) for old, new in renamed_fields(kind).items()}
+    names = renamed_fields(kind)
+    flags = {_flag(old): _flag(new) for old, new in names.items()}
+    switches = {field.name for field in fields(kind) if field.type in (bool, "bool")}
+    for old, new in names.items():
+        if new in switches:
+            flags[_flag(f"no_{old}")] = _flag(f"no_{new}")
     current = []
     for argument in arguments:
         flag, equals, value = argument.partition("=")

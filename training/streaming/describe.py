@@ -103,7 +103,7 @@ def world_config(
     tracked = {name: ObservationConfig(low=low, high=high) for name, (low, high) in bounds.items()}
     _, height, width, _ = store.frames.shape
     states = None
-    if config.sees_states and tracked:
+    if config.states and tracked:
         across = edges[1][0] - edges[0][0] if aslant else width
         hidden = {name: tracked[name] for name in config.hidden}
         states = describe_states(config, store, hidden, plane, across)
@@ -204,13 +204,13 @@ def picture_edges(config: TrainConfig, spaces: Mapping[str, Bounds]) -> Bounds:
     Raises:
         ValueError: Nothing says where the edges are.
     """
-    if config.plane is not None:
-        return config.plane[:2], config.plane[2:]
+    if config.frame_edges is not None:
+        return config.frame_edges[:2], config.frame_edges[2:]
     unknown = [name for name in config.points if name not in spaces]
     if unknown:
         raise ValueError(
             f"--points {unknown[0]}: its space is not known, so neither are the picture's edges; "
-            "say --plane LEFT TOP RIGHT BOTTOM in its units"
+            "say --frame-edges LEFT TOP RIGHT BOTTOM in its units"
         )
     return spaces[config.points[0]]
 
@@ -218,8 +218,8 @@ def picture_edges(config: TrainConfig, spaces: Mapping[str, Bounds]) -> Bounds:
 def plane_edges(config: TrainConfig, bounds: Mapping[str, Bounds]) -> Bounds:
     """Low and high of a plane that the camera sees aslant: what is asked for, or the range of all
     that lies in it."""
-    if config.plane is not None:
-        return config.plane[:2], config.plane[2:]
+    if config.frame_edges is not None:
+        return config.frame_edges[:2], config.frame_edges[2:]
     inside = [bounds[name] for name in (*config.points, *config.poses) if name in bounds]
     low = np.min([low[:2] for low, _ in inside], axis=0)
     high = np.max([high[:2] for _, high in inside], axis=0)

@@ -56,7 +56,7 @@ def config_for(data: Path, out: Path, **other) -> TrainConfig:
         "data": data,
         "out": out,
         "points": ("action",),
-        "plane": (0.0, 0.0, float(SIZE), float(SIZE)),
+        "frame_edges": (0.0, 0.0, float(SIZE), float(SIZE)),
         "proxy": True,
         "width": 32,
         "depth": 2,
