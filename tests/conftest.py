@@ -3,6 +3,7 @@
 import dataclasses
 import os
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 os.environ.setdefault("OMP_NUM_THREADS", "2")
@@ -24,7 +25,7 @@ from world_model import (
 from world_model.config import GroundTruthConfig, ObservationConfig
 from world_model.streaming.config import DenoiserConfig
 from world_model.streaming.states.conditioner import StateConditioner
-from world_model.streaming.states.config import PlaneConfig
+from world_model.streaming.states.config import PlanarConfig, StatesConfig
 
 NEEDS_GPU = [
     pytest.mark.gpu,
@@ -41,10 +42,15 @@ TINY_CONFIG = StreamingConfig(
     action_high=(512.0, 512.0),
     action_names=("x", "y"),
     observations={"agent_pos": ObservationConfig(low=(0.0, 0.0), high=(512.0, 512.0))},
-    hidden={
-        "block_pose": ObservationConfig(low=(0.0, 0.0, -1.0, -1.0), high=(512.0, 512.0, 1.0, 1.0))
-    },
-    plane=PlaneConfig(action=True, points=("agent_pos",), poses=("block_pose",)),
+    states=StatesConfig(
+        hidden={
+            "block_pose": ObservationConfig(
+                low=(0.0, 0.0, -1.0, -1.0), high=(512.0, 512.0, 1.0, 1.0)
+            )
+        },
+        planar=PlanarConfig(action=True, points=("agent_pos",), poses=("block_pose",)),
+        dynamics_width=32,
+    ),
     success_on_termination=True,
     max_episode_steps=300,
     ground_truth=GroundTruthConfig(
@@ -58,16 +64,25 @@ TINY_CONFIG = StreamingConfig(
         condition_width=32,
         context=3,
         head_width=32,
-        dynamics_width=32,
-        sees_states=True,
     ),
 )
 
 
 def without_states(config: StreamingConfig) -> StreamingConfig:
     """The same world, which predicts a frame from pictures and actions alone."""
-    shape = dataclasses.replace(config.denoiser, sees_states=False)
-    return dataclasses.replace(config, denoiser=shape, hidden={}, plane=PlaneConfig())
+    return dataclasses.replace(config, states=None)
+
+
+def with_states(config: StreamingConfig, **changes: Any) -> StreamingConfig:
+    """The same world with other fields of `states`."""
+    states = dataclasses.replace(config.required_states, **changes)
+    return dataclasses.replace(config, states=states)
+
+
+def with_planar(config: StreamingConfig, **changes: Any) -> StreamingConfig:
+    """The same world with other fields of `states.planar`."""
+    planar = dataclasses.replace(config.required_states.planar, **changes)
+    return with_states(config, planar=planar)
 
 
 def randomized(world: WorldModel, seed: int = 0) -> WorldModel:

@@ -58,7 +58,7 @@ FLAGS = {
     "train": """
         preset data more-data init out name budget max-steps seed
         codec codec-share codec-width patch width depth num-heads context
-        sees-states no-sees-states hidden poses points plane mask-radii proxy no-proxy
+        states no-states hidden poses points frame-edges mask-radii proxy no-proxy
         symmetric no-symmetric dynamics-steps reward-frequencies action-names
         refinement-iterations states-share
         self-rollout-from absolute-weight clip-frames num-steps

@@ -23,7 +23,7 @@ from training.run.loop import resume, train_until
 from training.run.resumable import processes
 from training.streaming.codec import prepare_codec
 from training.streaming.config import TrainConfig
-from training.streaming.describe import describe_world, take_starts
+from training.streaming.describe import describe_world, known_kinds, take_starts
 from training.streaming.heads import train_head
 from training.streaming.proxy import fill_proxy, labelled_scene
 from training.streaming.states import prepare_states
@@ -79,7 +79,7 @@ def prepare(
     store = ClipStore(config.data, "train", accelerator.device, config.more_data, **kinds)
     validation = ClipStore(config.data, "val", accelerator.device, **kinds)
     if first is not None:
-        if config.proxy and not first.config.proxy:
+        if config.proxy and (first.config.states is None or not first.config.states.proxy):
             raise ValueError(
                 f"--init {config.init} has no proxy, which a world is made with: leave out --proxy "
                 "or --init"
@@ -116,9 +116,7 @@ def tracked_kinds(config: TrainConfig) -> dict[str, Any]:
     if config.init is not None:
         first, _ = read_config(find_world(config.init))
         if isinstance(first, StreamingConfig):
-            symmetries = first.plane.symmetries
-            hidden, poses = tuple(first.hidden), first.plane.poses
-            return {"hidden": hidden, "poses": poses, "symmetries": symmetries}
+            return known_kinds(first)
     plane = labelled_plane(config.data, poses)
     symmetries = () if plane is None else plane.symmetries
     return {"hidden": hidden, "poses": poses, "symmetries": symmetries}

@@ -172,4 +172,17 @@ class WorldConfig(ABC):
         engine = data.get("engine", DEFAULT) if isinstance(data, dict) else DEFAULT
         if not isinstance(engine, str) or engine not in ENGINES:
             raise ValueError(f"{source}: engine: expected {' or '.join(ENGINES)}, got {engine!r}")
-        return read_dataclass(load(ENGINES[engine].config), data, source)
+        kind: type[WorldConfig] = load(ENGINES[engine].config)
+        if isinstance(data, dict):
+            data = kind.upgraded(data, source)
+        return read_dataclass(kind, data, source)
+
+    @classmethod
+    def upgraded(cls, data: dict[str, Any], where: str) -> dict[str, Any]:
+        """Data of a config of this class, which an earlier version may have written, in today's
+        form; new names of single fields aside (see renamed.py).
+
+        Raises:
+            ValueError: They are of several forms at once.
+        """
+        return data

@@ -1,6 +1,6 @@
 """What a recording says of the robot's own state at the frames that an episode begins with.
 
-Where it is handed in it is what a world begins from; where it is not, a world that sees states
+Where it is handed in it is what a world begins from; where it is not, a world that knows states
 reads it off the pictures (states/estimator.py), which is less exact.
 
 Dimensions: B environments, T frames, n components of one observation.

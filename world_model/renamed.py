@@ -1,9 +1,11 @@
-"""Older names of configs' fields: in code, in JSON and on the command line."""
+"""Older names and places of configs' fields: in code, in JSON and on the command line."""
 
 import functools
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import fields
+from operator import attrgetter
 from typing import Any, TypeVar
 
 Config = TypeVar("Config", bound=type)
@@ -34,8 +36,31 @@ def renamed(**names: str) -> Callable[[Config], Config]:
         setattr(kind, "__init__", init)  # noqa: B010  (plain assignment is refused by pyright)
         setattr(kind, "RENAMED_FIELDS", everything)  # noqa: B010
         for old, new in names.items():
-            setattr(kind, old, _alias(old, new))
+            setattr(kind, old, _alias(old, new, attrgetter(new)))
         return kind
+
+    return keep
+
+
+def moved(part: str, nothing: Callable[[], Any], **names: str) -> Callable[[Config], Config]:
+    """Keep fields readable that moved into a part of a config, which may be None.
+
+    Reading them warns (DeprecationWarning).
+
+    Args:
+        part: The field that holds the part.
+        nothing: Makes the part that is read from where there is none.
+        names: Names inside the part by those that the fields had beside it.
+    """
+
+    def keep(kind: Config) -> Config:
+        for old, new in names.items():
+            setattr(kind, old, _alias(old, f"{part}.{new}", lambda self, new=new: find(self, new)))
+        return kind
+
+    def find(config: Any, name: str) -> Any:
+        held = getattr(config, part)
+        return getattr(nothing() if held is None else held, name)
 
     return keep
 
@@ -63,7 +88,12 @@ def with_current_names(kind: type, data: dict[str, Any], where: str) -> dict[str
 
 def with_current_flags(kind: type, arguments: Sequence[str]) -> list[str]:
     """Command-line arguments for a config, older flags replaced; each is noted on stderr."""
-    flags = {_flag(old): _flag(new) for old, new in renamed_fields(kind).items()}
+    names = renamed_fields(kind)
+    flags = {_flag(old): _flag(new) for old, new in names.items()}
+    switches = {field.name for field in fields(kind) if field.type in (bool, "bool")}
+    for old, new in names.items():
+        if new in switches:
+            flags[_flag(f"no_{old}")] = _flag(f"no_{new}")
     current = []
     for argument in arguments:
         flag, equals, value = argument.partition("=")
@@ -79,10 +109,10 @@ def _flag(field: str) -> str:
     return f"--{field.replace('_', '-')}"
 
 
-def _alias(old: str, new: str) -> property:
+def _alias(old: str, new: str, read: Callable[[Any], Any]) -> property:
     def get(self: Any) -> Any:
         _warn(type(self), old, new)
-        return getattr(self, new)
+        return read(self)
 
     return property(get, doc=f"Deprecated name of `{new}`.")
 

@@ -39,7 +39,7 @@ PARTS = (
 PARTS += ("outcome", "rl_wrapper", "rl_starts")
 
 
-@renamed(judge="success_detector", reach="mask_radii")
+@renamed(judge="success_detector", plane="frame_edges", reach="mask_radii")
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """One task: its environment, what lies in its pictures, who acts in it and what detects
@@ -89,7 +89,7 @@ class Task:
     """States that no observation shows, to be recorded from the environment's `info`."""
     poses: tuple[str, ...] = ()
     """Those of them that are x, y and an angle of a body in the picture's plane."""
-    plane: tuple[float, float, float, float] | None = None
+    frame_edges: tuple[float, float, float, float] | None = None
     """Left, top, right and bottom of the picture in the units of `points`."""
     mask_radii: tuple[float, ...] = ()
     """How far around each of `points` that is an observation, then around each of `poses` while it

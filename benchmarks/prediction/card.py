@@ -92,15 +92,16 @@ def limits(config: WorldConfig, quality: dict[str, Any] | None) -> list[str]:
         found += _measured_limits(config, quality)
     if not config.reward_head:
         found.append("It has no reward head: reward is 0 and no episode terminates by itself.")
-    if isinstance(config, StreamingConfig) and config.labelled:
-        labelled = ", ".join(f"`{name}`" for name in config.labelled)
+    states = config.states if isinstance(config, StreamingConfig) else None
+    if states is not None and states.labelled:
+        labelled = ", ".join(f"`{name}`" for name in states.labelled)
         found.append(
             f"It was trained on where {labelled} lies, which `irasim label` found in the video; "
             "no simulator said it. It estimates that from the first frames and predicts it before "
             "each frame. What has no label, such as soft things, it draws worse."
         )
-    if isinstance(config, StreamingConfig) and (told := set(config.hidden) - {*config.labelled}):
-        hidden = ", ".join(f"`{name}`" for name in config.hidden if name in told)
+    if states is not None and (told := set(states.hidden) - {*states.labelled}):
+        hidden = ", ".join(f"`{name}`" for name in states.hidden if name in told)
         found.append(
             f"It was not learned from video alone: it was trained on {hidden} too, which the "
             "simulator knows and no observation contains. It estimates that from the first frames, "

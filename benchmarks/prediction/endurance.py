@@ -145,13 +145,15 @@ def read(
 
 def follows_targets(task: Task) -> bool:
     """Whether an action is a place in the picture at which the robot is visible."""
-    return task.place_reading is not None and task.plane is not None and "action" in task.points
+    return (
+        task.place_reading is not None and task.frame_edges is not None and "action" in task.points
+    )
 
 
 def in_pixels(places: np.ndarray, shape: tuple[int, ...], task: Task) -> np.ndarray:
-    """Places (n, 2) in the units of the task's plane as pixels of frames (n, H, W, 3)."""
-    assert task.plane is not None
-    low, high = np.array(task.plane[:2]), np.array(task.plane[2:])
+    """Places (n, 2) in the units of the task's frame edges as pixels of frames (n, H, W, 3)."""
+    assert task.frame_edges is not None
+    low, high = np.array(task.frame_edges[:2]), np.array(task.frame_edges[2:])
     return (places - low) * (shape[2], shape[1]) / (high - low)
 
 

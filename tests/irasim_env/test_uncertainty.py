@@ -68,7 +68,7 @@ def test_it_is_the_deviation_of_steps_with_other_noise(world, monkeypatch):
 
 
 def test_one_pass_disagrees_by_the_states_it_goes_by():
-    """No noise gets into a single pass; a world that sees states doubts these."""
+    """No noise gets into a single pass; a world that knows states doubts these."""
     config = dataclasses.replace(
         TINY_CONFIG, sampler=dataclasses.replace(TINY_CONFIG.sampler, num_steps=1)
     )

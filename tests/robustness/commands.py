@@ -97,7 +97,7 @@ EVALUATE += ("--action-scale", "0.1", "0.1", "--sampler", "ddim", "--num-steps",
 TRAIN = ("train", "--preset", "tiny", "--data", "data", "--out", "out", "--cpu")
 TRAIN += ("--save-every", "0s", "--validate-every", "0s", "--warmup", "1", "--collect-env", "None")
 TRAIN += ("--action-names",)
-PLAIN = ("--hidden", "--poses", "--points", "--reach", "--plane", "None")
+PLAIN = ("--hidden", "--poses", "--points", "--mask-radii", "--frame-edges", "None")
 
 COMMANDS = [
     Command(

@@ -34,7 +34,7 @@ SHAPE = (48, 48)
 # By kind of recording, what its training is asked for besides.
 RUN: dict[str, dict[str, Any]] = {
     "pixels_alone": {"num_steps": 3},
-    "no_states_wanted": {"self_rollout_from": 0.2, "sees_states": False},
+    "no_states_wanted": {"self_rollout_from": 0.2, "states": False},
     "no_reward": {},
     "no_reward_with_state": {},
     "constant_reward": {},

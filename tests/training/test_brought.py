@@ -232,7 +232,7 @@ def described(root: Path, **changes):
 
 def test_the_world_is_told_of_discrete_actions_cameras_and_sizes(tmp_path: Path):
     collect(tmp_path / "ways", "FromOne")
-    config = described(tmp_path / "ways", sees_states=False)
+    config = described(tmp_path / "ways", states=False)
     assert config.choices is not None
     assert (config.choices.space, config.choices.counts, config.choices.first) == (
         "discrete",
@@ -251,7 +251,7 @@ def test_bounds_of_the_numbers_type_bound_nothing(tmp_path: Path):
     config = described(tmp_path / "numbers")
     assert max(config.observations["state"].high) < 1000
     collect(tmp_path / "actions", "Boundless")
-    config = described(tmp_path / "actions", sees_states=False)
+    config = described(tmp_path / "actions", states=False)
     assert 0.1 < config.action_high[0] < 100
     assert config.ground_truth is not None  # the simulator is there all the same
 
@@ -263,5 +263,5 @@ def test_the_error_on_patches_names_those_that_fit(tmp_path: Path):
         match=r"50 x 70 do not divide into tokens of 16 x 16 .*patches that fit are 2, 5, 10 "
         r"\(--patch\), or collect or convert frames of another size \(--height 48 --width 64\)",
     ):
-        described(tmp_path, sees_states=False)
-    assert described(tmp_path, sees_states=False, patch=10).grid == (5, 7)
+        described(tmp_path, states=False)
+    assert described(tmp_path, states=False, patch=10).grid == (5, 7)

@@ -161,7 +161,7 @@ def test_killed_by_the_system(data, tmp_path, undisturbed):
 def test_a_run_that_is_given_more_time_trains_its_head_anew(data, tmp_path):
     """On the denoiser that it then has: as a run does that had the time from the beginning."""
     settings = SETTINGS | {"decay_from": 0.7, "rollout_from": 0.0, "self_rollout_from": 1.0}
-    config = config_for(data, tmp_path / "run", sees_states=False, **settings)
+    config = config_for(data, tmp_path / "run", states=False, **settings)
     main(dataclasses.replace(config, max_steps=4))
     with pytest.MonkeyPatch.context() as patch:
         taken = at_step(-1, stop, patch.setattr)
@@ -170,7 +170,7 @@ def test_a_run_that_is_given_more_time_trains_its_head_anew(data, tmp_path):
         taken.clear()
         main(config)  # nothing is left to do
         assert not taken
-    longer = config_for(data, tmp_path / "longer", sees_states=False, **settings)
+    longer = config_for(data, tmp_path / "longer", states=False, **settings)
     main(longer)
     assert result(tmp_path / "run")[0] == result(tmp_path / "longer")[0]
 

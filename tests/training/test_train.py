@@ -92,7 +92,7 @@ def config_for(data: Path, out: Path, **changes) -> TrainConfig:
         "poses": (),
         "points": (),
         "mask_radii": (),
-        "plane": None,
+        "frame_edges": None,
         "action_names": (),
     }
     return dataclasses.replace(preset("tiny"), **settings | changes)
@@ -172,20 +172,20 @@ def train(config, accelerator):
     trainer.save_state(config.out / "state.pt")
     return config.out
 
-data, out, sees_states = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == "True"
-run_training(train, config_for(data, out, sees_states=sees_states, self_rollout_from=0.2), set())
+data, out, states = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == "True"
+run_training(train, config_for(data, out, states=states, self_rollout_from=0.2), set())
 {AFTER}"""
 
 
 @pytest.mark.slow_suite
-@pytest.mark.parametrize("sees_states", [True, False])
-def test_two_processes_train_as_one_does(data, tmp_path, accelerator, sees_states):
+@pytest.mark.parametrize("states", [True, False])
+def test_two_processes_train_as_one_does(data, tmp_path, accelerator, states):
     script = tmp_path / "process.py"
     script.write_text(PROCESS)
     root = Path(__file__).parents[2]
     command = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     result = subprocess.run(
-        [sys.executable, *command, str(script), str(data), str(tmp_path / "two"), str(sees_states)],
+        [sys.executable, *command, str(script), str(data), str(tmp_path / "two"), str(states)],
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)},
         capture_output=True,
         text=True,
@@ -195,11 +195,11 @@ def test_two_processes_train_as_one_does(data, tmp_path, accelerator, sees_state
     assert result.returncode == 0, result.stderr[-3000:]
     lines = [line.split() for line in result.stdout.splitlines() if line.startswith("loss")]
     assert [line[1] for line in lines] == ["2"] * 4
-    config = config_for(data, tmp_path / "one", sees_states=sees_states, self_rollout_from=0.2)
+    config = config_for(data, tmp_path / "one", states=states, self_rollout_from=0.2)
     trainer, _, _ = prepare(config, accelerator)
     alone = losses(trainer, 4)
     # The rows of both processes were saved, and one process can go on with all of them.
-    if sees_states:
+    if states:
         (tmp_path / "one/state.pt").write_bytes((tmp_path / "two/state.pt").read_bytes())
         again, _, _ = prepare(config, Accelerator(cpu=True))
         assert again.progress.step == 4

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from tests.conftest import TINY_CONFIG, make_starts, randomized, without_states
+from tests.conftest import TINY_CONFIG, make_starts, randomized, with_planar, without_states
 from world_model import WorldModel
 from world_model.runtime.counter_rng import counted_noise
 from world_model.streaming.conditioning import Control
@@ -31,10 +31,10 @@ def random_actions(*leading: int, seed: int = 0) -> torch.Tensor:
     return 512 * torch.rand(*leading, 2, generator=torch.Generator().manual_seed(seed))
 
 
-def world_and_clips(sees_states: bool) -> tuple[StreamingWorld, tuple[torch.Tensor, ...], Control]:
+def world_and_clips(knows_states: bool) -> tuple[StreamingWorld, tuple[torch.Tensor, ...], Control]:
     """A world of random weights, and what its denoiser and conditioner take for random clips."""
     generator = torch.Generator().manual_seed(0)
-    config = TINY_CONFIG if sees_states else without_states(TINY_CONFIG)
+    config = TINY_CONFIG if knows_states else without_states(TINY_CONFIG)
     world = randomized(WorldModel.create(config))
     assert isinstance(world, StreamingWorld)
     noisy, previous = torch.randn(2, *SHAPE, *config.latent_shape, generator=generator)
@@ -49,9 +49,9 @@ def part(control: Control, frames: slice) -> Control:
     return Control(values=control.values[:, frames], acted=control.acted[:, frames])
 
 
-@pytest.mark.parametrize("sees_states", [True, False])
-def test_stream_equals_masked_sequence_across_two_wraps(sees_states):
-    world, inputs, control = world_and_clips(sees_states)
+@pytest.mark.parametrize("knows_states", [True, False])
+def test_stream_equals_masked_sequence_across_two_wraps(knows_states):
+    world, inputs, control = world_and_clips(knows_states)
     denoiser, (noisy, previous, levels) = world.denoiser, inputs
     with torch.no_grad():
         whole, whole_tokens = denoiser(*inputs, world.conditioner(control))
@@ -68,10 +68,10 @@ def test_stream_equals_masked_sequence_across_two_wraps(sees_states):
             torch.testing.assert_close(tokens, whole_tokens[:, t], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("sees_states", [True, False])
-def test_two_frames_a_pass_equal_the_masked_sequence(sees_states):
+@pytest.mark.parametrize("knows_states", [True, False])
+def test_two_frames_a_pass_equal_the_masked_sequence(knows_states):
     """As a step goes: each frame once as the one to draw, then, with the next, as the newest."""
-    world, inputs, control = world_and_clips(sees_states)
+    world, inputs, control = world_and_clips(knows_states)
     denoiser, (noisy, previous, levels) = world.denoiser, inputs
     with torch.no_grad():
         whole, whole_tokens = denoiser(*inputs, world.conditioner(control))
@@ -288,8 +288,7 @@ def test_pictures_change_only_within_reach_of_what_moves():
     """A still body keeps its pixels for ever; near the disc, and near a body that moves, they
     change."""
     radii = (100.0, 100.0)  # of 512, around agent_pos and a moving block
-    plane = dataclasses.replace(TINY_CONFIG.plane, mask_radii=radii)
-    config = dataclasses.replace(TINY_CONFIG, plane=plane)
+    config = with_planar(TINY_CONFIG, mask_radii=radii)
     world = randomized(WorldModel.create(config, make_starts(config)))
     assert isinstance(world, StreamingWorld)
     places = 256 * (world.conditioner.cells + 1)

@@ -17,6 +17,7 @@ from training.run.config import FREE
 from training.run.directory import run_training, write_result
 from training.run.loop import resume, train_until
 from training.run.resumable import processes
+from training.streaming.describe import known_kinds
 from training.streaming.validate import in_words, predict_episodes, report
 from training.train import check_fits, load_world
 from world_model import StreamingConfig, StreamingWorld
@@ -87,14 +88,7 @@ def open_store(
     config: DistillConfig, split: str, world: StreamingConfig, accelerator: Accelerator
 ) -> ClipStore:
     """A split's episodes, with the hidden states that the world predicts."""
-    return ClipStore(
-        config.data,
-        split,
-        accelerator.device,
-        hidden=tuple(world.hidden),
-        poses=world.plane.poses,
-        symmetries=world.plane.symmetries,
-    )
+    return ClipStore(config.data, split, accelerator.device, **known_kinds(world))
 
 
 def validate(

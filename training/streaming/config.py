@@ -18,8 +18,10 @@ from world_model.tasks import Task, all_tasks
 @renamed(
     dead_zone="change_threshold",
     own_past_from="self_rollout_from",
+    plane="frame_edges",
     reach="mask_radii",
     reader_looks="refinement_iterations",
+    sees_states="states",
 )
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(ClipRunConfig):
@@ -53,9 +55,9 @@ class TrainConfig(ClipRunConfig):
     """Blocks of the transformer."""
     num_heads: int = 4
     """Attention heads."""
-    sees_states: bool = True
-    """Also condition each frame on the low-dimensional observation before it, where the data has
-    one."""
+    states: bool = True
+    """Condition each frame on states too: the low-dimensional observation, where the data has one,
+    and what --hidden names. --no-states makes a plain video world, on frames and actions alone."""
     hidden: tuple[str, ...] = ()
     """States that the world is to predict although no observation contains them, as recorded by
     `irasim collect --hidden`."""
@@ -66,7 +68,7 @@ class TrainConfig(ClipRunConfig):
     points: tuple[str, ...] = ()
     """Observations that are positions (x, y) in the image plane, their bounds being the edges of
     the frame; include the word action if the action is such a position."""
-    plane: tuple[float, float, float, float] | None = None
+    frame_edges: tuple[float, float, float, float] | None = None
     """Left, top, right and bottom edge of the frame in the units of `points` (default: the bounds
     of their spaces); of a plane that the camera sees aslant, the range that counts."""
     mask_radii: tuple[float, ...] = ()
@@ -150,6 +152,13 @@ class TrainConfig(ClipRunConfig):
             )
         if unknown := set(self.poses) - set(self.hidden):
             raise ValueError(f"poses {', '.join(sorted(unknown))} are not among hidden")
+        known = self.hidden or set(self.points) - {"action"} or self.proxy
+        if known and not self.states and self.init is None:
+            raise ValueError(
+                "--no-states makes a world on frames and actions alone: leave out --hidden, "
+                "--poses, --points and --proxy, or clear those of a preset (--hidden --poses "
+                "--points --no-proxy)"
+            )
         if self.dynamics_steps < 1:
             raise ValueError(f"dynamics_steps is {self.dynamics_steps}, expected at least 1")
         if not self.states_share > 0:
@@ -233,6 +242,6 @@ def task_preset(task: Task, name: str, chosen: Mapping[str, Any], kind: type[Con
 
 PRESETS: dict[str, Callable[[], TrainConfig]] = {"default": default}
 # Fields of a run that its task sets.
-FROM_TASK = ("hidden", "poses", "points", "plane", "mask_radii", "action_names")
+FROM_TASK = ("hidden", "poses", "points", "frame_edges", "mask_radii", "action_names")
 FROM_TASK += ("success_on_termination", "max_episode_steps")
 PATHS = {"data", "out"}

@@ -9,13 +9,13 @@ import numpy as np
 from training.data.clips import ClipStore
 from training.data.environment import Bounds, collected_pictures, inspect_environment
 from training.data.episodes import list_episodes, read_annotation, read_episode
-from training.data.labels.plane import labelled_plane
+from training.data.labels.plane import LabelledPlane, labelled_plane
 from training.streaming.config import TrainConfig
 from training.streaming.proxy import proxy_config
 from world_model import Start, Starts, StreamingConfig
 from world_model.config import CodecConfig, GroundTruthConfig, KeysConfig, ObservationConfig
 from world_model.streaming.config import DenoiserConfig, SamplerConfig
-from world_model.streaming.states.config import PlaneConfig, ProxyConfig
+from world_model.streaming.states.config import PlanarConfig, ProxyConfig, StatesConfig
 from world_model.tasks import find_task
 
 
@@ -100,8 +100,13 @@ def world_config(
         bounds |= dict.fromkeys(config.poses, ((*edges[0], -1.0, -1.0), (*edges[1], 1.0, 1.0)))
         if "action" in config.points:
             low, high = edges
-    states = {name: ObservationConfig(low=low, high=high) for name, (low, high) in bounds.items()}
+    tracked = {name: ObservationConfig(low=low, high=high) for name, (low, high) in bounds.items()}
     _, height, width, _ = store.frames.shape
+    states = None
+    if config.states and tracked:
+        across = edges[1][0] - edges[0][0] if aslant else width
+        hidden = {name: tracked[name] for name in config.hidden}
+        states = describe_states(config, store, hidden, plane, across)
     return StreamingConfig(
         name=config.name,
         height=height,
@@ -109,23 +114,8 @@ def world_config(
         action_low=low,
         action_high=high,
         action_names=config.action_names,
-        observations={name: one for name, one in states.items() if name not in config.hidden},
-        hidden={name: states[name] for name in config.hidden},
-        labelled=store.found,
-        plane=PlaneConfig(
-            action="action" in config.points,
-            points=points,
-            poses=config.poses,
-            # As before there were symmetries, where there are none.
-            symmetries=() if plane is None or set(plane.symmetries) <= {1} else plane.symmetries,
-            homography=None if plane is None else plane.homography,
-            mask_radii=() if config.proxy else config.mask_radii,
-        ),
-        proxy=(
-            proxy_config(config.data, config.poses, edges[1][0] - edges[0][0] if aslant else width)
-            if config.proxy
-            else ProxyConfig()
-        ),
+        observations={name: one for name, one in tracked.items() if name not in config.hidden},
+        states=states,
         success_on_termination=config.success_on_termination,
         max_episode_steps=config.max_episode_steps,
         denoiser=DenoiserConfig(
@@ -134,10 +124,6 @@ def world_config(
             depth=config.depth,
             num_heads=config.num_heads,
             context=config.context,
-            sees_states=config.sees_states and bool(states),
-            refinement_iterations=config.refinement_iterations if states else 0,
-            reward_sees_motion=bool(states),
-            reward_frequencies=config.reward_frequencies if states else None,
         ),
         sampler=SamplerConfig(
             num_steps=config.num_steps,
@@ -146,6 +132,52 @@ def world_config(
         ),
         **own,
     )
+
+
+def describe_states(
+    config: TrainConfig,
+    store: ClipStore,
+    hidden: dict[str, ObservationConfig],
+    plane: LabelledPlane | None,
+    across: float,
+) -> StatesConfig:
+    """What a world knows of states.
+
+    Args:
+        config: Of the run.
+        store: The episodes.
+        hidden: The hidden states.
+        plane: That of the labels, if poses were labelled.
+        across: Width of the picture in pixels, or of that plane if the camera sees it aslant.
+    """
+    return StatesConfig(
+        hidden=hidden,
+        labelled=store.found,
+        planar=PlanarConfig(
+            action="action" in config.points,
+            points=tuple(name for name in config.points if name != "action"),
+            poses=config.poses,
+            # As before there were symmetries, where there are none.
+            symmetries=() if plane is None or set(plane.symmetries) <= {1} else plane.symmetries,
+            homography=None if plane is None else plane.homography,
+            mask_radii=() if config.proxy else config.mask_radii,
+        ),
+        proxy=proxy_config(config.data, config.poses, across) if config.proxy else ProxyConfig(),
+        refinement_iterations=config.refinement_iterations,
+        reward_sees_motion=True,
+        reward_frequencies=config.reward_frequencies,
+    )
+
+
+def known_kinds(world: StreamingConfig) -> dict[str, Any]:
+    """Hidden states of a world, which of them are poses, and the orders of their symmetry: what its
+    episodes are to be read with."""
+    states = world.states or StatesConfig()
+    return {
+        "hidden": tuple(states.hidden),
+        "poses": states.planar.poses,
+        "symmetries": states.planar.symmetries,
+    }
 
 
 def state_bounds(store: ClipStore, spaces: Mapping[str, Bounds]) -> dict[str, Bounds]:
@@ -172,13 +204,13 @@ def picture_edges(config: TrainConfig, spaces: Mapping[str, Bounds]) -> Bounds:
     Raises:
         ValueError: Nothing says where the edges are.
     """
-    if config.plane is not None:
-        return config.plane[:2], config.plane[2:]
+    if config.frame_edges is not None:
+        return config.frame_edges[:2], config.frame_edges[2:]
     unknown = [name for name in config.points if name not in spaces]
     if unknown:
         raise ValueError(
             f"--points {unknown[0]}: its space is not known, so neither are the picture's edges; "
-            "say --plane LEFT TOP RIGHT BOTTOM in its units"
+            "say --frame-edges LEFT TOP RIGHT BOTTOM in its units"
         )
     return spaces[config.points[0]]
 
@@ -186,8 +218,8 @@ def picture_edges(config: TrainConfig, spaces: Mapping[str, Bounds]) -> Bounds:
 def plane_edges(config: TrainConfig, bounds: Mapping[str, Bounds]) -> Bounds:
     """Low and high of a plane that the camera sees aslant: what is asked for, or the range of all
     that lies in it."""
-    if config.plane is not None:
-        return config.plane[:2], config.plane[2:]
+    if config.frame_edges is not None:
+        return config.frame_edges[:2], config.frame_edges[2:]
     inside = [bounds[name] for name in (*config.points, *config.poses) if name in bounds]
     low = np.min([low[:2] for low, _ in inside], axis=0)
     high = np.max([high[:2] for _, high in inside], axis=0)

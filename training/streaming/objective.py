@@ -341,7 +341,7 @@ def draw_levels(seeds: Tensor, samples: Tensor, num_frames: int) -> Tensor:
 def read_frames(batch: Batch, config: StreamingConfig) -> Tensor:
     """Which frames the head learns to read, bool (B, T): in a world that predicts states, those
     with a prediction; else a clip's first too, as a start of one frame is."""
-    return batch.supervised if config.denoiser.sees_states else batch.valid
+    return batch.valid if config.states is None else batch.supervised
 
 
 def head_loss(read: Readout, batch: Batch, config: StreamingConfig) -> Tensor:

@@ -59,7 +59,8 @@ def _unit(scene: Scene) -> float:
 
 def fill_proxy(proxy: Proxy, config: StreamingConfig, data: Path) -> None:
     """Have a proxy draw what was found in a labelled dataset."""
-    scene, sprites = labelled_scene(data, config.plane.poses)
+    poses = config.required_states.planar.poses
+    scene, sprites = labelled_scene(data, poses)
     picture = scene.background.picture if scene.picture is None else scene.picture
     background = torch.from_numpy(picture.astype(np.float32)).permute(2, 0, 1)
     proxy.background.copy_(background / 127.5 - 1)
@@ -70,7 +71,7 @@ def fill_proxy(proxy: Proxy, config: StreamingConfig, data: Path) -> None:
             side = torch.cat((colour, torch.tensor([sprite.side.tall], dtype=colour.dtype)))
             proxy.bodies.get_buffer(f"side_{number}").copy_(side)
     if any(proxy.sides) and scene.camera is not None:
-        camera, bounds = scene.camera, config.tracked[config.plane.poses[0]]
+        camera, bounds = scene.camera, config.tracked[poses[0]]
         foot = (camera.foot + 0.5) * camera.scale + (camera.left, camera.top)
         low, high = np.array(bounds.low[:2]), np.array(bounds.high[:2])
         proxy.foot.copy_(torch.from_numpy(2 * (foot - low) / (high - low) - 1))

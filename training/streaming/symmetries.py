@@ -93,9 +93,10 @@ def _steered(conditioner: StateConditioner) -> Tensor:
     law = dynamics.weight[plane.points[0], : dynamics.action_dim].detach().cpu()
     strengths = torch.linalg.svdvals(law)
     if dynamics.action_dim != 2 or strengths[1] <= LEAST_STEERED * strengths[0]:
+        point = conditioner.config.required_states.planar.points[0]
         raise ValueError(
             "--symmetric needs an action of two components, a place in the plane (--points action) "
-            f"or one that moves {conditioner.config.plane.points[0]!r}; this one does not"
+            f"or one that moves {point!r}; this one does not"
         )
     return law
 

@@ -2,20 +2,20 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from world_model.config import ObservationConfig, WorldConfig
 from world_model.config_fields import check_counts, check_positive
-from world_model.renamed import renamed
-from world_model.streaming.states.config import PlaneConfig, ProxyConfig
+from world_model.renamed import moved, renamed
+from world_model.streaming.states.config import StatesConfig
+from world_model.streaming.states.flat_config import with_states_together
 
 # More would make a step of a damaged world last for ever.
-MOST_REFINEMENTS, MOST_STEPS = 64, 1000
+MOST_STEPS = 1000
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-@renamed(foresight_width="dynamics_width", reader_looks="refinement_iterations")
 @dataclass(frozen=True, kw_only=True)
 class DenoiserConfig:
     """Shape of the streaming space-time transformer."""
@@ -32,35 +32,14 @@ class DenoiserConfig:
     action_frequencies: int = 6
     """Octaves of sine and cosine features of each action component, scaled to [-1, 1]."""
     head_width: int = 256
-    """Hidden width of the head for reward, end and states."""
-    reward_sees_motion: bool = False
-    """Whether the reward model of a world with states sees how these just changed, and how far
-    points and bodies are from each other: rewards for progress need it. (Older worlds' did not.)"""
-    reward_frequencies: int | None = None
-    """Octaves of the features that it sees states by; None: `action_frequencies`."""
-    dynamics_width: int = 512
-    """Hidden width of the network that predicts the next states (see states/dynamics.py)."""
-    refinement_iterations: int = 0
-    """How many times the states estimated from a first frame are refined, from a patch of the frame
-    around each place and body (see states/estimator.py)."""
-    sees_states: bool = False
-    """Whether frames are conditioned on states and the last action too (see conditioning.py); in
-    a rollout the states are predicted ones."""
+    """Hidden width of the head for reward, end and observations, and of the reward model."""
 
     def __post_init__(self) -> None:
-        sizes = ("patch", "width", "depth", "num_heads", "condition_width", "head_width")
-        check_counts(self, *sizes, "dynamics_width")
+        check_counts(self, "patch", "width", "depth", "num_heads", "condition_width", "head_width")
         if self.width % self.num_heads:
             raise ValueError(f"width {self.width} is not divisible by num_heads {self.num_heads}")
-        if self.reward_frequencies is not None:
-            check_counts(self, "reward_frequencies")
         if self.context < 1:
             raise ValueError(f"context is {self.context}, expected at least 1 earlier frame")
-        if not 0 <= self.refinement_iterations <= MOST_REFINEMENTS:
-            raise ValueError(
-                f"refinement_iterations is {self.refinement_iterations}, expected 0 to "
-                f"{MOST_REFINEMENTS}"
-            )
 
 
 @renamed(dead_zone="change_threshold")
@@ -87,18 +66,14 @@ class SamplerConfig:
             )
 
 
+@moved("states", StatesConfig, hidden="hidden", labelled="labelled", plane="planar", proxy="proxy")
 @dataclass(frozen=True, kw_only=True)
 class StreamingConfig(WorldConfig):
     """A world that predicts one frame a step, over a ring of its past."""
 
     engine: Literal["streaming"] = "streaming"
-    hidden: dict[str, ObservationConfig] = field(default_factory=dict)
-    """States that the world predicts and no observation shows, by name: what the simulator knew of
-    itself when its episodes were recorded, or what was found in the video."""
-    labelled: tuple[str, ...] = ()
-    """Those of the hidden states that were found in the video by `irasim label`."""
-    plane: PlaneConfig = field(default_factory=PlaneConfig)
-    proxy: ProxyConfig = field(default_factory=ProxyConfig)
+    states: StatesConfig | None = None
+    """What it knows of states; None: it is a plain video world, on frames and actions."""
     denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
 
@@ -111,17 +86,13 @@ class StreamingConfig(WorldConfig):
                 f"{cell} pixels (codec downscale {self.codec.downscale} x patch "
                 f"{self.denoiser.patch}); {self._what_fits(cell)}"
             )
-        if both := set(self.hidden) & set(self.observations):
-            raise ValueError(f"{', '.join(sorted(both))}: hidden, and observed as well")
-        drawn = self.hidden or self.plane.points or self.plane.poses
-        if drawn and not self.denoiser.sees_states:
-            raise ValueError("hidden states, points and poses are of worlds that have sees_states")
-        if self.denoiser.sees_states and not self.tracked:
-            raise ValueError("sees_states is set, but there are no observations or hidden states")
-        self.plane.check(self)
-        if self.proxy and not self.denoiser.sees_states:
-            raise ValueError("a proxy is of worlds that have sees_states")
-        self.proxy.check(self.plane, self.codec.downscale)
+        if self.states is not None:
+            self.states.check(self, self.codec.downscale)
+
+    @classmethod
+    def upgraded(cls, data: dict[str, Any], where: str) -> dict[str, Any]:
+        """See `WorldConfig.upgraded`."""
+        return with_states_together(data, where)
 
     def _what_fits(self, cell: int) -> str:
         """The patches that frames divide into, and the frames that tokens of `cell` pixels do."""
@@ -134,9 +105,23 @@ class StreamingConfig(WorldConfig):
         return f"patches that fit are {', '.join(fitting)} (--patch), or {frames}"
 
     @property
+    def required_states(self) -> StatesConfig:
+        """`states`, for what only a world that has them can do.
+
+        Raises:
+            ValueError: This one has none.
+        """
+        if self.states is None:
+            raise ValueError(
+                f"world {self.name!r} knows no states ('states' of its config is null): take a "
+                "world that was trained with states (irasim train --states)"
+            )
+        return self.states
+
+    @property
     def tracked(self) -> dict[str, ObservationConfig]:
         """All states that the world predicts: observations, then hidden ones."""
-        return self.observations | self.hidden
+        return self.observations | (self.states.hidden if self.states is not None else {})
 
     def by_name(self, states: "Tensor") -> "dict[str, Tensor]":
         """All states (..., S), each by its name (..., n)."""
@@ -157,8 +142,9 @@ class StreamingConfig(WorldConfig):
     @property
     def control_dim(self) -> int:
         """Length of what a frame is conditioned on (see streaming/conditioning.py)."""
-        conditioned = (self.action_dim + 2 * self.state_dim) * self.denoiser.sees_states
-        return self.action_dim + conditioned
+        if self.states is None:
+            return self.action_dim
+        return 2 * (self.action_dim + self.state_dim)
 
     @property
     def context(self) -> int:

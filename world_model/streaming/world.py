@@ -68,7 +68,7 @@ class StreamingWorld(WorldModel):
 
     def __init__(self, config: StreamingConfig, starts: Starts | None = None):
         super().__init__(config, starts)
-        conditioned = StateConditioner if config.denoiser.sees_states else Conditioner
+        conditioned = Conditioner if config.states is None else StateConditioner
         self.conditioner: Conditioner = conditioned(config)
         self.denoiser = StreamingDenoiser(config)
         self.head = Head(config, zero=self.conditioner.predicts_states)

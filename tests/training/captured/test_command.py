@@ -19,7 +19,7 @@ from training.captured.recorders import file_name, write_arrays
 from training.captured.trainer import CapturedTrainer, decay
 from training.command import parse
 from training.streaming.validate import predict_episodes
-from world_model import StreamingWorld, WorldModel
+from world_model import StreamingConfig, StreamingWorld, WorldModel
 
 SMALL = {
     "patch": 24,
@@ -167,7 +167,8 @@ def test_a_whole_run_and_more_time_for_it(tmp_path, capsys):
     assert {"psnr/1", "psnr_still/1"} <= set(report["validation"])
     world = WorldModel.from_pretrained(directory)
     assert tuple(world.config.observations) == ("agent_pos",)
-    assert not world.config.hidden  # nothing that a simulator alone knows
+    assert isinstance(world.config, StreamingConfig)
+    assert not world.config.required_states.hidden  # nothing that a simulator alone knows
     assert len(world.starts) == 2
     state = world.begin([0], [0])
     assert world.step_(state, np.zeros((1, 2), np.float32)).frame.shape == (1, 96, 96, 3)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.conftest import NEEDS_GPU, TINY_CONFIG, randomized
+from tests.conftest import NEEDS_GPU, TINY_CONFIG, randomized, with_states
 from tests.training.recorded import episode
 from tests.world_model.runtime.test_captured_steps import Asynchronous
 from training.captured.device_store import DeviceStore, StoreShape
@@ -16,11 +16,11 @@ from training.captured.objective import CapturedObjective, ClipLoss, Rollouts
 from training.captured.trainer import block_matrices
 from training.captured.whole_step import BETAS, Launcher, MuonAndAdamW, WholeStep
 from world_model import StreamingWorld
-from world_model.streaming.states.config import PlaneConfig
+from world_model.streaming.states.config import PlanarConfig
 
 # A world that sees what the robot observes of itself, and nothing hidden.
-CONFIG = dataclasses.replace(
-    TINY_CONFIG, hidden={}, plane=PlaneConfig(action=True, points=("agent_pos",))
+CONFIG = with_states(
+    TINY_CONFIG, hidden={}, planar=PlanarConfig(action=True, points=("agent_pos",))
 )
 ROLLED = Rollouts(share=1 / 2, rounds=2, smeared=True)
 

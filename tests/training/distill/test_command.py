@@ -10,7 +10,7 @@ import torch
 from accelerate import Accelerator
 
 from tests.chunk_worlds import pixel_world
-from tests.conftest import randomized
+from tests.conftest import randomized, with_states
 from tests.training.test_train import (
     SHAPE,
     config_for,
@@ -27,7 +27,7 @@ from world_model import StreamingConfig, StreamingWorld, WorldModel
 from world_model.runtime.counter_rng import counted_noise
 from world_model.streaming.conditioning import Readout
 from world_model.streaming.states.conditioner import StateConditioner
-from world_model.streaming.states.config import PlaneConfig
+from world_model.streaming.states.config import PlanarConfig
 from world_model.streaming.states.planar import Plane
 
 
@@ -128,8 +128,8 @@ def test_a_walk_is_the_world_stepping(world, data, tmp_path, accelerator, radii)
     """Left to itself, a walk makes the frames, readings and rings that `advance` does."""
     config = distill_config(world, data, tmp_path)
     trainer, student, _ = prepare(config, accelerator)
-    plane = PlaneConfig(points=("place",) if radii else (), mask_radii=radii)
-    student.config = dataclasses.replace(student.config, plane=plane)
+    planar = PlanarConfig(points=("place",) if radii else (), mask_radii=radii)
+    student.config = with_states(student.config, planar=planar)
     conditioner = student.conditioner
     assert isinstance(conditioner, StateConditioner)
     conditioner.config, conditioner.plane = student.config, Plane(student.config)

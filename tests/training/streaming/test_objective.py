@@ -37,7 +37,7 @@ def test_own_rollouts_of_a_fresh_model_repeat_the_first_frame(data, tmp_path, ac
 def test_a_control_holds_the_states_before_its_frame(data, tmp_path, accelerator):
     """The actions that lead to frames t and t - 1, the state at t - 1, its change from t - 2."""
     trainer, world, _ = prepare(config_for(data, tmp_path), accelerator)
-    assert world.config.denoiser.sees_states
+    assert world.config.states is not None
     store = trainer.store
     begins = torch.tensor([0, 2])  # an episode's first frame, and one inside it
     clips = store.clips(begins, 4)

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
 
+from tests.conftest import TINY_CONFIG, with_planar, with_states
 from tests.training.data.labels.synthetic import SIZE
 from training.data.clips import ClipStore, labelled
 from training.data.episodes import Episode, read_episode, write_episode
@@ -26,7 +27,7 @@ from training.train import prepare, run_head
 from world_model import StreamingWorld, WorldModel
 from world_model.frames import frames_to_pixels, pixels_to_frames
 from world_model.streaming.states.conditioner import StateConditioner
-from world_model.streaming.states.config import PlaneConfig, ProxyConfig
+from world_model.streaming.states.config import PlanarConfig, ProxyConfig
 from world_model.streaming.states.proxy import Proxy
 
 # What all tests here share is made once.
@@ -55,7 +56,7 @@ def config_for(data: Path, out: Path, **other) -> TrainConfig:
         "data": data,
         "out": out,
         "points": ("action",),
-        "plane": (0.0, 0.0, float(SIZE), float(SIZE)),
+        "frame_edges": (0.0, 0.0, float(SIZE), float(SIZE)),
         "proxy": True,
         "width": 32,
         "depth": 2,
@@ -93,7 +94,7 @@ def test_a_proxy_at_labelled_states_shows_the_recorded_frames(trainer):
     error = (shown.float() - store.frames.float())[store.known].square().mean().sqrt()
     still = (store.frames[:-1].float() - store.frames[1:].float()).square().mean().sqrt()
     assert error < 3 < still
-    assert world.config.plane.mask_radii == ()
+    assert world.config.required_states.planar.mask_radii == ()
 
 
 def test_a_fresh_world_shows_the_proxy_of_the_states_that_it_predicts(trainer):
@@ -159,7 +160,7 @@ def test_a_proxy_of_what_is_not_labelled_is_refused_with_the_cure(data, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("proxy", "plane", "message"),
+    ("proxy", "planar", "message"),
     [
         ({"body_cells": (9,)}, {}, "one for each of the poses"),
         ({"robot_cells": (9,), "cell": -1.0}, {}, "cell"),
@@ -168,9 +169,9 @@ def test_a_proxy_of_what_is_not_labelled_is_refused_with_the_cure(data, tmp_path
         ({"robot_cells": (9,)}, {"mask_radii": (3.0,), "points": ("place",)}, "mask_radii"),
     ],
 )
-def test_a_proxy_that_cannot_be_is_refused(proxy, plane, message):
+def test_a_proxy_that_cannot_be_is_refused(proxy, planar, message):
     with pytest.raises(ValueError, match=message):
-        ProxyConfig(**proxy).check(PlaneConfig(**plane), 1)
+        ProxyConfig(**proxy).check(PlanarConfig(**planar), 1)
 
 
 def test_frames_in_which_a_body_was_not_found_do_not_count(data, tmp_path):
@@ -200,9 +201,7 @@ def test_symmetries_need_a_plane_that_holds_all_states(trainer):
 
 
 def test_symmetries_turn_places_directions_and_actions_alike():
-    from tests.conftest import TINY_CONFIG
-
-    config = dataclasses.replace(TINY_CONFIG, proxy=ProxyConfig(body_cells=(9,)))
+    config = with_states(TINY_CONFIG, proxy=ProxyConfig(body_cells=(9,)))
     conditioner = StateConditioner(config)
     assert conditioner.proxy is not None
     sprite = conditioner.proxy.bodies[0]
@@ -219,16 +218,14 @@ def test_symmetries_turn_places_directions_and_actions_alike():
     assert torch.equal(symmetries.actions[1] @ action, symmetries.states[1][2:4, 2:4] @ action)
     sprite[:, :3] = sprite[:, 3:6].flip(-1)
     assert len(symmetries_of(conditioner)) == 4  # none of its mirror images is a turn of its own
-    world = dataclasses.replace(config, plane=PlaneConfig(), proxy=ProxyConfig())
+    world = with_states(config, planar=PlanarConfig(), proxy=ProxyConfig())
     with pytest.raises(ValueError, match="--symmetric needs a plane"):
         symmetries_of(StateConditioner(world))
 
 
 def test_a_body_may_look_the_same_on_both_sides_of_any_line_through_it():
-    from tests.conftest import TINY_CONFIG
-
-    plane = dataclasses.replace(TINY_CONFIG.plane, symmetries=(4,))
-    config = dataclasses.replace(TINY_CONFIG, plane=plane, proxy=ProxyConfig(body_cells=(33,)))
+    config = with_states(TINY_CONFIG, proxy=ProxyConfig(body_cells=(33,)))
+    config = with_planar(config, symmetries=(4,))
     conditioner = StateConditioner(config)
     assert conditioner.proxy is not None
     y, x = np.mgrid[-16:17, -16:17]
@@ -248,10 +245,7 @@ def test_a_body_may_look_the_same_on_both_sides_of_any_line_through_it():
 
 
 def test_an_action_that_moves_a_point_is_mirrored_as_the_move_is():
-    from tests.conftest import TINY_CONFIG
-
-    plane = dataclasses.replace(TINY_CONFIG.plane, action=False)
-    conditioner = StateConditioner(dataclasses.replace(TINY_CONFIG, plane=plane))
+    conditioner = StateConditioner(with_planar(TINY_CONFIG, action=False))
     with pytest.raises(ValueError, match="one that moves 'agent_pos'"):
         symmetries_of(conditioner)  # no law is fitted: nothing is known of what an action does
     part = conditioner.plane.points[0]
@@ -264,10 +258,7 @@ def test_an_action_that_moves_a_point_is_mirrored_as_the_move_is():
 @pytest.mark.parametrize(("order", "turns"), [(1, 0.25), (4, 1.0), (0, 0.0), (3, 0.75)])
 def test_a_body_that_looks_the_same_in_several_directions_turns_by_so_many_angles(order, turns):
     """Its state's direction is that of so many times its angle."""
-    from tests.conftest import TINY_CONFIG
-
-    plane = dataclasses.replace(TINY_CONFIG.plane, symmetries=(order,))
-    symmetries = symmetries_of(StateConditioner(dataclasses.replace(TINY_CONFIG, plane=plane)))
+    symmetries = symmetries_of(StateConditioner(with_planar(TINY_CONFIG, symmetries=(order,))))
     assert len(symmetries) == 4
     angle = 0.3 * order
     before = torch.tensor([0.0, 0.0, 0.1, 0.2, np.cos(angle), np.sin(angle)]).float()

@@ -20,7 +20,7 @@ from training.train import main, prepare
 from world_model import WorldModel
 
 KIND = {"hidden": ("pose",), "poses": ("pose",)}
-POSE = KIND | {"points": ("place",), "plane": (0.0, 0.0, 48.0, 48.0)}
+POSE = KIND | {"points": ("place",), "frame_edges": (0.0, 0.0, 48.0, 48.0)}
 
 
 @pytest.fixture(scope="module")
@@ -170,6 +170,8 @@ def test_the_denoisers_phase_leaves_them_as_they_are(data, tmp_path):
         ({"poses": ("pose",)}, "are not among hidden"),
         ({"hidden": ("pose",), "poses": ("pose",)}, "poses need points"),
         ({"states_share": 0.0}, "expected more than 0"),
+        ({"states": False, "hidden": ("pose",)}, "--no-states makes .* leave out --hidden"),
+        ({"states": False, "points": ("place",)}, "--no-states makes .* leave out --hidden"),
     ],
 )
 def test_wrong_configs_are_refused(data, tmp_path, changes, message):
@@ -181,8 +183,8 @@ def test_points_need_edges_and_must_be_observed(data, tmp_path):
     config = config_for(data, tmp_path, **POSE)
     with pytest.raises(ValueError, match="--points speed: no such observation; there are place"):
         prepare(dataclasses.replace(config, points=("speed",)), Accelerator(cpu=True))
-    with pytest.raises(ValueError, match="say --plane LEFT TOP RIGHT BOTTOM"):
-        prepare(dataclasses.replace(config, plane=None), Accelerator(cpu=True))
+    with pytest.raises(ValueError, match="say --frame-edges LEFT TOP RIGHT BOTTOM"):
+        prepare(dataclasses.replace(config, frame_edges=None), Accelerator(cpu=True))
 
 
 def test_a_hidden_state_must_not_be_observed_as_well(data):

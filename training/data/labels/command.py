@@ -285,7 +285,7 @@ def _plane(config: LabelConfig, episodes: list[Where]) -> tuple[float, float, fl
         return config.plane
     env_id = read_annotation(config.data, *episodes[0])["env_id"]
     task = find_task(env_id) if env_id else None
-    return None if task is None else task.plane
+    return None if task is None else task.frame_edges
 
 
 def _check_recorded(config: LabelConfig, episodes: list[Where], new: set[str]) -> None:

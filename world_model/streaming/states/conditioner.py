@@ -52,12 +52,13 @@ class StateConditioner(Conditioner):
 
     def __init__(self, config: StreamingConfig):
         super().__init__(config)
+        states = config.required_states
         self.plane = Plane(config)
         self.dynamics = Dynamics(config)
         self.estimator = StateEstimator(config)
         self.reward = StateReward(config) if config.reward_head else None
-        self.proxy = Proxy(config) if config.proxy else None
-        self.num_hidden = sum(len(bounds.low) for bounds in config.hidden.values())
+        self.proxy = Proxy(config) if states.proxy else None
+        self.num_hidden = sum(len(bounds.low) for bounds in states.hidden.values())
         cells = self.plane.from_picture(coordinates(*config.latent_shape[1:]))
         self.register_buffer("cells", cells, persistent=False)
 
@@ -146,8 +147,8 @@ class StateConditioner(Conditioner):
         return moved | {"states": torch.stack((earlier, now), dim=1)}
 
     def mask(self, before: Memory, after: Memory) -> Tensor | None:
-        """See `Conditioner.mask`, and `PlaneConfig.mask_radii`."""
-        if not self.config.plane.mask_radii:
+        """See `Conditioner.mask`, and `PlanarConfig.mask_radii`."""
+        if not self.plane.radii:
             return None
         earlier, (last, now) = before["states"][:, 0], after["states"].unbind(1)
         return self.plane.touched(earlier, last, now, self.cells)

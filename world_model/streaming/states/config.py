@@ -1,19 +1,19 @@
-"""Which states lie in the picture's plane, and what is drawn there: part of a world's
-`config.json`."""
+"""What a world knows of states: the part `states` of its `config.json`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
 from world_model.config import ObservationConfig
-from world_model.config_fields import check_count, check_positive
+from world_model.config_fields import check_count, check_counts, check_positive
 from world_model.renamed import renamed
 
 # Of sprites, and of cells along a side of one: more would make a step of a damaged world last for
 # ever.
 MOST_SPRITES, MOST_CELLS = 64, 4096
+MOST_REFINEMENTS = 64  # for the same reason
 
 
 class HasStates(Protocol):
@@ -29,12 +29,15 @@ class HasStates(Protocol):
     def action_high(self) -> tuple[float, ...]: ...
 
     @property
+    def observations(self) -> Mapping[str, ObservationConfig]: ...
+
+    @property
     def tracked(self) -> Mapping[str, ObservationConfig]: ...
 
 
 @renamed(reach="mask_radii")
 @dataclass(frozen=True, kw_only=True)
-class PlaneConfig:
+class PlanarConfig:
     """What of actions and states lies in the picture's plane (see planar.py). Its bounds are the
     picture's edges, x across and y down; or, where `homography` is set, any that are the same for
     all, of a plane that the camera sees aslant."""
@@ -155,9 +158,9 @@ class ProxyConfig:
     def __bool__(self) -> bool:
         return bool(self.body_cells or self.robot_cells or self.robot_layer)
 
-    def check(self, plane: PlaneConfig, downscale: int) -> None:
-        """Raise ValueError unless a world of this plane, in latents of so many pixels a side, can
-        have such a proxy."""
+    def check(self, planar: PlanarConfig, downscale: int) -> None:
+        """Raise ValueError unless a world of such planar states, in latents of so many pixels a
+        side, can have such a proxy."""
         if not self:
             return
         for name in ("body_cells", "robot_cells"):
@@ -169,18 +172,69 @@ class ProxyConfig:
                 if not 2 <= count <= MOST_CELLS:
                     raise ValueError(f"{name}: {count} cells, expected 2 to {MOST_CELLS}")
         check_positive("cell", self.cell)
-        if len(self.body_cells) != len(plane.poses):
+        if len(self.body_cells) != len(planar.poses):
             raise ValueError(
                 f"the proxy has {len(self.body_cells)} sprites of bodies, expected one for each of "
-                f"the poses {', '.join(plane.poses) or '(none)'}"
+                f"the poses {', '.join(planar.poses) or '(none)'}"
             )
-        if len(self.sides) not in (0, len(plane.poses)):
+        if len(self.sides) not in (0, len(planar.poses)):
             raise ValueError(
-                f"sides is {self.sides}, expected a yes or no for each of {', '.join(plane.poses)}"
+                f"sides is {self.sides}, expected a yes or no for each of {', '.join(planar.poses)}"
             )
-        if self.robot_cells and plane.homography is not None:
+        if self.robot_cells and planar.homography is not None:
             raise ValueError("sprites of the robot lie in the picture: leave out the homography")
-        if plane.mask_radii:
+        if planar.mask_radii:
             raise ValueError("a world with a proxy has no change mask: leave mask_radii empty")
         if downscale != 1:
             raise ValueError("a proxy is made of pixels: it needs the codec pixels")
+
+
+@renamed(foresight_width="dynamics_width", reader_looks="refinement_iterations")
+@dataclass(frozen=True, kw_only=True)
+class StatesConfig:
+    """What a world knows of states: it estimates them from the first frames, predicts them, and
+    conditions frames on them and on the last action (see conditioner.py)."""
+
+    hidden: dict[str, ObservationConfig] = field(default_factory=dict)
+    """States that the world predicts beside its observations, by name: what the simulator knew of
+    itself when its episodes were recorded, or what was found in the video."""
+    labelled: tuple[str, ...] = ()
+    """Those of the hidden states that were found in the video by `irasim label`."""
+    planar: PlanarConfig = field(default_factory=PlanarConfig)
+    proxy: ProxyConfig = field(default_factory=ProxyConfig)
+    dynamics_width: int = 512
+    """Hidden width of the network that predicts the next states (see dynamics.py)."""
+    refinement_iterations: int = 0
+    """How many times the states estimated from a first frame are refined, from a patch of the frame
+    around each place and body (see estimator.py)."""
+    reward_sees_motion: bool = False
+    """Whether the reward model sees how states just changed, and how far points and bodies are from
+    each other: rewards for progress need it. (Older worlds' did not.)"""
+    reward_frequencies: int | None = None
+    """Octaves of the features that it sees states by; None: the denoiser's `action_frequencies`."""
+
+    def __post_init__(self) -> None:
+        check_counts(self, "dynamics_width")
+        if self.reward_frequencies is not None:
+            check_counts(self, "reward_frequencies")
+        if not 0 <= self.refinement_iterations <= MOST_REFINEMENTS:
+            raise ValueError(
+                f"refinement_iterations is {self.refinement_iterations}, expected 0 to "
+                f"{MOST_REFINEMENTS}"
+            )
+
+    def check(self, world: HasStates, downscale: int) -> None:
+        """Raise ValueError unless a world with such observations and actions, in latents of so many
+        pixels a side, can have these states."""
+        if both := set(self.hidden) & set(world.observations):
+            raise ValueError(
+                f"{', '.join(sorted(both))}: hidden, and observed as well; leave it out of the "
+                "hidden states"
+            )
+        if not world.tracked:
+            raise ValueError(
+                "the world has no observations or hidden states to know: name some, or set states "
+                "to null"
+            )
+        self.planar.check(world)
+        self.proxy.check(self.planar, downscale)

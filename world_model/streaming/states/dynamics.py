@@ -39,16 +39,15 @@ class Dynamics(nn.Module):
 
     def __init__(self, config: StreamingConfig):
         super().__init__()
-        shape = config.denoiser
         self.action_dim = config.action_dim
         self.size = config.state_dim
         self.plane = Plane(config)
-        self.frequencies = shape.action_frequencies
+        self.frequencies = config.denoiser.action_frequencies
         # Of poses the linear part is not used: nothing pushes them but the network. It is fitted
         # before training, and not changed by it: no gradient gets here.
         self.weight = nn.Parameter(torch.zeros(self.size, config.control_dim))
         self.bias = nn.Parameter(torch.zeros(self.size))
-        width, plane = shape.dynamics_width, self.plane
+        width, plane = config.required_states.dynamics_width, self.plane
         self.interactions = None
         if len(plane.poses) > 1 or (plane.poses and not plane.action):
             self.interactions = Interactions(

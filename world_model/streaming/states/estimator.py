@@ -54,10 +54,9 @@ class StateEstimator(nn.Module):
         self.out = nn.Linear(256, config.state_dim)
         places = coordinates(height // cell, width // cell)
         self.register_buffer("places", places, persistent=False)
-        parts = (
-            [*self.plane.points, *self.plane.poses] if config.denoiser.refinement_iterations else []
-        )
-        self.num_refinements = config.denoiser.refinement_iterations if parts else 0
+        iterations = config.required_states.refinement_iterations
+        parts = [*self.plane.points, *self.plane.poses] if iterations else []
+        self.num_refinements = iterations if parts else 0
         self.refiners = nn.ModuleList(Refiner(channels, self.plane, part) for part in parts)
 
     def forward(self, latents: Tensor) -> Tensor:

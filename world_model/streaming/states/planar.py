@@ -33,22 +33,22 @@ class Plane:
         for name, bounds in config.tracked.items():
             begins[name] = at
             at += len(bounds.low)
-        plane = config.plane
-        self.points = [slice(begins[name], begins[name] + 2) for name in plane.points]
-        self.poses = [slice(begins[name], begins[name] + 4) for name in plane.poses]
-        orders = plane.symmetries or (1,) * len(plane.poses)
+        planar = config.required_states.planar
+        self.points = [slice(begins[name], begins[name] + 2) for name in planar.points]
+        self.poses = [slice(begins[name], begins[name] + 4) for name in planar.poses]
+        orders = planar.symmetries or (1,) * len(planar.poses)
         self._orders = {part.start: order for part, order in zip(self.poses, orders, strict=True)}
-        self.action = plane.action
-        matrix = plane.matrix(config)
+        self.action = planar.action
+        matrix = planar.matrix(config)
         self._matrices = None if matrix is None else (matrix, np.linalg.inv(matrix))
         # Turning needs a unit that is the same along both axes: half the picture's width.
-        self.aspect = plane.aspect(config)
+        self.aspect = planar.aspect(config)
         # In that unit, of points, then of poses.
         half_widths = [
             (config.tracked[name].high[0] - config.tracked[name].low[0]) / 2
-            for name in (*plane.points, *plane.poses)
+            for name in (*planar.points, *planar.poses)
         ]
-        self.radii = [r / half for r, half in zip(plane.mask_radii, half_widths, strict=False)]
+        self.radii = [r / half for r, half in zip(planar.mask_radii, half_widths, strict=False)]
 
     def from_picture(self, places: Tensor) -> Tensor:
         """Places (..., 2) of the picture, its edges being -1 and 1, in the plane."""

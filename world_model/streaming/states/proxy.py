@@ -37,7 +37,7 @@ class Proxy(nn.Module):
     def __init__(self, config: StreamingConfig):
         super().__init__()
         _, height, width = config.latent_shape
-        shape = config.proxy
+        shape = config.required_states.proxy
         self.plane = Plane(config)
         self.picture, self.cell = (height, width), shape.cell
         self.register_buffer("background", torch.zeros(3, height, width))

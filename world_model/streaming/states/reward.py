@@ -24,12 +24,13 @@ class StateReward(nn.Sequential):
     second: Tensor
 
     def __init__(self, config: StreamingConfig):
-        shape, plane = config.denoiser, Plane(config)
-        width, frequencies = shape.head_width, shape.reward_frequencies or shape.action_frequencies
+        states, plane = config.required_states, Plane(config)
+        width = config.denoiser.head_width
+        frequencies = states.reward_frequencies or config.denoiser.action_frequencies
         parts = [*plane.points, *plane.poses]
         first, second = torch.triu_indices(len(parts), len(parts), 1)
         size = num_features(config.state_dim, frequencies)
-        if shape.reward_sees_motion:
+        if states.reward_sees_motion:
             size += config.state_dim + num_features(len(first), frequencies) + len(first)
         super().__init__(
             nn.Linear(size, width),
@@ -38,7 +39,7 @@ class StateReward(nn.Sequential):
             nn.SiLU(),
             nn.Linear(width, 2),
         )
-        self.frequencies, self.sees_motion = frequencies, shape.reward_sees_motion
+        self.frequencies, self.sees_motion = frequencies, states.reward_sees_motion
         self.parts, self.aspect = parts, plane.aspect
         self.register_buffer("first", first, persistent=False)
         self.register_buffer("second", second, persistent=False)

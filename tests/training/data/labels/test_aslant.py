@@ -22,8 +22,7 @@ from training.streaming.proxy import fill_proxy, proxy_config
 from world_model import StreamingConfig
 from world_model.config import ObservationConfig
 from world_model.frames import pixels_to_frames
-from world_model.streaming.config import DenoiserConfig
-from world_model.streaming.states.config import PlaneConfig
+from world_model.streaming.states.config import PlanarConfig, StatesConfig
 from world_model.streaming.states.proxy import Proxy
 
 # What all tests here share is made once.
@@ -152,19 +151,23 @@ def test_a_proxy_shows_tops_and_sides_where_labels_say(aslant: Scene, episodes, 
         action_low=(-1.0, -1.0),
         action_high=(1.0, 1.0),
         observations={"tip": ObservationConfig(low=(-10.0, -12.0), high=(10.0, 12.0))},
-        hidden={
-            "block": ObservationConfig(low=(-10.0, -12.0, -1.0, -1.0), high=(10.0, 12.0, 1.0, 1.0))
-        },
-        plane=PlaneConfig(
-            points=("tip",),
-            poses=("block",),
-            symmetries=plane.symmetries,
-            homography=plane.homography,
+        states=StatesConfig(
+            hidden={
+                "block": ObservationConfig(
+                    low=(-10.0, -12.0, -1.0, -1.0), high=(10.0, 12.0, 1.0, 1.0)
+                )
+            },
+            planar=PlanarConfig(
+                points=("tip",),
+                poses=("block",),
+                symmetries=plane.symmetries,
+                homography=plane.homography,
+            ),
+            proxy=proxy_config(tmp_path, ("block",), 20.0),
         ),
-        proxy=proxy_config(tmp_path, ("block",), 20.0),
-        denoiser=DenoiserConfig(sees_states=True),
     )
-    assert config.proxy.sides == (True,) and config.proxy.robot_layer
+    layers = config.required_states.proxy
+    assert layers.sides == (True,) and layers.robot_layer
     proxy = Proxy(config)
     fill_proxy(proxy, config, tmp_path)
     angles = plane.symmetries[0] * labels[:, 2]

@@ -2,16 +2,17 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from tests.conftest import TINY_CONFIG
+from tests.conftest import TINY_CONFIG, with_states
 from world_model.config import ObservationConfig
 from world_model.streaming.conditioning import num_features
 from world_model.streaming.states.conditioner import join_controls
-from world_model.streaming.states.config import PlaneConfig
+from world_model.streaming.states.config import PlanarConfig, StatesConfig
 from world_model.streaming.states.dynamics import LEAST_CORRECTION, OUTPUT_SCALE, Dynamics
 from world_model.streaming.states.planar import Plane
 
@@ -153,40 +154,41 @@ def test_turning_is_turning_in_a_wide_picture_too():
         TINY_CONFIG,
         action_high=(200.0, 100.0),
         observations={"agent_pos": place},
-        hidden={"block_pose": body},
+        states=dataclasses.replace(TINY_CONFIG.required_states, hidden={"block_pose": body}),
     )
     # 20 units down are 0.4 of half the height, and as far as 0.2 of half the width.
     seen = Plane(config).turned_to(pose_at(0, 0, 90), torch.tensor([0.0, 0.4]))
     torch.testing.assert_close(seen, torch.tensor([0.2, 0.0]), rtol=0, atol=1e-6)
 
 
+def states(**changes: Any) -> dict[str, Any]:
+    return {"states": dataclasses.replace(TINY_CONFIG.required_states, **changes)}
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"plane": PlaneConfig(points=("nothing",))}, "point 'nothing' is None"),
-        ({"plane": PlaneConfig(poses=("agent_pos",))}, "expected a state of 4 numbers"),
+        (states(planar=PlanarConfig(points=("nothing",))), "point 'nothing' is None"),
+        (states(planar=PlanarConfig(poses=("agent_pos",))), "expected a state of 4 numbers"),
         ({"action_high": (512.0, 500.0)}, "different edges"),
         ({"observations": {}}, "point 'agent_pos' is None"),
-        ({"hidden": TINY_CONFIG.observations}, "hidden, and observed as well"),
+        (states(hidden=TINY_CONFIG.observations), "hidden, and observed as well"),
         (
-            {"hidden": {"block_pose": ObservationConfig(low=(0.0,) * 4, high=(512.0,) * 4)}},
+            states(hidden={"block_pose": ObservationConfig(low=(0.0,) * 4, high=(512.0,) * 4)}),
             "cosine and sine",
         ),
-        (
-            {"denoiser": dataclasses.replace(TINY_CONFIG.denoiser, sees_states=False)},
-            "of worlds that have sees_states",
-        ),
+        ({"states": StatesConfig(), "observations": {}}, "no observations or hidden states"),
     ],
 )
-def test_wrong_planes_are_refused(changes, message):
+def test_wrong_states_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(TINY_CONFIG, **changes)
 
 
 def two_bodies(*, action: bool = True) -> Dynamics:
-    hidden = dict.fromkeys(("block", "other"), TINY_CONFIG.hidden["block_pose"])
-    plane = PlaneConfig(action=action, points=("agent_pos",), poses=("block", "other"))
-    config = dataclasses.replace(TINY_CONFIG, hidden=hidden, plane=plane)
+    hidden = dict.fromkeys(("block", "other"), TINY_CONFIG.required_states.hidden["block_pose"])
+    planar = PlanarConfig(action=action, points=("agent_pos",), poses=("block", "other"))
+    config = with_states(TINY_CONFIG, hidden=hidden, planar=planar)
     dynamics = with_random_outputs(Dynamics(config), std=0.1)
     assert dynamics.interactions is not None
     last = dynamics.interactions.together[-1]

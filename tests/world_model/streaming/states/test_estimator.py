@@ -1,26 +1,23 @@
 """States estimated from one frame, then refined."""
 
-import dataclasses
 import math
 from typing import Any
 
 import pytest
 import torch
 
-from tests.conftest import TINY_CONFIG, randomized
+from tests.conftest import TINY_CONFIG, randomized, with_planar, with_states
 from tests.world_model.streaming.states.test_planar import ASLANT
 from world_model import WorldModel
 from world_model.streaming.conditioning import coordinates
-from world_model.streaming.config import DenoiserConfig
 from world_model.streaming.states.conditioner import StateConditioner
+from world_model.streaming.states.config import StatesConfig
 from world_model.streaming.states.estimator import Refiner, StateEstimator
 from world_model.streaming.world import StreamingWorld
 
 
-def make_estimator(iterations: int, **plane: Any) -> StateEstimator:
-    shape = dataclasses.replace(TINY_CONFIG.denoiser, refinement_iterations=iterations)
-    lies = dataclasses.replace(TINY_CONFIG.plane, **plane)
-    config = dataclasses.replace(TINY_CONFIG, denoiser=shape, plane=lies)
+def make_estimator(iterations: int, **planar: Any) -> StateEstimator:
+    config = with_planar(with_states(TINY_CONFIG, refinement_iterations=iterations), **planar)
     world = randomized(WorldModel.create(config))
     assert isinstance(world, StreamingWorld)
     assert isinstance(world.conditioner, StateConditioner)
@@ -154,4 +151,4 @@ def test_a_refiner_learns_where_a_body_is():
 
 def test_a_negative_number_of_refinements_is_refused():
     with pytest.raises(ValueError, match="refinement_iterations is -1"):
-        DenoiserConfig(refinement_iterations=-1)
+        StatesConfig(refinement_iterations=-1)

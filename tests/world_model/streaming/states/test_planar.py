@@ -1,17 +1,16 @@
 """Bodies that look the same in several directions, and a plane that the camera sees aslant."""
 
-import dataclasses
 import math
 
 import numpy as np
 import pytest
 import torch
 
-from tests.conftest import TINY_CONFIG
+from tests.conftest import TINY_CONFIG, with_planar
 from world_model import StreamingConfig
 from world_model.streaming.conditioning import coordinates
 from world_model.streaming.states.conditioner import MapAroundBodies
-from world_model.streaming.states.config import PlaneConfig
+from world_model.streaming.states.config import PlanarConfig
 from world_model.streaming.states.planar import Plane
 
 # Of the picture's coordinates to the units 0 to 512 of the tiny world's places.
@@ -19,8 +18,7 @@ ASLANT = (256.0, 20.0, 250.0, 0.0, 220.0, 260.0, 0.0, -0.2, 1.0)
 
 
 def config_with(**changes) -> StreamingConfig:
-    plane = dataclasses.replace(TINY_CONFIG.plane, **changes)
-    return dataclasses.replace(TINY_CONFIG, plane=plane)
+    return with_planar(TINY_CONFIG, **changes)
 
 
 def state_of(order: int, degrees: float) -> torch.Tensor:
@@ -106,6 +104,6 @@ def test_what_is_no_plane_is_refused(changes, message):
 
 
 def test_a_plane_without_the_new_fields_is_as_it_was():
-    old = PlaneConfig(action=True, points=("agent_pos",), poses=("block_pose",))
+    old = PlanarConfig(action=True, points=("agent_pos",), poses=("block_pose",))
     assert (old.symmetries, old.homography) == ((), None)
-    assert old == TINY_CONFIG.plane
+    assert old == TINY_CONFIG.required_states.planar

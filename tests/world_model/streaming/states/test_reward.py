@@ -1,18 +1,15 @@
 """The reward that states have, and that their change has."""
 
-import dataclasses
-
 import pytest
 import torch
 
-from tests.conftest import TINY_CONFIG
+from tests.conftest import TINY_CONFIG, with_states
 from world_model.streaming.states.reward import StateReward
 
 
 def make_reward(sees_motion: bool) -> StateReward:
     torch.manual_seed(0)
-    shape = dataclasses.replace(TINY_CONFIG.denoiser, reward_sees_motion=sees_motion)
-    return StateReward(dataclasses.replace(TINY_CONFIG, denoiser=shape))
+    return StateReward(with_states(TINY_CONFIG, reward_sees_motion=sees_motion))
 
 
 @pytest.mark.parametrize("sees_motion", [True, False])
@@ -35,7 +32,7 @@ def test_a_reward_for_progress_is_learned_by_one_that_sees_it(sees_motion):
 
 
 def test_older_worlds_see_no_motion():
-    assert not TINY_CONFIG.denoiser.reward_sees_motion
+    assert not TINY_CONFIG.required_states.reward_sees_motion
     reward, states = make_reward(False), torch.rand(3, 6)
     assert torch.equal(reward(states, torch.rand(3, 6)), reward(states, states))
 
@@ -53,10 +50,9 @@ def test_bringing_things_together_is_worth_the_same_everywhere():
 
 
 def test_fewer_octaves_are_a_smaller_network():
-    shape = dataclasses.replace(TINY_CONFIG.denoiser, reward_frequencies=2)
-    reward = StateReward(dataclasses.replace(TINY_CONFIG, denoiser=shape))
+    reward = StateReward(with_states(TINY_CONFIG, reward_frequencies=2))
     first = reward[0]
     assert isinstance(first, torch.nn.Linear)
     assert first.in_features == 6 * 5
     with pytest.raises(ValueError, match="reward_frequencies is 0"):
-        dataclasses.replace(TINY_CONFIG.denoiser, reward_frequencies=0)
+        with_states(TINY_CONFIG, reward_frequencies=0)
