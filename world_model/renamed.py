@@ -90,10 +90,11 @@ def with_current_flags(kind: type, arguments: Sequence[str]) -> list[str]:
     """Command-line arguments for a config, older flags replaced; each is noted on stderr."""
     names = renamed_fields(kind)
     flags = {_flag(old): _flag(new) for old, new in names.items()}
-    switches = {field.name for field in fields(kind) if field.type in (bool, "bool")}
-    for old, new in names.items():
-        if new in switches:
-            flags[_flag(f"no_{old}")] = _flag(f"no_{new}")
+    if names:
+        switches = {field.name for field in fields(kind) if field.type is bool}
+        flags |= {
+            _flag(f"no_{old}"): _flag(f"no_{new}") for old, new in names.items() if new in switches
+        }
     current = []
     for argument in arguments:
         flag, equals, value = argument.partition("=")
