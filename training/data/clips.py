@@ -23,6 +23,8 @@ from world_model.runtime.counter_rng import counted_index
 
 # Hidden states that change by more than this share of their range, within so many frames, move.
 STILL, SOON = 1e-3, 6
+# What differs by more grey levels from the frame before has changed.
+CHANGED = 15
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,15 +130,17 @@ class ClipStore:
                 values[begin:end] = torch.from_numpy(states[name])
             known[begin:end] = torch.from_numpy(labelled(episode, hidden))
         last = torch.from_numpy(np.repeat(self.offsets[1:] - 1, lengths))
-        # A clip may begin at any frame but an episode's last, and where hidden states move soon, it
-        # does so three times as often: of most frames that is the smaller part, and the harder.
+        # A clip may begin at any frame but an episode's last, and where hidden states move soon, or
+        # else pictures change much, it does so three times as often: of most frames that is the
+        # smaller part, and the harder.
         begins = torch.nonzero((torch.arange(total) < last) & known & known.roll(-1))[:, 0]
         if not len(begins):
             raise ValueError(
                 f"{root}: no two {split} frames in a row have {', '.join(hidden)} labelled, so "
                 "nothing can be learned; look at labels/sheet.png, or train without --hidden"
             )
-        busy = begins[self._moves(hidden, last)[begins]]
+        moves = self._moves(hidden, last) if hidden else self._pictures_change(last)
+        busy = begins[moves[begins]]
         self.clip_starts = torch.cat((begins, busy, busy)).to(device)
         self.last = last.to(device)  # (F,): the last frame of each frame's episode
         # Those of `hidden` that were found in the video, see `irasim label`.
@@ -192,6 +196,21 @@ class ClipStore:
         seeds = torch.full_like(samples, seed)
         begins = self.clip_starts[counted_index(seeds, samples, len(self.clip_starts), stream=0)]
         return self.window(begins, num_frames)[1][:, 1:].sum()
+
+    def _pictures_change(self, last: Tensor) -> Tensor:
+        """Whether twice as much of the picture as usual changes in the `SOON` frames after each,
+        bool (F,)."""
+        counts = torch.zeros(len(last) + 1, dtype=torch.float64)  # of frame f at f + 1
+        for begin in range(1, len(last), 4096):  # a whole dataset's differences are gigabytes
+            end = min(begin + 4096, len(last))
+            now, before = self.frames[begin:end].short(), self.frames[begin - 1 : end - 1].short()
+            changed = (now - before).abs().amax(-1) > CHANGED
+            counts[begin + 1 : end + 1] = changed.flatten(1).sum(1)
+        counts[2:][last[1:] != last[:-1]] = 0  # from one episode to the next
+        total, at = counts.cumsum(0), torch.arange(len(last))
+        ends = (at + SOON).minimum(last)
+        soon = (total[ends + 1] - total[at + 1]) / (ends - at).clamp(min=1)
+        return soon > 2 * soon.median()
 
     def _moves(self, hidden: Sequence[str], last: Tensor) -> Tensor:
         """Whether a hidden state changes within the `SOON` frames after each, bool (F,)."""

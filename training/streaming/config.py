@@ -47,14 +47,19 @@ class TrainConfig(ClipRunConfig):
     effect for pixels)."""
     codec_width: int = 32
     """Channels of the autoencoder's first layers."""
+    network: Literal["transformer", "unet"] = "transformer"
+    """What draws frames: a transformer, or a U-Net, which learns more from frames and actions alone
+    (see --preset video)."""
     patch: int = 16
-    """Latent cells per token, along each side."""
+    """Latent cells per token, along each side; of a U-Net, per cell of its finest level."""
     width: int = 256
-    """Width of the transformer."""
+    """Width of the transformer, or channels of a U-Net's finest level."""
     depth: int = 4
-    """Blocks of the transformer."""
+    """Blocks of the transformer, or of each level of a U-Net."""
     num_heads: int = 4
-    """Attention heads."""
+    """Attention heads of the transformer."""
+    parts: int = 4
+    """Parts of a frame that a U-Net moves rigidly, each by itself."""
     states: bool = True
     """Condition each frame on states too: the low-dimensional observation, where the data has one,
     and what --hidden names. --no-states makes a plain video world, on frames and actions alone."""
@@ -89,7 +94,8 @@ class TrainConfig(ClipRunConfig):
     symmetric: bool = False
     """The scene acts the same turned round and seen in a mirror: all states lie in one plane, the
     bounds of places are a rectangle around its middle, and nothing pulls one way. Dynamics then
-    learn from each step in all of these ways."""
+    learn from each step in all of these ways. With --no-states, pictures are turned, and actions
+    and observations, which must be pairs of numbers across and down."""
     reward_frequencies: int = 6
     """Octaves of the features that the reward model sees states by. Fewer generalise better where
     rewards vary smoothly with places, more are needed where a hair's breadth counts."""
@@ -111,6 +117,8 @@ class TrainConfig(ClipRunConfig):
     """Weight of the error in differences between neighbouring cells; more gives sharper edges."""
     absolute_weight: float = 0.0
     """Weight of the absolute error, added to the squared one; more gives less haze and grain."""
+    motion_weight: float = 0.0
+    """Weight, beside 1, of pixels that move or are drawn wrongly (U-Net)."""
     rollout_from: float = 0.3
     """Share of the run after which the model trains on its own rollouts (self-rollouts)."""
     rollout_rounds: int = 3
@@ -184,9 +192,31 @@ class TrainConfig(ClipRunConfig):
             )
 
 
+# Of a world on frames and actions alone (docs/lab/video_core.md).
+FRAMES_ALONE: dict[str, Any] = {
+    "network": "unet",
+    "states": False,
+    "patch": 4,
+    "width": 48,
+    "depth": 1,
+    "context": 2,
+    "ema": 0.995,
+    "change_threshold": 0.03,
+    "absolute_weight": 0.15,
+    "motion_weight": 4.0,
+    "rollout_from": 0.05,
+}
+
+
 def default() -> TrainConfig:
     """Your own episodes."""
     return TrainConfig()
+
+
+def video() -> TrainConfig:
+    """Your own episodes, of which nothing is known but frames and actions: no robot's state, and
+    bodies that `irasim label` cannot find."""
+    return TrainConfig(preset="video", **FRAMES_ALONE)
 
 
 Config = TypeVar("Config", bound=TrainConfig)
@@ -240,7 +270,7 @@ def task_preset(task: Task, name: str, chosen: Mapping[str, Any], kind: type[Con
     return kind(**settings)
 
 
-PRESETS: dict[str, Callable[[], TrainConfig]] = {"default": default}
+PRESETS: dict[str, Callable[[], TrainConfig]] = {"default": default, "video": video}
 # Fields of a run that its task sets.
 FROM_TASK = ("hidden", "poses", "points", "frame_edges", "mask_radii", "action_names")
 FROM_TASK += ("success_on_termination", "max_episode_steps")

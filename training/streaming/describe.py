@@ -119,10 +119,12 @@ def world_config(
         success_on_termination=config.success_on_termination,
         max_episode_steps=config.max_episode_steps,
         denoiser=DenoiserConfig(
+            network=config.network,
             patch=config.patch,
             width=config.width,
             depth=config.depth,
             num_heads=config.num_heads,
+            parts=config.parts,
             context=config.context,
         ),
         sampler=SamplerConfig(

@@ -139,16 +139,19 @@ class StreamingObjective(nn.Module):
         return self.conditioner(control, states)
 
 
-def frame_error(error: Tensor, edge_weight: float, absolute_weight: float) -> Tensor:
+def frame_error(
+    error: Tensor, edge_weight: float, absolute_weight: float, weights: Tensor | float = 1.0
+) -> Tensor:
     """Mean square of errors (B, T, C, h, w) and, each weighted, two more means: (B, T).
 
     The square of their differences between neighbours, where a soft edge differs most from a sharp
     one (as gradient difference losses do: Mathieu et al., arXiv 1511.05440). And their absolute
     value, which asks for the right value where the square is content with nearly: haze and grain.
+    Squares and absolute values of each pixel count by `weights`, (B, T, 1, h, w).
     """
-    total = error.square().flatten(2).mean(-1)
+    total = (weights * error.square()).flatten(2).mean(-1)
     if absolute_weight:
-        total = total + absolute_weight * error.abs().flatten(2).mean(-1)
+        total = total + absolute_weight * (weights * error.abs()).flatten(2).mean(-1)
     if edge_weight:
         for axis in (-2, -1):
             total = total + edge_weight * error.diff(dim=axis).square().flatten(2).mean(-1)

@@ -17,9 +17,16 @@ from training.run.config import ClipRunConfig, seconds
 from training.run.directory import STATE
 from training.run.resumable import ResumableTrainer, check_division
 from training.streaming.config import TrainConfig
+from training.streaming.in_turn import InTurnObjective
 from training.streaming.objective import Batch, StreamingObjective, make_batch
 from training.streaming.self_rollout import SelfRollout
+from training.streaming.turned import num_ways, turned
 from world_model import StreamingWorld
+from world_model.runtime.counter_rng import counted_index
+
+# The stream of a sample's counted numbers that says which way a plain world's clips are turned
+# (objective.py has the others).
+WAY = 8
 
 
 class ClipTrainer(ResumableTrainer, ABC):
@@ -105,11 +112,15 @@ class Trainer(ClipTrainer):
     def __init__(
         self, world: StreamingWorld, store: ClipStore, config: TrainConfig, accelerator: Accelerator
     ):
-        objective = StreamingObjective(
-            world, edge_weight=config.edge_weight, absolute_weight=config.absolute_weight
-        )
+        weights = {"edge_weight": config.edge_weight, "absolute_weight": config.absolute_weight}
+        if world.config.denoiser.network == "unet":
+            objective = InTurnObjective(world, motion_weight=config.motion_weight, **weights)
+        else:
+            objective = StreamingObjective(world, **weights)
         super().__init__(objective, store, config, accelerator)
         self.world, self.config = world, config
+        plain = config.symmetric and world.config.states is None
+        self.ways = num_ways(world.config) if plain else 1
         self.self_rollouts: list[SelfRollout] = []  # one a part, from config.self_rollout_from on
 
     def _begin(self, parts: Sequence[Tensor]) -> Tensor:
@@ -136,7 +147,11 @@ class Trainer(ClipTrainer):
         else:
             clips = self.store.sample(config.seed, samples, config.clip_frames)
             rounds = config.rollout_rounds if rolling else 0
-        smeared = rolling or made is not None
+        if self.ways > 1:  # a part's clips all in one way
+            seed = torch.full_like(samples[:1], config.seed)
+            way = counted_index(seed, samples[:1], self.ways, stream=WAY)
+            clips = turned(clips, int(way), self.world.config)
+        smeared = (rolling or made is not None) and self.world.config.denoiser.network != "unet"
         batch = make_batch(
             self.world, clips, config.seed, samples, rounds, smeared=smeared, made=made
         )

@@ -46,9 +46,9 @@ class Conditioning:
     """(B, T, W), which modulates blocks together with the noise level."""
     at_tokens: Tensor
     """(B, T, N, width), added to the tokens."""
-    at_cells: Tensor
+    at_cells: Tensor | None
     """(B, T, N, channels) for the cells of `HighResolutionHead`; (B, N, channels) where only the
-    last frame is to be drawn."""
+    last frame is to be drawn; None for a network without that head."""
     prediction: Tensor | None = None
     """States that the frames are drawn around, (B, T, S); None in a world without."""
     before: Tensor | None = None
@@ -73,7 +73,7 @@ class Conditioning:
         return Conditioning(
             embedding=self.embedding[rows],
             at_tokens=self.at_tokens[rows],
-            at_cells=self.at_cells[rows],
+            at_cells=None if self.at_cells is None else self.at_cells[rows],
             prediction=None if self.prediction is None else self.prediction[rows],
             before=None if self.before is None else self.before[rows],
             proxy=None if self.proxy is None else self.proxy[rows],
@@ -82,14 +82,17 @@ class Conditioning:
     @property
     def last(self) -> "Conditioning":
         """Of the last frame, T = 1, where only that is to be drawn."""
-        prediction = None if self.prediction is None else self.prediction[:, -1:]
-        before = None if self.before is None else self.before[:, -1:]
+        return self.frame(self.embedding.shape[1] - 1)
+
+    def frame(self, t: int) -> "Conditioning":
+        """Of frame t, T = 1, but for what is there of one frame alone."""
+        at = slice(t, t + 1)
         return replace(
             self,
-            embedding=self.embedding[:, -1:],
-            at_tokens=self.at_tokens[:, -1:],
-            prediction=prediction,
-            before=before,
+            embedding=self.embedding[:, at],
+            at_tokens=self.at_tokens[:, at],
+            prediction=None if self.prediction is None else self.prediction[:, at],
+            before=None if self.before is None else self.before[:, at],
         )
 
 
@@ -127,11 +130,13 @@ class Conditioner(nn.Module):
         self.action = nn.Sequential(nn.Linear(size, width), nn.SiLU(), nn.Linear(width, width))
         self.no_action = nn.Parameter(torch.zeros(width))
         self.at_token = self.make_map(config.grid, shape.width, shape.width)
-        self.at_cell = self.make_map(
-            HighResolutionHead.grid_of(config),
-            HighResolutionHead.width,
-            HighResolutionHead.channels,
-        )
+        self.at_cell = None
+        if shape.network == "transformer":
+            self.at_cell = self.make_map(
+                HighResolutionHead.grid_of(config),
+                HighResolutionHead.width,
+                HighResolutionHead.channels,
+            )
 
     def make_map(self, grid: tuple[int, int], hidden: int, width: int) -> "MapAtPlaces":
         """What says what a control means at each cell of a grid."""
@@ -193,7 +198,7 @@ class Conditioner(nn.Module):
         return Conditioning(
             embedding=torch.where(control.acted[..., None], action, self.no_action),
             at_tokens=self.at_token(known, control.acted),
-            at_cells=self.at_cell(at_cell, acted),
+            at_cells=None if self.at_cell is None else self.at_cell(at_cell, acted),
         )
 
     def read(

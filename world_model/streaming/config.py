@@ -11,20 +11,28 @@ from world_model.streaming.states.config import StatesConfig
 from world_model.streaming.states.flat_config import with_states_together
 
 # More would make a step of a damaged world last for ever.
-MOST_STEPS = 1000
+MOST_STEPS, MOST_PARTS = 1000, 64
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
 class DenoiserConfig:
-    """Shape of the streaming space-time transformer."""
+    """Shape of the network that draws frames."""
 
+    network: Literal["transformer", "unet"] = "transformer"
+    """A space-time transformer (see denoiser.py), or convolutions that move what the last frame
+    shows (see unet.py)."""
     patch: int = 16
     """Latent cells per token, along each side."""
     width: int = 256
+    """Of tokens; of the U-Net, channels of its finest level."""
     depth: int = 4
+    """Blocks; of the U-Net, those of each level on the way down."""
     num_heads: int = 4
+    """Of the transformer."""
+    parts: int = 4
+    """Of the U-Net: parts of a frame that move rigidly, each by itself."""
     condition_width: int = 128
     """Width of the action and noise-level embedding that modulates each block."""
     context: int = 3
@@ -36,8 +44,14 @@ class DenoiserConfig:
 
     def __post_init__(self) -> None:
         check_counts(self, "patch", "width", "depth", "num_heads", "condition_width", "head_width")
-        if self.width % self.num_heads:
+        if self.network == "transformer" and self.width % self.num_heads:
             raise ValueError(f"width {self.width} is not divisible by num_heads {self.num_heads}")
+        if self.network == "unet" and self.width % 8:
+            raise ValueError(f"width is {self.width}, expected a multiple of 8 for a U-Net's norms")
+        if self.network == "unet" and self.patch % 2:
+            raise ValueError(f"patch is {self.patch}, expected an even number for a U-Net")
+        if not 0 <= self.parts <= MOST_PARTS:
+            raise ValueError(f"parts is {self.parts}, expected 0 to {MOST_PARTS}")
         if self.context < 1:
             raise ValueError(f"context is {self.context}, expected at least 1 earlier frame")
 
@@ -88,11 +102,27 @@ class StreamingConfig(WorldConfig):
             )
         if self.states is not None:
             self.states.check(self, self.codec.downscale)
+        if self.denoiser.network == "unet":
+            self._check_unet()
 
     @classmethod
     def upgraded(cls, data: dict[str, Any], where: str) -> dict[str, Any]:
         """See `WorldConfig.upgraded`."""
         return with_states_together(data, where)
+
+    def _check_unet(self) -> None:
+        cell = 4 * self.denoiser.patch * self.codec.downscale
+        if self.height % cell or self.width % cell:
+            raise ValueError(
+                f"frames of {self.height} x {self.width} do not divide by {cell}, the pixels of a "
+                f"U-Net's coarsest cell at patch {self.denoiser.patch}: take another --patch, or "
+                "frames of another size"
+            )
+        if self.states is not None and self.states.proxy:
+            raise ValueError(
+                "a U-Net moves what the last frame shows, and a proxy draws each frame anew: leave "
+                'out the proxy, or take the network "transformer"'
+            )
 
     def _what_fits(self, cell: int) -> str:
         """The patches that frames divide into, and the frames that tokens of `cell` pixels do."""

@@ -148,6 +148,27 @@ class StreamingDenoiser(nn.Module):
             like=self.position,
         )
 
+    @property
+    def tokens(self) -> tuple[int, int]:
+        """How many tokens the head reads, and of how many numbers each."""
+        return self.grid[0] * self.grid[1], self.config.width
+
+    def half_precision(self) -> "StreamingDenoiser":
+        """A copy whose large matrix products and convolutions are in bfloat16.
+
+        Tokens, norms, softmax in time, conditioning and the ring stay float32.
+        """
+        copied = copy.deepcopy(self)
+        head = copied.high_resolution_head
+        layers = [copied.embed_tokens, copied.to_change, head.from_tokens]
+        layers += [head.first, head.second, head.last]
+        for block in copied._blocks():
+            layers += [block.space_in, block.space_out, block.time_in, block.time_out]
+            layers += [block.mlp_in, block.mlp_out]
+        for layer in layers:
+            layer.bfloat16()
+        return copied.eval()
+
     def _blocks(self) -> list[Block]:
         return cast(list[Block], list(self.blocks))
 
@@ -183,6 +204,7 @@ class StreamingDenoiser(nn.Module):
             c=self.channels,
             p=self.config.patch,
         )
+        assert conditioning.at_cells is not None, "conditioners of a transformer give them"
         fine = self.high_resolution_head(tokens, noisy, previous, conditioning.at_cells)
         return coarse + fine
 
@@ -190,20 +212,3 @@ class StreamingDenoiser(nn.Module):
 def informative(noisy: Tensor, levels: Tensor) -> Tensor:
     """Noisy changes (..., C, h, w) by the weight of their signal: of pure noise nothing gets in."""
     return (1 - levels)[..., None, None, None] * noisy
-
-
-def half_precision(denoiser: StreamingDenoiser) -> StreamingDenoiser:
-    """A copy whose large matrix products and convolutions are in bfloat16.
-
-    Tokens, norms, softmax in time, conditioning and the ring stay float32.
-    """
-    copied = copy.deepcopy(denoiser)
-    head = copied.high_resolution_head
-    layers = [copied.embed_tokens, copied.to_change, head.from_tokens]
-    layers += [head.first, head.second, head.last]
-    for block in copied._blocks():
-        layers += [block.space_in, block.space_out, block.time_in, block.time_out]
-        layers += [block.mlp_in, block.mlp_out]
-    for layer in layers:
-        layer.bfloat16()
-    return copied.eval()

@@ -16,19 +16,19 @@ class Head(nn.Module):
     In a world that predicts states it corrects what is known of them already (`zero` at first).
     """
 
-    def __init__(self, config: StreamingConfig, *, zero: bool = False):
+    def __init__(self, config: StreamingConfig, tokens: tuple[int, int], *, zero: bool = False):
+        """For `tokens`: how many there are, and of how many numbers each."""
         super().__init__()
-        shape = config.denoiser
-        num_tokens = config.grid[0] * config.grid[1]
+        num_tokens, width = tokens
         self.num_rewards = 2 * config.reward_head
         num_states = sum(len(bounds.low) for bounds in config.observations.values())
         self.num_outputs = self.num_rewards + num_states
         if not self.num_outputs:
             return
-        self.norm = nn.LayerNorm(shape.width)
-        self.squeeze = nn.Linear(shape.width, 32)
-        self.hidden = nn.Linear(32 * num_tokens, shape.head_width)
-        self.out = nn.Linear(shape.head_width, self.num_outputs)
+        self.norm = nn.LayerNorm(width)
+        self.squeeze = nn.Linear(width, 32)
+        self.hidden = nn.Linear(32 * num_tokens, config.denoiser.head_width)
+        self.out = nn.Linear(config.denoiser.head_width, self.num_outputs)
         if zero:
             nn.init.zeros_(self.out.weight)
             nn.init.zeros_(self.out.bias)

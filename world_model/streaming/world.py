@@ -1,7 +1,7 @@
 """The streaming engine's world: one frame a step, over a ring of its past.
 
-A step goes from `step_` to `predict`, to `advance`, to `sample_change` (sampler.py), to
-`StreamingDenoiser.stream` (denoiser.py). `predict` is what a CUDA graph holds: it changes a state
+A step goes from `step_` to `predict`, to `advance`, to `sample_change` (sampler.py), to the
+network's `stream` (denoiser.py, unet.py). `predict` is what a CUDA graph holds: it changes a state
 in place, asks nothing of the host, and computes its noise from the state's seeds and steps, which
 are on the device.
 
@@ -27,9 +27,9 @@ from world_model.start_cache import StartCache
 from world_model.state import RolloutOutput, StepOutput, WorldState
 from world_model.streaming.conditioning import Conditioner, Control, Memory, Readout
 from world_model.streaming.config import StreamingConfig
-from world_model.streaming.denoiser import StreamingDenoiser, half_precision
 from world_model.streaming.head import Head
 from world_model.streaming.kv_ring import Ring
+from world_model.streaming.networks import Network, make_network
 from world_model.streaming.sampler import sample_change, sampled_levels
 from world_model.streaming.state import StreamingState
 from world_model.streaming.states.conditioner import StateConditioner
@@ -70,8 +70,8 @@ class StreamingWorld(WorldModel):
         super().__init__(config, starts)
         conditioned = Conditioner if config.states is None else StateConditioner
         self.conditioner: Conditioner = conditioned(config)
-        self.denoiser = StreamingDenoiser(config)
-        self.head = Head(config, zero=self.conditioner.predicts_states)
+        self.denoiser = make_network(config)
+        self.head = Head(config, self.denoiser.tokens, zero=self.conditioner.predicts_states)
         low = torch.tensor(config.action_low)
         high = torch.tensor(config.action_high)
         self.register_buffer("action_middle", (high + low) / 2, persistent=False)
@@ -317,7 +317,7 @@ class StreamingWorld(WorldModel):
         setting = (self.precision, self.config.sampler)
         return self._graphs(state, action, frames=frames, setting=setting)
 
-    def _network(self) -> StreamingDenoiser:
+    def _network(self) -> Network:
         """The denoiser in the world's precision."""
         if self.precision not in get_args(Precision):
             raise ValueError(
@@ -326,12 +326,12 @@ class StreamingWorld(WorldModel):
         if self.precision == "float32":
             return self.denoiser
         if self._narrow is None:
-            self._narrow = (half_precision(self.denoiser),)  # a tuple, so no module of the world
+            self._narrow = (self.denoiser.half_precision(),)  # a tuple, so no module of the world
         return self._narrow[0]
 
     def weights_changed(self) -> None:
         """See `WorldModel.weights_changed`."""
-        self._narrow: tuple[StreamingDenoiser] | None = None
+        self._narrow: tuple[Network] | None = None
         self._graphs: Callable[..., dict[str, Tensor]] | None = None
         self._start_cache = StartCache()
 

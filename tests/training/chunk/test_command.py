@@ -188,7 +188,13 @@ def vae(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorboard.*")
 @pytest.mark.parametrize(
     ("model", "pixels"),
-    [("frame_ada", False), ("frame_ada", True), ("video_ada", True), ("lvdm", False), ("vdm", True)],
+    [
+        ("frame_ada", False),
+        ("frame_ada", True),
+        ("video_ada", True),
+        ("lvdm", False),
+        ("vdm", True),
+    ],
 )
 def test_training_ends_in_a_world_that_steps(chunk_data, tmp_path, vae, model, pixels):
     config = config_for(chunk_data, tmp_path, model=model, max_steps=2, vae=str(vae), samples=1)

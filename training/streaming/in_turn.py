@@ -1,0 +1,68 @@
+"""The loss of a U-Net: the frames of a clip in turn, each drawn over the one that was just drawn.
+
+A transformer draws all frames of a clip at once, so that its own rollouts take rounds of their own
+(objective.py). A U-Net sees two frames of the past and draws each frame by itself: here a rollout
+costs nothing, since each of its steps is one that is learned from. Gradients do not go from a step
+into the one before: each learns to lead back from where the others have led (the pushforward trick:
+Brandstetter et al., arXiv 2202.03376).
+
+Dimensions: B clips, T frames, C channels, h w latent cells.
+"""
+
+import torch
+from torch import Tensor
+
+from training.streaming.objective import Batch, StreamingObjective, frame_error, head_loss
+from world_model.streaming.sampler import outside
+from world_model.streaming.world import StreamingWorld
+
+MOVES = 0.06
+"""What differs by more than this has moved (frames are in [-1, 1]; a grey level is 0.0078)."""
+
+
+class InTurnObjective(StreamingObjective):
+    """Draws the frames of a batch in turn."""
+
+    def __init__(self, world: StreamingWorld, *, motion_weight: float = 0.0, **weights: float):
+        """`motion_weight` is that of pixels that move or are drawn wrongly, beside 1 for all."""
+        super().__init__(world, **weights)
+        self.motion_weight = motion_weight
+
+    def errors(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """See `StreamingObjective.errors`; where `batch.rounds` is over 0, a whole clip is drawn
+        from its first frame on."""
+        conditioning = self.conditioning(batch, batch.wanted)
+        sampler, inputs = self.config.sampler, batch.inputs
+        own = (batch.rounds > 0)[:, None, None, None]
+        frame, last = inputs[:, 0], torch.zeros_like(inputs[:, 0])
+        errors, tokens = [], []
+        for t in range(inputs.shape[1]):
+            at = conditioning.frame(t)
+            level, change = batch.levels[:, t], batch.latents[:, t] - frame
+            weight = level[:, None, None, None]
+            noisy = (1 - weight) * (inputs[:, t] - frame) + weight * batch.noise[:, t]
+            made, read = self.denoiser.draw(
+                noisy[:, None], frame[:, None], last[:, None], level[:, None], at
+            )
+            made = made[:, 0].float()
+            tokens.append(read)
+            true_before = batch.latents[:, max(t - 1, 0)]
+            errors.append(self._error(made - change, batch.latents[:, t] - true_before))
+            if t == 0:  # it is given: only the head reads it
+                continue
+            drawn = self.settle(frame + outside(made.detach(), sampler.change_threshold))
+            following = torch.where(own, drawn, inputs[:, t])
+            last = torch.where(own, drawn - frame, inputs[:, t] - inputs[:, t - 1])
+            frame = following
+        read = self.conditioner.read(
+            self.head(torch.cat(tokens, dim=1).float()),
+            conditioning.prediction,
+            conditioning.before,
+        )
+        return torch.stack(errors, dim=1), head_loss(read, batch, self.config)
+
+    def _error(self, wrong: Tensor, motion: Tensor) -> Tensor:
+        """Errors (B,) of changes that are wrong by (B, C, h, w), where so much moves."""
+        moved = torch.maximum(wrong.detach().abs(), motion.abs()).amax(dim=1, keepdim=True) > MOVES
+        weights = 1 + self.motion_weight * moved
+        return frame_error(wrong[:, None], self.edge_weight, self.absolute_weight, weights)[:, 0]
