@@ -20,6 +20,7 @@ from training.streaming.trainer import rate_left
 from world_model import StreamingWorld
 from world_model.progress import progress_bar
 from world_model.streaming.block import Block
+from world_model.streaming.denoiser import StreamingDenoiser
 
 REPORT = 2.0  # seconds from one look at the losses to the next: each waits for the device
 AHEAD = 2  # steps that the host may be ahead of the device
@@ -190,7 +191,7 @@ def whole_step(
 ) -> tuple[WholeStep, ClipLoss]:
     """The step on a world's dynamics, and the loss that it is of."""
     if compiled:
-        for block in world.denoiser.blocks:
+        for block in blocks_of(world):
             block.compile()
     clips = ClipLoss(
         world,
@@ -224,11 +225,24 @@ def decay(ema: float, step: int) -> float:
     return min(ema, (1 + step) / (YOUNG + step))
 
 
+def blocks_of(world: StreamingWorld) -> list[Block]:
+    """Those of its transformer.
+
+    Raises:
+        ValueError: It has a U-Net.
+    """
+    if not isinstance(world.denoiser, StreamingDenoiser):
+        raise ValueError(
+            f"world {world.config.name!r} is drawn by a U-Net, and what is trained by whole "
+            "captured steps is a transformer: leave out --network, or take --preset video"
+        )
+    return [block for block in world.denoiser.blocks if isinstance(block, Block)]
+
+
 def block_matrices(world: StreamingWorld) -> list[nn.Parameter]:
     """The matrices of attention and MLP of all blocks, which Muon is for."""
     names = ("space_in", "space_out", "time_in", "time_out", "mlp_in", "mlp_out")
     matrices = []
-    for block in world.denoiser.blocks:
-        assert isinstance(block, Block)
+    for block in blocks_of(world):
         matrices += [getattr(block, name).weight for name in names]
     return matrices

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from training.streaming.objective import Batch, StreamingObjective, frame_error, head_loss
 from world_model.streaming.sampler import outside
+from world_model.streaming.unet import UNetDenoiser
 from world_model.streaming.world import StreamingWorld
 
 MOVES = 0.06
@@ -31,6 +32,8 @@ class InTurnObjective(StreamingObjective):
     def errors(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """See `StreamingObjective.errors`; where `batch.rounds` is over 0, a whole clip is drawn
         from its first frame on."""
+        network = self.denoiser
+        assert isinstance(network, UNetDenoiser), "drawn in turn by a U-Net"
         conditioning = self.conditioning(batch, batch.wanted)
         sampler, inputs = self.config.sampler, batch.inputs
         own = (batch.rounds > 0)[:, None, None, None]
@@ -41,7 +44,7 @@ class InTurnObjective(StreamingObjective):
             level, change = batch.levels[:, t], batch.latents[:, t] - frame
             weight = level[:, None, None, None]
             noisy = (1 - weight) * (inputs[:, t] - frame) + weight * batch.noise[:, t]
-            made, read = self.denoiser.draw(
+            made, read = network.draw(
                 noisy[:, None], frame[:, None], last[:, None], level[:, None], at
             )
             made = made[:, 0].float()
