@@ -58,8 +58,8 @@ def parse(arguments: list[str]) -> TrainConfig | ChunkTrainConfig | AnchoredTrai
         prog="irasim train",
         description="Train a world on recorded episodes and write a world directory. Presets of "
         "tasks record the episodes first if there are none yet. "
-        f"Presets: {', '.join(preset_names())}. Further presets have other "
-        "options, shown by --preset NAME --help: a real robot filmed by a fixed camera "
+        f"Presets: {', '.join(preset_names())} (video: frames and actions alone). Further presets "
+        "have other options, shown by --preset NAME --help: a real robot filmed by a fixed camera "
         f"({', '.join(ANCHORED_PRESETS)}), models that denoise chunks of frames, as IRASim, LVDM "
         "and VDM do (rt1_frame_ada and others), and training within minutes on a GPU "
         f"({', '.join(by_the_clock)}).",

@@ -191,11 +191,11 @@ class ClipStore:
             states_before={name: values[before] for name, values in self.states.items()},
         )
 
-    def count_valid(self, seed: int, samples: Tensor, num_frames: int) -> Tensor:
-        """How many frames of a whole batch are supervised (a clip's first never is)."""
+    def count_valid(self, seed: int, samples: Tensor, num_frames: int, given: int = 1) -> Tensor:
+        """How many frames of a whole batch are supervised (a clip's first, `given`, never are)."""
         seeds = torch.full_like(samples, seed)
         begins = self.clip_starts[counted_index(seeds, samples, len(self.clip_starts), stream=0)]
-        return self.window(begins, num_frames)[1][:, 1:].sum()
+        return self.window(begins, num_frames)[1][:, given:].sum()
 
     def _pictures_change(self, last: Tensor) -> Tensor:
         """Whether twice as much of the picture as usual changes in the `SOON` frames after each,

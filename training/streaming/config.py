@@ -15,17 +15,9 @@ from world_model.renamed import renamed, renamed_fields
 from world_model.tasks import Task, all_tasks
 
 
-@renamed(
-    dead_zone="change_threshold",
-    own_past_from="self_rollout_from",
-    plane="frame_edges",
-    reach="mask_radii",
-    reader_looks="refinement_iterations",
-    sees_states="states",
-)
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig(ClipRunConfig):
-    """One training run, from recorded episodes to a world directory."""
+class FilesConfig:
+    """What a run reads and writes: what `--help` begins with."""
 
     preset: str = "default"
     """Which preset the other defaults come from; the names are listed above."""
@@ -39,6 +31,19 @@ class TrainConfig(ClipRunConfig):
     """Directory of the run: world/, samples/, TensorBoard logs, and state.pt to resume from."""
     name: str = "mine"
     """Name of the world."""
+
+
+@renamed(
+    dead_zone="change_threshold",
+    own_past_from="self_rollout_from",
+    plane="frame_edges",
+    reach="mask_radii",
+    reader_looks="refinement_iterations",
+    sees_states="states",
+)
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(ClipRunConfig, FilesConfig):
+    """One training run, from recorded episodes to a world directory."""
 
     codec: Literal["pixels", "autoencoder_tiny", "autoencoder_kl"] = "pixels"
     """Latent space: the pixels themselves, or a diffusers autoencoder that is trained first."""
@@ -105,7 +110,8 @@ class TrainConfig(ClipRunConfig):
     context: int = 3
     """Earlier frames that a frame attends to."""
     clip_frames: int = 7
-    """Frames of a training clip, at least 2 x context + 1."""
+    """Frames of a training clip, at least 2 x context + 1. Those of a U-Net grow to it until the
+    learning rate falls."""
     num_steps: int = 1
     """Denoising passes per frame when the world is used."""
     noise_scale: float = 0.3
@@ -185,6 +191,11 @@ class TrainConfig(ClipRunConfig):
                     f"phases are out of order: {name} is {getattr(self, name)}, expected 0 to "
                     f"heads_from, {self.heads_from}"
                 )
+        if self.network == "unet" and self.self_rollout_from < 1:
+            raise ValueError(
+                "self_rollout_from is of the transformer, a U-Net has rollouts of its own: set it "
+                "to 1 (--self-rollout-from 1)"
+            )
         if not (0 <= self.self_rollout_from <= self.heads_from or self.self_rollout_from == 1):
             raise ValueError(
                 f"self_rollout_from is {self.self_rollout_from}, expected a share up to "
@@ -204,7 +215,7 @@ FRAMES_ALONE: dict[str, Any] = {
     "change_threshold": 0.03,
     "absolute_weight": 0.15,
     "motion_weight": 4.0,
-    "rollout_from": 0.05,
+    "clip_frames": 8,
 }
 
 

@@ -4,7 +4,8 @@ A transformer draws all frames of a clip at once, so that its own rollouts take 
 (objective.py). A U-Net sees two frames of the past and draws each frame by itself: here a rollout
 costs nothing, since each of its steps is one that is learned from. Gradients do not go from a step
 into the one before: each learns to lead back from where the others have led (the pushforward trick:
-Brandstetter et al., arXiv 2202.03376).
+Brandstetter et al., arXiv 2202.03376). Rollouts begin with one step, when a network still has to
+find out what moves, and grow.
 
 Dimensions: B clips, T frames, C channels, h w latent cells.
 """
@@ -17,6 +18,8 @@ from world_model.streaming.sampler import outside
 from world_model.streaming.unet import UNetDenoiser
 from world_model.streaming.world import StreamingWorld
 
+GIVEN = 2
+"""Frames of a clip that are given: the last one, and the one before it, which says what moves."""
 MOVES = 0.06
 """What differs by more than this has moved (frames are in [-1, 1]; a grey level is 0.0078)."""
 
@@ -30,39 +33,37 @@ class InTurnObjective(StreamingObjective):
         self.motion_weight = motion_weight
 
     def errors(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """See `StreamingObjective.errors`; where `batch.rounds` is over 0, a whole clip is drawn
-        from its first frame on."""
+        """See `StreamingObjective.errors`; those of a clip's first `GIVEN` frames are zero."""
         network = self.denoiser
         assert isinstance(network, UNetDenoiser), "drawn in turn by a U-Net"
         conditioning = self.conditioning(batch, batch.wanted)
-        sampler, inputs = self.config.sampler, batch.inputs
-        own = (batch.rounds > 0)[:, None, None, None]
-        frame, last = inputs[:, 0], torch.zeros_like(inputs[:, 0])
-        errors, tokens = [], []
-        for t in range(inputs.shape[1]):
-            at = conditioning.frame(t)
-            level, change = batch.levels[:, t], batch.latents[:, t] - frame
+        threshold, inputs = self.config.sampler.change_threshold, batch.inputs
+        frame, last = inputs[:, GIVEN - 1], inputs[:, GIVEN - 1] - inputs[:, GIVEN - 2]
+        errors, tokens = [torch.zeros_like(batch.levels[:, 0])] * GIVEN, []
+        for t in range(GIVEN, inputs.shape[1]):
+            target, level = batch.latents[:, t], batch.levels[:, t]
             weight = level[:, None, None, None]
             noisy = (1 - weight) * (inputs[:, t] - frame) + weight * batch.noise[:, t]
             made, read = network.draw(
-                noisy[:, None], frame[:, None], last[:, None], level[:, None], at
+                noisy[:, None],
+                frame[:, None],
+                last[:, None],
+                level[:, None],
+                conditioning.frame(t),
             )
             made = made[:, 0].float()
+            errors.append(self._error(made - (target - frame), target - batch.latents[:, t - 1]))
             tokens.append(read)
-            true_before = batch.latents[:, max(t - 1, 0)]
-            errors.append(self._error(made - change, batch.latents[:, t] - true_before))
-            if t == 0:  # it is given: only the head reads it
-                continue
-            drawn = self.settle(frame + outside(made.detach(), sampler.change_threshold))
-            following = torch.where(own, drawn, inputs[:, t])
-            last = torch.where(own, drawn - frame, inputs[:, t] - inputs[:, t - 1])
-            frame = following
+            drawn = self.settle(frame + outside(made.detach(), threshold))
+            frame, last = drawn, drawn - frame
+        nothing = torch.zeros_like(tokens[0]).expand(-1, GIVEN, -1, -1)
         read = self.conditioner.read(
-            self.head(torch.cat(tokens, dim=1).float()),
+            self.head(torch.cat((nothing, *tokens), dim=1).float()),
             conditioning.prediction,
             conditioning.before,
         )
-        return torch.stack(errors, dim=1), head_loss(read, batch, self.config)
+        learned = torch.arange(inputs.shape[1], device=inputs.device) >= GIVEN
+        return torch.stack(errors, dim=1), learned * head_loss(read, batch, self.config)
 
     def _error(self, wrong: Tensor, motion: Tensor) -> Tensor:
         """Errors (B,) of changes that are wrong by (B, C, h, w), where so much moves."""

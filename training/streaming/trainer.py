@@ -17,7 +17,7 @@ from training.run.config import ClipRunConfig, seconds
 from training.run.directory import STATE
 from training.run.resumable import ResumableTrainer, check_division
 from training.streaming.config import TrainConfig
-from training.streaming.in_turn import InTurnObjective
+from training.streaming.in_turn import GIVEN, InTurnObjective
 from training.streaming.objective import Batch, StreamingObjective, make_batch
 from training.streaming.self_rollout import SelfRollout
 from training.streaming.turned import num_ways, turned
@@ -80,7 +80,7 @@ class ClipTrainer(ResumableTrainer, ABC):
         assert isinstance(total, Tensor)
         figures = dict(zip(sums, (total / count).tolist(), strict=True))
         figures |= {"gradient_norm": float(norm), "rate": self.optimizer.param_groups[0]["lr"]}
-        return self.count_step(begin, config.batch_clips * config.clip_frames, figures)
+        return self.count_step(begin, config.batch_clips * self._num_frames(), figures)
 
     def _samples(self) -> Tensor:
         """This process's sample numbers of the step to come."""
@@ -92,6 +92,10 @@ class ClipTrainer(ResumableTrainer, ABC):
         total = self.run.batch_clips
         first = self.progress.step * total
         return torch.arange(first, first + total, device=self.accelerator.device)
+
+    def _num_frames(self) -> int:
+        """Of the clips of the step to come."""
+        return self.run.clip_frames
 
     @abstractmethod
     def _begin(self, parts: Sequence[Tensor]) -> Tensor:
@@ -127,7 +131,7 @@ class Trainer(ClipTrainer):
         """How many frames of a step are supervised, over all processes."""
         begin, config = time.perf_counter(), self.config
         if self.fraction() < config.self_rollout_from:
-            counts = [self.store.count_valid(config.seed, s, config.clip_frames) for s in parts]
+            counts = [self.store.count_valid(config.seed, s, *self._clip()) for s in parts]
         else:
             self.self_rollouts = self.self_rollouts or self._begin_self_rollouts(parts)
             for walked in self.self_rollouts:
@@ -145,7 +149,7 @@ class Trainer(ClipTrainer):
         if self.fraction() >= config.self_rollout_from:
             clips, made = self.self_rollouts[part].walk(config.clip_frames)
         else:
-            clips = self.store.sample(config.seed, samples, config.clip_frames)
+            clips = self.store.sample(config.seed, samples, self._clip()[0])
             rounds = config.rollout_rounds if rolling else 0
         if self.ways > 1:  # a part's clips all in one way
             seed = torch.full_like(samples[:1], config.seed)
@@ -157,6 +161,17 @@ class Trainer(ClipTrainer):
         )
         self.progress.data_seconds += time.perf_counter() - begin
         return batch
+
+    def _clip(self) -> tuple[int, int]:
+        """How many frames clips have now, and how many of them are given."""
+        config = self.config
+        if self.world.config.denoiser.network != "unet":
+            return config.clip_frames, 1
+        grown = min(1.0, self.fraction() / max(config.decay_from, 1e-9))
+        return GIVEN + 1 + round(grown * (config.clip_frames - GIVEN - 1)), GIVEN
+
+    def _num_frames(self) -> int:
+        return self._clip()[0]
 
     def _begin_self_rollouts(self, parts: Sequence[Tensor]) -> list[SelfRollout]:
         """Rows whose numbers are the same in every step."""
