@@ -11,12 +11,12 @@ T frames; H height, W width.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 
 from policies.pusht.geometry import BOXES, GOAL, Pose
 from policies.pusht.reading import WORLD_SIZE, read_t
+from policies.verdicts import Detection, Verdict, check_episode
 
 SUCCESS = 0.95  # coverage above which gym-pusht's episodes are solved
 GREENNESS = 94  # of LightGreen (144, 238, 144): its green lies so far above its red and blue
@@ -25,25 +25,12 @@ GREENNESS = 94  # of LightGreen (144, 238, 144): its green lies so far above its
 GOAL_VISIBLE = 0.3
 
 
-class Verdict(StrEnum):
-    """What the frames of an episode say."""
-
-    SUCCESS = "success"
-    FAILURE = "failure"
-    UNDECIDABLE = "undecidable"
-
-
 @dataclass(frozen=True, kw_only=True)
-class Detection:
+class CoverageDetection(Detection):
     """What the detector found in an episode."""
 
-    verdict: Verdict
-    step: int | None
-    """Index of the first frame that shows success."""
     coverage: float
     """Highest coverage read; NaN where none was."""
-    unreadable: float
-    """Share of the inspected frames in which the T cannot be read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,14 +50,13 @@ class PushTSuccessDetector:
     stride: int = 10
     most_unreadable: float = 0.2
 
-    def __call__(self, frames: np.ndarray) -> Detection:
+    def __call__(self, frames: np.ndarray) -> CoverageDetection:
         """Decide on an episode.
 
         Args:
             frames: uint8 (T, H, W, 3), all that an episode showed after its start.
         """
-        if frames.ndim != 4 or not len(frames):
-            raise ValueError(f"frames have shape {frames.shape}, expected (T, H, W, 3), T > 0")
+        check_episode(frames)
         candidates = goal_visible(frames) < GOAL_VISIBLE
         inspected_frames = candidates.copy()
         inspected_frames[:: self.stride] = inspected_frames[-1] = True
@@ -99,11 +85,11 @@ class PushTSuccessDetector:
     @staticmethod
     def _detection(
         verdict: Verdict, step: int | None, readings: np.ndarray, inspected_frames: np.ndarray
-    ) -> Detection:
+    ) -> CoverageDetection:
         inspected = inspected_frames[: len(inspected_frames) if step is None else step + 1]
         chosen = readings[: len(inspected)][inspected]
         known = chosen[~np.isnan(chosen)]
-        return Detection(
+        return CoverageDetection(
             verdict=verdict,
             step=step,
             coverage=float(known.max()) if known.size else float("nan"),

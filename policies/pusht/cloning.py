@@ -7,21 +7,19 @@ network, Bishop 1994), and the policy follows one of them for a while before it 
 Dimension key: B batch, M modes, K targets of a sequence, H W pixels.
 """
 
-import json
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from policies.pusht.from_pixels import check_observation
+from policies.clone_files import read_clone, write_clone
+from policies.observed import check_observation
 
 WEIGHTS = Path(__file__).parent / "weights"
 SIZE = 96  # pixels a side
@@ -117,7 +115,7 @@ class Clone:
     def __call__(self, observation: Any) -> np.ndarray:
         """The next target (2,) of the disc, px."""
         if not self._targets:
-            seen = check_observation(observation)
+            seen = check_observation(observation, "agent_pos")
             frame, disc = np.asarray(seen["pixels"]), np.asarray(seen["agent_pos"], np.float32)
             if frame.shape != (SIZE, SIZE, 3):
                 raise ValueError(
@@ -146,36 +144,19 @@ def clone_of(weights: str | Path, seed: int) -> Clone:
 
 
 def save_clone(network: CloneNetwork, path: Path) -> None:
-    """Write weights in half precision, and the network's shape."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    tensors = {key: value.half().contiguous() for key, value in network.state_dict().items()}
-    save_file(tensors, path, metadata={"config": json.dumps(asdict(network.config))})
+    """See `write_clone`."""
+    write_clone(network, network.config, path)
 
 
 def load_clone(weights: str | Path) -> CloneNetwork:
-    """The network of a weights file, or of a shipped name.
-
-    Raises:
-        ValueError: no such file, or another kind of file.
-    """
-    from safetensors import safe_open
-
-    path = Path(weights)
-    if not path.suffix:
-        path = WEIGHTS / f"{weights}.safetensors"
-    try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-        config = CloneConfig(**json.loads(metadata["config"]))
-        network = CloneNetwork(config)
-        network.load_state_dict({key: value.float() for key, value in load_file(path).items()})
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        shipped = ", ".join(sorted(file.stem for file in WEIGHTS.glob("*.safetensors")))
-        raise ValueError(
-            f"{path}: is no cloned Push-T policy ({error}); expected a file of `python -m "
-            f"benchmarks.pusht.cloning`, or one of {shipped or 'those shipped (none here)'}"
-        ) from error
-    return network.eval()
+    """The network of a weights file, or of a shipped name; see `read_clone`."""
+    return read_clone(
+        weights,
+        WEIGHTS,
+        lambda **fields: CloneNetwork(CloneConfig(**fields)),
+        what="cloned Push-T policy",
+        made_by="python -m benchmarks.pusht.cloning",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,10 +11,12 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from policies.observed import check_observation
 from policies.pusht.geometry import GOAL, Pose
 from policies.pusht.push_planner import PlannerConfig
 from policies.pusht.reading import WORLD_SIZE, read_t
 from policies.pusht.recorders import Expert
+from policies.unsteady import Unsteady
 
 
 class SeenState:
@@ -31,11 +33,11 @@ class SeenState:
 
     def disc(self, observation: Any) -> np.ndarray:
         """Where the disc is now (2,)."""
-        return np.asarray(check_observation(observation)["agent_pos"], np.float64)
+        return np.asarray(check_observation(observation, "agent_pos")["agent_pos"], np.float64)
 
     def block(self, observation: Any) -> Pose:
         """Where the block is now."""
-        frame = check_observation(observation)["pixels"]
+        frame = check_observation(observation, "agent_pos")["pixels"]
         x, y, angle = read_t(frame)
         if not np.isnan(x):
             scale = WORLD_SIZE / len(frame)
@@ -57,8 +59,6 @@ class PixelExpert:
 
     kind = "pixel_expert"
     max_steps: int | None = None
-    SLIP_STEPS = 10
-    STEADINESS = 0.8  # correlation of the trembling from step to step
 
     def __init__(
         self,
@@ -74,25 +74,22 @@ class PixelExpert:
             num_candidates=candidates, num_refined=refined, refinements=6 if candidates > 8 else 0
         )
         self._expert = Expert(env, seed, state=SeenState(), planner=planner)
-        self._rng = np.random.default_rng([seed, 5])
-        self._tremble_scale, self._slips = tremble, slips
-        self._tremble = self._rng.normal(0, tremble, 2)
-        self._slip_left, self._slip_to = 0, np.zeros(2)
+        self._hand = Unsteady(
+            np.random.default_rng([seed, 5]),
+            tremble=tremble,
+            steadiness=0.8,
+            slips=slips,
+            slip_steps=10,
+            anywhere=(0, 512),
+        )
 
     def __call__(self, observation: Any) -> np.ndarray:
         """The next target (2,) of the disc, px."""
-        fresh = self._rng.normal(0, self._tremble_scale, 2)
-        kept = self.STEADINESS
-        self._tremble = kept * self._tremble + np.sqrt(1 - kept**2) * fresh
-        if self._slip_left == 0 and self._rng.uniform() < self._slips:
-            self._slip_left, self._slip_to = self.SLIP_STEPS, self._rng.uniform(0, 512, 2)
+        slip, begins = self._hand.step()
+        if begins:
             self._expert.forget_plan()
-        if self._slip_left:
-            self._slip_left -= 1
-            target = self._slip_to
-        else:
-            target = self._expert(observation)
-        return np.clip(target + self._tremble, 0, 512).astype(np.float32)
+        target = self._expert(observation) if slip is None else slip
+        return np.clip(target + self._hand.tremble, 0, 512).astype(np.float32)
 
 
 class Hold:
@@ -106,20 +103,5 @@ class Hold:
 
     def __call__(self, observation: Any) -> np.ndarray:
         """The disc's own place (2,), px."""
-        disc = np.asarray(check_observation(observation)["agent_pos"], np.float32)
+        disc = np.asarray(check_observation(observation, "agent_pos")["agent_pos"], np.float32)
         return np.clip(disc, 0, 512)
-
-
-def check_observation(observation: Any) -> dict[str, Any]:
-    """An observation that shows what these policies need.
-
-    Raises:
-        ValueError: it does not.
-    """
-    if isinstance(observation, dict) and {"pixels", "agent_pos"} <= observation.keys():
-        return observation
-    shown = sorted(observation) if isinstance(observation, dict) else type(observation).__name__
-    raise ValueError(
-        f"the observation is {shown}, expected a dict with 'pixels' and 'agent_pos': make the "
-        'environment with obs_type="pixels_agent_pos"'
-    )

@@ -9,8 +9,7 @@ another; which two it was trained for, it says.
 Dimensions: B moments.
 """
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,9 @@ from typing import Any
 import numpy as np
 import torch
 import tyro
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from policies.clone_files import read_clone, write_clone
 from policies.tabletop.from_pixels import MOVE, TO, Seen
 from policies.tabletop.scene import NAMES, TABLE
 
@@ -96,32 +94,19 @@ def _loaded(weights: str) -> CloneNetwork:
 
 
 def save_clone(network: CloneNetwork, path: Path) -> None:
-    """Write weights in half precision, and the network's shape."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    tensors = {key: value.half().contiguous() for key, value in network.state_dict().items()}
-    save_file(tensors, path, metadata={"config": json.dumps(asdict(network.config))})
+    """See `write_clone`."""
+    write_clone(network, network.config, path)
 
 
 def load_clone(weights: str | Path) -> CloneNetwork:
-    """The network of a weights file, or of a shipped name.
-
-    Raises:
-        ValueError: no such file, or another kind of file.
-    """
-    path = Path(weights)
-    if not path.suffix:
-        path = WEIGHTS / f"{weights}.safetensors"
-    try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-        network = CloneNetwork(CloneConfig(**json.loads(metadata["config"])))
-        network.load_state_dict({key: value.float() for key, value in load_file(path).items()})
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(
-            f"{path}: is no cloned tabletop policy ({error}); expected a file of `python -m "
-            "policies.tabletop.cloning`, or the name of one that is shipped"
-        ) from error
-    return network.eval()
+    """The network of a weights file, or of a shipped name; see `read_clone`."""
+    return read_clone(
+        weights,
+        WEIGHTS,
+        lambda **fields: CloneNetwork(CloneConfig(**fields)),
+        what="cloned tabletop policy",
+        made_by="python -m policies.tabletop.cloning",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,9 +10,11 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from policies.observed import check_observation
 from policies.tabletop.pushing import BlockPusher, PushConfig
 from policies.tabletop.reading import places
 from policies.tabletop.scene import NAMES
+from policies.unsteady import Unsteady
 
 MOVE, TO = "cube", "cylinder"  # where the environment says nothing else
 
@@ -40,7 +42,7 @@ class Seen:
 
     def __call__(self, observation: Any) -> tuple[np.ndarray, np.ndarray]:
         """Places of the blocks (4, 2) and of the pusher (2,), m."""
-        seen = check_observation(observation)
+        seen = check_observation(observation, "effector_pos")
         found = places(np.asarray(seen["pixels"]))
         for i, name in enumerate(NAMES):
             if not np.isnan(found[name]).any():
@@ -63,8 +65,6 @@ class PixelPusher:
 
     kind = "pixel_pusher"
     max_steps: int | None = None
-    SLIP_STEPS = 5
-    STEADINESS = 0.7  # correlation of the trembling from step to step
 
     def __init__(
         self,
@@ -78,25 +78,22 @@ class PixelPusher:
     ):
         self._seen = Seen()
         self._pusher = BlockPusher(*(blocks or blocks_of(env)), config)
-        self._rng = np.random.default_rng([seed, 8])
-        self._scale, self._slips = tremble, slips
-        self._tremble = self._rng.normal(0, tremble, 2)
-        self._left, self._slip = 0, np.zeros(2)
+        self._hand = Unsteady(
+            np.random.default_rng([seed, 8]),
+            tremble=tremble,
+            steadiness=0.7,
+            slips=slips,
+            slip_steps=5,
+            anywhere=(-1, 1),
+        )
 
     def __call__(self, observation: Any) -> np.ndarray:
         """The next action (2,)."""
-        kept = self.STEADINESS
-        fresh = self._rng.normal(0, self._scale, 2)
-        self._tremble = kept * self._tremble + np.sqrt(1 - kept**2) * fresh
-        if self._left == 0 and self._rng.uniform() < self._slips:
-            self._left, self._slip = self.SLIP_STEPS, self._rng.uniform(-1, 1, 2)
+        slip, begins = self._hand.step()
+        if begins:
             self._pusher.forget()
-        if self._left:
-            self._left -= 1
-            action = self._slip
-        else:
-            action = self._pusher(*self._seen(observation))
-        return np.clip(action + self._tremble, -1, 1).astype(np.float32)
+        action = self._pusher(*self._seen(observation)) if slip is None else slip
+        return np.clip(action + self._hand.tremble, -1, 1).astype(np.float32)
 
 
 class Rest:
@@ -111,18 +108,3 @@ class Rest:
     def __call__(self, observation: Any) -> np.ndarray:
         """Nothing (2,)."""
         return np.zeros(2, np.float32)
-
-
-def check_observation(observation: Any) -> dict[str, Any]:
-    """An observation that shows what these policies need.
-
-    Raises:
-        ValueError: it does not.
-    """
-    if isinstance(observation, dict) and {"pixels", "effector_pos"} <= observation.keys():
-        return observation
-    shown = sorted(observation) if isinstance(observation, dict) else type(observation).__name__
-    raise ValueError(
-        f"the observation is {shown}, expected a dict with 'pixels' and 'effector_pos': make the "
-        'environment with obs_type="pixels_effector_pos"'
-    )

@@ -7,34 +7,21 @@ T frames; H height, W width.
 """
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 
 from policies.tabletop.from_pixels import MOVE, TO
 from policies.tabletop.reading import HEIGHTS, measure
 from policies.tabletop.scene import STEP, TOUCHING, to_table
-
-
-class Verdict(StrEnum):
-    """What the frames of an episode say."""
-
-    SUCCESS = "success"
-    FAILURE = "failure"
-    UNDECIDABLE = "undecidable"
+from policies.verdicts import Detection, Verdict, check_episode
 
 
 @dataclass(frozen=True, kw_only=True)
-class Detection:
+class DistanceDetection(Detection):
     """What the detector found in an episode."""
 
-    verdict: Verdict
-    step: int | None
-    """Index of the first frame that shows success."""
     distance: float
     """The least that was read, m; NaN where none was."""
-    unreadable: float
-    """Share of the inspected frames in which one of the two blocks cannot be read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,14 +42,13 @@ class TouchSuccessDetector:
     threshold: float = TOUCHING + 0.001
     most_unreadable: float = 0.2
 
-    def __call__(self, frames: np.ndarray) -> Detection:
+    def __call__(self, frames: np.ndarray) -> DistanceDetection:
         """Decide on an episode.
 
         Args:
             frames: uint8 (T, H, W, 3), all that an episode showed after its start.
         """
-        if frames.ndim != 4 or not len(frames):
-            raise ValueError(f"frames have shape {frames.shape}, expected (T, H, W, 3), T > 0")
+        check_episode(frames)
         distances = self.distances(frames)
         met = np.flatnonzero(distances <= self.threshold)
         step = int(met[0]) if len(met) else None
@@ -71,7 +57,7 @@ class TouchSuccessDetector:
         verdict = Verdict.SUCCESS if step is not None else Verdict.FAILURE
         if step is None and unreadable > self.most_unreadable:
             verdict = Verdict.UNDECIDABLE
-        return Detection(
+        return DistanceDetection(
             verdict=verdict,
             step=step,
             distance=float(known.min()) if known.size else float("nan"),

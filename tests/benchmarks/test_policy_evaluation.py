@@ -15,7 +15,7 @@ from benchmarks.control.policy_ranking import main as rank
 from benchmarks.control.policy_runs import RunConfig, judged_outcomes, summarize
 from benchmarks.line_log import whole_lines
 from benchmarks.policy_evaluation import PolicyConfig, evaluate_policies, main
-from benchmarks.pusht.success_detector import Detection, Verdict
+from benchmarks.pusht.success_detector import CoverageDetection, Verdict
 
 WANDER = "policies.pusht_family:wander"
 
@@ -46,7 +46,7 @@ class BlindDetector:
         return "BlindDetector()"
 
     def __call__(self, frames):
-        return Detection(
+        return CoverageDetection(
             verdict=Verdict.UNDECIDABLE, step=None, coverage=float("nan"), unreadable=1.0
         )
 
