@@ -19,6 +19,9 @@ from torch import Tensor, nn
 from world_model.streaming.config import StreamingConfig
 from world_model.streaming.high_resolution_head import HighResolutionHead
 
+NEAR = (0.05, 0.2)
+"""Radii of what is near where an action points, in half sides of a frame."""
+
 Memory = dict[str, Tensor]
 """What a conditioner carries from step to step: tensors (B, ...), a part of the world's state."""
 
@@ -130,8 +133,10 @@ class Conditioner(nn.Module):
         self.action = nn.Sequential(nn.Linear(size, width), nn.SiLU(), nn.Linear(width, width))
         self.no_action = nn.Parameter(torch.zeros(width))
         self.at_token = self.make_map(config.grid, shape.width, shape.width)
-        self.at_cell = None
-        if shape.network == "transformer":
+        self.at_cell = self.around = None
+        if shape.network == "unet":
+            self.around = MapAround(config.action_dim, config.grid, shape.width)
+        else:
             self.at_cell = self.make_map(
                 HighResolutionHead.grid_of(config),
                 HighResolutionHead.width,
@@ -195,9 +200,13 @@ class Conditioner(nn.Module):
         """The same of all that is known of the frames, (B, T, K), the control included."""
         action = self.action(features(control.values, self.frequencies))
         at_cell, acted = (known[:, -1], control.acted[:, -1]) if last else (known, control.acted)
+        at_tokens = self.at_token(known, control.acted)
+        if self.around is not None:
+            actions = control.values[..., : self.config.action_dim]
+            at_tokens = at_tokens + self.around(actions, control.acted)
         return Conditioning(
             embedding=torch.where(control.acted[..., None], action, self.no_action),
-            at_tokens=self.at_token(known, control.acted),
+            at_tokens=at_tokens,
             at_cells=None if self.at_cell is None else self.at_cell(at_cell, acted),
         )
 
@@ -289,6 +298,33 @@ class MapAtPlaces(nn.Module):
         added, scaled = control.chunk(2, dim=-1)
         place, scale = self.place(self.places).chunk(2, dim=-1)
         return torch.addcmul(added + place, scaled, scale)
+
+
+class MapAround(nn.Module):
+    """How far each place of the picture is from where an action points.
+
+    It points at a linear function of its components; in the beginning the first two are taken for
+    a place, across and down. If they are one, as Push-T's, what they mean is seen at once, where
+    `MapAtPlaces` has to find out; if not, the function is learned as all else.
+    """
+
+    centres: Tensor
+
+    def __init__(self, action_dim: int, grid: tuple[int, int], width: int):
+        """For actions of so many components; the map has `width` numbers a place."""
+        super().__init__()
+        self.point = nn.Linear(action_dim, 2)
+        nn.init.eye_(self.point.weight)
+        nn.init.zeros_(self.point.bias)
+        self.out = nn.Linear(2 + len(NEAR), width)
+        self.register_buffer("centres", coordinates(*grid), persistent=False)
+
+    def forward(self, actions: Tensor, acted: Tensor) -> Tensor:
+        """Actions (..., A), acted (...) -> (..., N, width), zero where none acted."""
+        away = self.point(actions)[..., None, :] - self.centres
+        squared = away.square().sum(dim=-1, keepdim=True)
+        near = [(-squared / (2 * radius**2)).exp() for radius in NEAR]
+        return self.out(torch.cat((away, *near), dim=-1)) * acted[..., None, None]
 
 
 def coordinates(rows: int, columns: int) -> Tensor:
