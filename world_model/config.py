@@ -7,12 +7,15 @@ import dataclasses
 import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from world_model.choices import ChoicesConfig
 from world_model.config_fields import check_bounds, check_counts, check_positive, read_dataclass
 from world_model.engines import DEFAULT, ENGINES, load
 from world_model.io.json_files import parse_json
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 DEFAULT_WORLD = "pusht"  # the one that ships, which commands take where no other is named
 
@@ -131,6 +134,21 @@ class WorldConfig(ABC):
     @property
     def action_dim(self) -> int:
         return len(self.action_low)
+
+    @property
+    def tracked(self) -> dict[str, ObservationConfig]:
+        """All states that the world predicts: observations, and what an engine adds."""
+        return self.observations
+
+    @property
+    def state_dim(self) -> int:
+        """Length of all tracked states together."""
+        return sum(len(bounds.low) for bounds in self.tracked.values())
+
+    def by_name(self, states: "Tensor") -> "dict[str, Tensor]":
+        """All states (..., S), each by its name (..., n)."""
+        sizes = {name: len(bounds.low) for name, bounds in self.tracked.items()}
+        return dict(zip(sizes, states.split(list(sizes.values()), dim=-1), strict=True))
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:

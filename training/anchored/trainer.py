@@ -66,7 +66,7 @@ class PainterTrainer(ResumableTrainer):
             ema=config.ema,
         )
         self.world, self.store, self.config = world, store, config
-        known = world.known_states(store.states, (len(store.frames),))
+        known = world.scaled_states(store.states, (len(store.frames),))
         self.recorded = known.clamp(-1, 1).float()  # (F, S)
         self.fitted, self.followed = self._fit()
         with torch.random.fork_rng(devices=[]):

@@ -66,11 +66,6 @@ class AnchoredConfig(WorldConfig):
             )
 
     @property
-    def state_dim(self) -> int:
-        """Length of all observations together."""
-        return sum(len(bounds.low) for bounds in self.observations.values())
-
-    @property
     def context(self) -> int:
         return 0
 

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from world_model.config import ObservationConfig, WorldConfig
 from world_model.config_fields import check_counts, check_positive
@@ -12,8 +12,6 @@ from world_model.streaming.states.flat_config import with_states_together
 
 # More would make a step of a damaged world last for ever.
 MOST_STEPS, MOST_PARTS = 1000, 64
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,21 +151,11 @@ class StreamingConfig(WorldConfig):
         """All states that the world predicts: observations, then hidden ones."""
         return self.observations | (self.states.hidden if self.states is not None else {})
 
-    def by_name(self, states: "Tensor") -> "dict[str, Tensor]":
-        """All states (..., S), each by its name (..., n)."""
-        sizes = {name: len(bounds.low) for name, bounds in self.tracked.items()}
-        return dict(zip(sizes, states.split(list(sizes.values()), dim=-1), strict=True))
-
     @property
     def grid(self) -> tuple[int, int]:
         """Rows and columns of tokens in a frame."""
         _, height, width = self.latent_shape
         return height // self.denoiser.patch, width // self.denoiser.patch
-
-    @property
-    def state_dim(self) -> int:
-        """Length of all tracked states together."""
-        return sum(len(bounds.low) for bounds in self.tracked.values())
 
     @property
     def control_dim(self) -> int:

@@ -105,7 +105,7 @@ class UNetDenoiser(nn.Module):
         self.register_buffer("places", self.grid.flatten(1, 2)[0] * square, persistent=False)
         cells = centres(self.rows, self.columns).flatten(1, 2)[0] * square
         self.register_buffer("cells", cells, persistent=False)
-        self.to(memory_format=torch.channels_last)  # a tenth quicker to train
+        nn.utils.convert_conv2d_weight_memory_format(self, torch.channels_last)  # quicker to train
 
     @property
     def tokens(self) -> tuple[int, int]:

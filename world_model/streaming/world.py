@@ -10,8 +10,8 @@ components of all states.
 """
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, get_args
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,10 +21,11 @@ from torch import Tensor
 from world_model.codec import encode_clip
 from world_model.frames import frames_to_pixels, pixels_to_frames
 from world_model.io.starts import Starts
-from world_model.runtime.counter_rng import candidate_seeds, counted_noise
+from world_model.runtime.counter_rng import counted_noise
 from world_model.runtime.precision import Precision, in_own_precision
 from world_model.start_cache import StartCache
-from world_model.state import RolloutOutput, StepOutput, WorldState
+from world_model.state import RolloutOutput, WorldState
+from world_model.stepped import SteppedWorld
 from world_model.streaming.conditioning import Conditioner, Control, Memory, Readout
 from world_model.streaming.config import StreamingConfig
 from world_model.streaming.head import Head
@@ -33,7 +34,6 @@ from world_model.streaming.networks import Network, make_network
 from world_model.streaming.sampler import sample_change, sampled_levels
 from world_model.streaming.state import StreamingState
 from world_model.streaming.states.conditioner import StateConditioner
-from world_model.world import WorldModel
 
 # Memory for the states of starts that episodes begin with, by kind of device.
 START_CACHE_BYTES = {"cpu": 2**28, "cuda": 2**30, "mps": 2**28}
@@ -52,7 +52,7 @@ RENAMED = {
 }
 
 
-class StreamingWorld(WorldModel):
+class StreamingWorld(SteppedWorld):
     """A world with a streaming denoiser, and a head on the tokens that it has computed."""
 
     config: StreamingConfig
@@ -61,10 +61,6 @@ class StreamingWorld(WorldModel):
     """float32: without TF32, except in matrix products if `torch.set_float32_matmul_precision`
     allows it. bf16: large matrix products and convolutions in bfloat16, all else in float32. May
     be changed between steps."""
-    action_middle: Tensor
-    action_half: Tensor
-    state_low: Tensor
-    state_high: Tensor
 
     def __init__(self, config: StreamingConfig, starts: Starts | None = None):
         super().__init__(config, starts)
@@ -72,14 +68,6 @@ class StreamingWorld(WorldModel):
         self.conditioner: Conditioner = conditioned(config)
         self.denoiser = make_network(config)
         self.head = Head(config, self.denoiser.tokens, zero=self.conditioner.predicts_states)
-        low = torch.tensor(config.action_low)
-        high = torch.tensor(config.action_high)
-        self.register_buffer("action_middle", (high + low) / 2, persistent=False)
-        self.register_buffer("action_half", (high - low) / 2, persistent=False)
-        bounds = config.tracked.values()
-        for name, ends in (("low", [b.low for b in bounds]), ("high", [b.high for b in bounds])):
-            joined = torch.tensor([end for part in ends for end in part])
-            self.register_buffer(f"state_{name}", joined, persistent=False)
         self.weights_changed()
 
     @classmethod
@@ -106,7 +94,7 @@ class StreamingWorld(WorldModel):
         """See `WorldModel.start`; the whole clip goes through the network, frame by frame."""
         frames, actions, seeds, given = self._check_clips(frames, actions, seeds, observations)
         num_envs, num_frames = frames.shape[:2]
-        known = self._scaled(given, (num_envs, num_frames))
+        known = self.scaled_states(given, (num_envs, num_frames))
         latents = encode_clip(self.codec, frames_to_pixels(frames))
         actions = self.scale_actions(actions)
         ring = self.denoiser.empty_ring(num_envs)
@@ -125,7 +113,7 @@ class StreamingWorld(WorldModel):
             memory={name: tensor.clone() for name, tensor in memory.items()},
             seeds=seeds,
             steps=torch.zeros_like(seeds),
-            output=self._output(self._shown(frames[:, -1].clone(), read)),
+            output=self._output(self._read_out(frames[:, -1].clone(), read)),
         )
 
     @torch.inference_mode(False)
@@ -145,32 +133,6 @@ class StreamingWorld(WorldModel):
     def _start(self, start: int) -> WorldState:
         """One episode at a start of the world's own, with seed 0."""
         return super()._begin([start], torch.zeros(1, dtype=torch.int64))
-
-    @torch.no_grad()
-    def step_(self, state: StreamingState, action: np.ndarray | Tensor) -> StepOutput:
-        """See `WorldModel.step_`."""
-        action = self._check_actions(action, (len(state),))
-        state.output = self._output(self._run(state, action, frames=True))
-        return state.output
-
-    @torch.no_grad()
-    def rollout(
-        self,
-        state: StreamingState,
-        actions: np.ndarray | Tensor,
-        *,
-        return_frames: bool = False,
-        share_noise: bool = True,
-    ) -> RolloutOutput:
-        """See `WorldModel.rollout`; a world of one denoising pass takes no noise, shared or not."""
-        rows, actions, shape = self._check_candidates(state, actions)
-        seeds, state = state.seeds, state.select(rows)
-        if not share_noise:
-            state.seeds = candidate_seeds(seeds, shape[1])
-        made = [
-            self._run(state, actions[:, h], frames=return_frames) for h in range(actions.shape[1])
-        ]
-        return self._joined(made, shape)
 
     @property
     def rolls_out_states(self) -> bool:
@@ -208,7 +170,7 @@ class StreamingWorld(WorldModel):
             states = conditioner.dynamics(control.values[:, 0])
             read = conditioner.with_reward(states, conditioner.states_in(control)[:, 0])
             memory = conditioner.update(memory, control, read)
-            made.append(self._shown(None, read))
+            made.append(self._read_out(None, read))
         return self._joined(made, shape)
 
     def foresee(self, state: StreamingState, actions: np.ndarray | Tensor) -> RolloutOutput:
@@ -216,34 +178,11 @@ class StreamingWorld(WorldModel):
         warnings.warn("foresee is called rollout_states now", DeprecationWarning, stacklevel=2)
         return self.rollout_states(state, actions)
 
-    def _joined(self, made: list[dict[str, Tensor]], shape: tuple[int, int]) -> RolloutOutput:
-        """What steps handed out for B * K rows, as candidates' (B, K) = `shape`."""
-        joined = {
-            name: torch.stack([shown[name] for shown in made], 1).unflatten(0, shape)
-            for name in made[0]
-        }
-        return RolloutOutput(
-            reward=joined["reward"],
-            terminated=joined["terminated"],
-            frames=joined.get("frame"),
-            states=self._named(joined),
-        )
-
     def predict(self, state: StreamingState, action: Tensor, *, frames: bool) -> dict[str, Tensor]:
-        """One step, in place; the same whether it is captured or not.
-
-        Args:
-            state: B environments; its tensors are overwritten, none is replaced.
-            action: float32 (B, A), in the environment's own units, on the world's device.
-            frames: Decode the frame too.
-
-        Returns:
-            `reward` float32 (B,), `terminated` bool (B,), each state by its place in `states`
-            float32 (B, S), and with `frames` also `frame` uint8 (B, H, W, 3).
-        """
+        """See `SteppedWorld.predict`."""
         read = self.advance(state, action)
         frame = pixels_to_frames(self.codec.decode(state.latents)) if frames else None
-        return self._shown(frame, read)
+        return self._read_out(frame, read)
 
     def advance(
         self, state: StreamingState, action: Tensor, states: Tensor | None = None
@@ -301,43 +240,18 @@ class StreamingWorld(WorldModel):
         """See `WorldModel.doubt_`."""
         self.conditioner.doubt_(state.memory, state.seeds, state.steps)
 
-    def scale_actions(self, actions: Tensor) -> Tensor:
-        """Actions (..., A) from the environment's units to [-1, 1]."""
-        return (actions.to(self.device) - self.action_middle) / self.action_half
-
-    @in_own_precision
-    def _run(self, state: StreamingState, action: Tensor, *, frames: bool) -> dict[str, Tensor]:
-        """`predict`, through a graph where the world captures; tensors of their own."""
-        if not self.captures:
-            return self.predict(state, action, frames=frames)
-        if self._graphs is None:
-            from world_model.runtime.captured_steps import CapturedSteps
-
-            self._graphs = CapturedSteps(self.predict)
-        setting = (self.precision, self.config.sampler)
-        return self._graphs(state, action, frames=frames, setting=setting)
+    @property
+    def _setting(self) -> Hashable:
+        return self.precision, self.config.sampler
 
     def _network(self) -> Network:
         """The denoiser in the world's precision."""
-        if self.precision not in get_args(Precision):
-            raise ValueError(
-                f"precision is {self.precision!r}, expected one of {', '.join(get_args(Precision))}"
-            )
-        if self.precision == "float32":
-            return self.denoiser
-        if self._narrow is None:
-            self._narrow = (self.denoiser.half_precision(),)  # a tuple, so no module of the world
-        return self._narrow[0]
+        return self._in_precision(self.denoiser, self.denoiser.half_precision)
 
     def weights_changed(self) -> None:
         """See `WorldModel.weights_changed`."""
-        self._narrow: tuple[Network] | None = None
-        self._graphs: Callable[..., dict[str, Tensor]] | None = None
+        super().weights_changed()
         self._start_cache = StartCache()
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Of pickles and copies, which cannot hold graphs."""
-        return self.__dict__ | {"_narrow": None, "_graphs": None}
 
     def _noise(self, state: StreamingState) -> Tensor:
         """What a step's sampling starts from, (B, C, h, w).
@@ -349,15 +263,6 @@ class StreamingWorld(WorldModel):
             return torch.zeros_like(state.latents)
         noise = counted_noise(state.seeds, state.steps, self.config.latent_shape)
         return sampler.noise_scale * noise
-
-    def _scaled(self, given: dict[str, Tensor], leading: tuple[int, int]) -> Tensor:
-        """Observations by name (B, T, n) as states (B, T, S) in [-1, 1]; NaN where none is
-        given."""
-        known = self.state_low.new_full((*leading, self.config.state_dim), torch.nan)
-        for name, part in self.config.by_name(known).items():
-            if name in given:
-                part.copy_(given[name])
-        return 2 * (known - self.state_low) / (self.state_high - self.state_low) - 1
 
     def _read_given(
         self, latents: Tensor, before: Tensor, control: Control, ring: Ring, known: Tensor
@@ -371,30 +276,7 @@ class StreamingWorld(WorldModel):
         tokens = self._network().remember(change, base[:, None], conditioning, ring)
         return self.conditioner.estimate(latents, self.head(tokens), known), base
 
-    def _shown(self, frame: Tensor | None, read: Readout) -> dict[str, Tensor]:
+    def _read_out(self, frame: Tensor | None, read: Readout) -> dict[str, Tensor]:
         """What a step hands out, as `predict` says."""
-        config = self.config
-        if config.reward_head:
-            reward, end = read.rewards.float().unbind(-1)
-            reward = reward.clamp(config.reward_low, config.reward_high)
-            terminated = end.sigmoid() > config.termination_threshold
-        else:
-            reward = torch.zeros(len(read.states), device=self.device)
-            terminated = torch.zeros_like(reward, dtype=torch.bool)
-        shown = {"reward": reward, "terminated": terminated}
-        if config.tracked:
-            span = self.state_high - self.state_low
-            shown["states"] = self.state_low + (read.clamped.float() + 1) / 2 * span
-        return shown if frame is None else shown | {"frame": frame}
-
-    def _output(self, shown: dict[str, Tensor]) -> StepOutput:
-        return StepOutput(
-            frame=shown["frame"],
-            reward=shown["reward"],
-            terminated=shown["terminated"],
-            states=self._named(shown),
-        )
-
-    def _named(self, shown: dict[str, Tensor]) -> dict[str, Tensor]:
-        """States (..., S) of what a step hands out, by name (..., n)."""
-        return self.config.by_name(shown["states"]) if self.config.tracked else {}
+        rewards = read.rewards.float() if self.config.reward_head else None
+        return self._shown(frame, read.clamped.float(), rewards)

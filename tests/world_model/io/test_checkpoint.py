@@ -47,7 +47,7 @@ def test_unknown_config_key(copy):
     data = json.loads((copy / "config.json").read_text())
     data["denoiser"]["colour"] = 3
     (copy / "config.json").write_text(json.dumps(data))
-    with pytest.raises(ValueError, match="unknown key 'colour'; known keys are patch"):
+    with pytest.raises(ValueError, match="unknown key 'colour'; known keys are network, patch"):
         WorldModel.from_pretrained(copy)
 
 
