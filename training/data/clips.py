@@ -25,6 +25,7 @@ from world_model.runtime.counter_rng import counted_index
 STILL, SOON = 1e-3, 6
 # What differs by more grey levels from the frame before has changed.
 CHANGED = 15
+OFTENEST = 9
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,18 +131,18 @@ class ClipStore:
                 values[begin:end] = torch.from_numpy(states[name])
             known[begin:end] = torch.from_numpy(labelled(episode, hidden))
         last = torch.from_numpy(np.repeat(self.offsets[1:] - 1, lengths))
-        # A clip may begin at any frame but an episode's last, and where hidden states move soon, or
-        # else pictures change much, it does so three times as often: of most frames that is the
-        # smaller part, and the harder.
+        # A clip may begin at any frame but an episode's last, and where hidden states move soon it
+        # does so three times as often, or else the oftener the more of the picture changes: of most
+        # frames that is the smaller part, and the harder.
         begins = torch.nonzero((torch.arange(total) < last) & known & known.roll(-1))[:, 0]
         if not len(begins):
             raise ValueError(
                 f"{root}: no two {split} frames in a row have {', '.join(hidden)} labelled, so "
                 "nothing can be learned; look at labels/sheet.png, or train without --hidden"
             )
-        moves = self._moves(hidden, last) if hidden else self._pictures_change(last)
-        busy = begins[moves[begins]]
-        self.clip_starts = torch.cat((begins, busy, busy)).to(device)
+        times = 1 + 2 * self._moves(hidden, last) if hidden else self._picture_changes(last)
+        again = [begins[times[begins] > count] for count in range(int(times.max()))]
+        self.clip_starts = torch.cat(again).to(device)
         self.last = last.to(device)  # (F,): the last frame of each frame's episode
         # Those of `hidden` that were found in the video, see `irasim label`.
         self.found = tuple(n for n in hidden if f"{n}_labelled" in labels)
@@ -197,9 +198,9 @@ class ClipStore:
         begins = self.clip_starts[counted_index(seeds, samples, len(self.clip_starts), stream=0)]
         return self.window(begins, num_frames)[1][:, given:].sum()
 
-    def _pictures_change(self, last: Tensor) -> Tensor:
-        """Whether twice as much of the picture as usual changes in the `SOON` frames after each,
-        bool (F,)."""
+    def _picture_changes(self, last: Tensor) -> Tensor:
+        """How often clips begin at each frame by how much of the picture changes in the `SOON`
+        frames after it, int64 (F,): thrice where it is twice as much as usual, up to `OFTENEST`."""
         counts = torch.zeros(len(last) + 1, dtype=torch.float64)  # of frame f at f + 1
         for begin in range(1, len(last), 4096):  # a whole dataset's differences are gigabytes
             end = min(begin + 4096, len(last))
@@ -210,7 +211,7 @@ class ClipStore:
         total, at = counts.cumsum(0), torch.arange(len(last))
         ends = (at + SOON).minimum(last)
         soon = (total[ends + 1] - total[at + 1]) / (ends - at).clamp(min=1)
-        return soon > 2 * soon.median()
+        return (2 * (soon / soon.median().clamp(min=1)).floor() - 1).clamp(1, OFTENEST).long()
 
     def _moves(self, hidden: Sequence[str], last: Tensor) -> Tensor:
         """Whether a hidden state changes within the `SOON` frames after each, bool (F,)."""

@@ -5,7 +5,8 @@ A transformer draws all frames of a clip at once, so that its own rollouts take 
 costs nothing, since each of its steps is one that is learned from. Gradients do not go from a step
 into the one before: each learns to lead back from where the others have led (the pushforward trick:
 Brandstetter et al., arXiv 2202.03376). Rollouts begin with one step, when a network still has to
-find out what moves, and grow.
+find out what moves, and grow. What the head reads does not shape the network: that learns from
+frames and actions alone.
 
 Dimensions: B clips, T frames, C channels, h w latent cells.
 """
@@ -58,7 +59,7 @@ class InTurnObjective(StreamingObjective):
             frame, last = drawn, drawn - frame
         nothing = torch.zeros_like(tokens[0]).expand(-1, GIVEN, -1, -1)
         read = self.conditioner.read(
-            self.head(torch.cat((nothing, *tokens), dim=1).float()),
+            self.head(torch.cat((nothing, *tokens), dim=1).float().detach()),
             conditioning.prediction,
             conditioning.before,
         )
