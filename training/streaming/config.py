@@ -110,8 +110,8 @@ class TrainConfig(ClipRunConfig, FilesConfig):
     context: int = 3
     """Earlier frames that a frame attends to."""
     clip_frames: int = 7
-    """Frames of a training clip, at least 2 x context + 1. Those of a U-Net grow to it until the
-    learning rate falls."""
+    """Frames of a training clip, at least 2 x context + 1. Those of a U-Net grow to it, from
+    `rollout_from` on."""
     num_steps: int = 1
     """Denoising passes per frame when the world is used."""
     noise_scale: float = 0.3

@@ -125,6 +125,8 @@ def world_config(
             depth=config.depth,
             num_heads=config.num_heads,
             parts=config.parts,
+            # A U-Net is shown where an action points, and octaves only delay it.
+            action_frequencies=0 if config.network == "unet" and states is None else 6,
             context=config.context,
         ),
         sampler=SamplerConfig(

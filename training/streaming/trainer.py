@@ -167,8 +167,9 @@ class Trainer(ClipTrainer):
         config = self.config
         if self.world.config.denoiser.network != "unet":
             return config.clip_frames, 1
-        grown = min(1.0, self.fraction() / max(config.decay_from, 1e-9))
-        return GIVEN + 1 + round(grown * (config.clip_frames - GIVEN - 1)), GIVEN
+        span = max(config.heads_from - config.rollout_from, 1e-9)
+        grown = min(1.0, max(0.0, (self.fraction() - config.rollout_from) / span))
+        return min(config.clip_frames, GIVEN + 1 + int(grown * (config.clip_frames - GIVEN))), GIVEN
 
     def _num_frames(self) -> int:
         return self._clip()[0]

@@ -68,12 +68,13 @@ def test_further_ones_are_over_what_the_world_has_drawn(data, tmp_path, accelera
 
 
 def test_rollouts_grow(data, tmp_path, accelerator):
-    trainer, _, _ = prepared(data, tmp_path, accelerator, max_steps=10, clip_frames=7)
+    settings = {"max_steps": 10, "clip_frames": 7, "rollout_from": 0.3, "heads_from": 1.0}
+    trainer, _, _ = prepared(data, tmp_path, accelerator, **settings)
     lengths = []
-    for step in range(6):
+    for step in range(11):
         trainer.progress.step = step
         lengths.append(trainer._clip()[0])
-    assert lengths == [3, 4, 5, 5, 6, 7]
+    assert lengths == [3, 3, 3, 3, 3, 4, 5, 5, 6, 7, 7]
 
 
 def test_motion_counts_more(data, tmp_path, accelerator):
