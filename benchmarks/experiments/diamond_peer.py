@@ -224,10 +224,26 @@ def score(config: ScoreConfig) -> None:
     report.publish(results, quality.tables(results, world.config), config.out, "quality")
 
 
+Commands = (
+    Annotated[TrainConfig, tyro.conf.subcommand("train")]
+    | Annotated[ScoreConfig, tyro.conf.subcommand("score")]
+)
+
+
+def main(config: TrainConfig | ScoreConfig) -> None:
+    """Train or score."""
+    if isinstance(config, TrainConfig):
+        train(config)
+    else:
+        score(config)
+
+
 if __name__ == "__main__":
-    tyro.extras.subcommand_cli_from_dict(
-        {"train": train, "score": score},
-        prog="python -m benchmarks.experiments.diamond_peer",
-        description=__doc__,
-        config=(tyro.conf.OmitArgPrefixes,),
+    main(
+        tyro.cli(
+            Commands,  # pyright: ignore[reportArgumentType]
+            prog="python -m benchmarks.experiments.diamond_peer",
+            description=__doc__,
+            config=(tyro.conf.OmitArgPrefixes,),
+        )
     )

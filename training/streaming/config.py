@@ -53,8 +53,8 @@ class TrainConfig(ClipRunConfig, FilesConfig):
     codec_width: int = 32
     """Channels of the autoencoder's first layers."""
     network: Literal["transformer", "unet"] = "transformer"
-    """What draws frames: a transformer, or a U-Net, which learns more from frames and actions alone
-    (see --preset video)."""
+    """What draws frames: a transformer, or a U-Net, for frames and actions alone (see --preset
+    video)."""
     patch: int = 16
     """Latent cells per token, along each side; of a U-Net, per cell of its finest level."""
     width: int = 256

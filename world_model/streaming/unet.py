@@ -1,8 +1,8 @@
 """The U-Net denoiser: convolutions that move what the last frame shows, and draw what it does not.
 
-A transformer has to learn what convolutions begin with: that neighbours belong together, and that
-what holds at one place holds at others. So where nothing but frames and actions is known, this
-network learns more in the same minutes (docs/lab/video_core.md).
+For worlds of which nothing but frames and actions is known. A transformer has to learn what
+convolutions begin with: that neighbours belong together, and that what holds at one place holds at
+others. What it reaches is in docs/lab/video_core.md.
 
 A frame is blended, pixel by pixel with softmax weights (as Finn et al., arXiv 1605.07157), of the
 frame before, the same moved, and a picture of the network's own. What moves it is a flow: a dense
