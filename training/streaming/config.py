@@ -100,7 +100,8 @@ class TrainConfig(ClipRunConfig, FilesConfig):
     """The scene acts the same turned round and seen in a mirror: all states lie in one plane, the
     bounds of places are a rectangle around its middle, and nothing pulls one way. Dynamics then
     learn from each step in all of these ways. With --no-states, pictures are turned, and actions
-    and observations, which must be pairs of numbers across and down."""
+    and observations, which must be pairs of numbers across and down, around the middle of their
+    bounds."""
     reward_frequencies: int = 6
     """Octaves of the features that the reward model sees states by. Fewer generalise better where
     rewards vary smoothly with places, more are needed where a hair's breadth counts."""
@@ -191,6 +192,11 @@ class TrainConfig(ClipRunConfig, FilesConfig):
                     f"phases are out of order: {name} is {getattr(self, name)}, expected 0 to "
                     f"heads_from, {self.heads_from}"
                 )
+        if self.motion_weight and self.network == "transformer" and self.init is None:
+            raise ValueError(
+                f"motion_weight is {self.motion_weight}, which only a U-Net is trained with: leave it "
+                "out, or add --network unet"
+            )
         if self.network == "unet" and self.self_rollout_from < 1:
             raise ValueError(
                 "self_rollout_from is of the transformer, a U-Net has rollouts of its own: set it "

@@ -77,6 +77,18 @@ def test_rollouts_grow(data, tmp_path, accelerator):
     assert lengths == [3, 3, 3, 3, 3, 4, 5, 5, 6, 7, 7]
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"motion_weight": 4.0}, "--network unet"),
+        (UNET | {"self_rollout_from": 0.6}, "--self-rollout-from 1"),
+    ],
+)
+def test_options_of_the_other_network_are_refused(data, tmp_path, changes, message):
+    with pytest.raises(ValueError, match=message):
+        config_for(data, tmp_path, **changes)
+
+
 def test_motion_counts_more(data, tmp_path, accelerator):
     _, world, _ = prepared(data, tmp_path, accelerator)
     objective = InTurnObjective(world, motion_weight=3.0)
