@@ -194,8 +194,8 @@ class TrainConfig(ClipRunConfig, FilesConfig):
                 )
         if self.motion_weight and self.network == "transformer" and self.init is None:
             raise ValueError(
-                f"motion_weight is {self.motion_weight}, which only a U-Net is trained with: leave it "
-                "out, or add --network unet"
+                f"motion_weight is {self.motion_weight}, which only a U-Net is trained with: "
+                "leave it out, or add --network unet"
             )
         if self.network == "unet" and self.self_rollout_from < 1:
             raise ValueError(
