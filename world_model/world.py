@@ -95,7 +95,9 @@ class WorldModel(nn.Module, ABC):
         if kind.built_on != "meta":
             world = kind(files.config)
         # Assigned, not copied: gigabytes in a chunk world.
-        weights = {kind.current_name(k): w.float() for k, w in read_weights(path).items()}
+        kinds = {name: stored.dtype for name, stored in world.state_dict().items()}
+        weights = {kind.current_name(k): w for k, w in read_weights(path).items()}
+        weights = {name: weight.to(kinds[name]) for name, weight in weights.items()}
         world.load_state_dict(weights, strict=True, assign=True)
         world.starts, world.card = files.starts, files.card
         return world
@@ -110,7 +112,10 @@ class WorldModel(nn.Module, ABC):
         `README.md`: the card that the world was loaded with, or one that says what it is.
         """
         dtype = self.stored_dtype
-        weights = {k: v.detach().to("cpu", dtype) for k, v in self.state_dict().items()}
+        weights = {
+            k: v.detach().to("cpu", dtype if v.is_floating_point() else v.dtype)
+            for k, v in self.state_dict().items()
+        }
         write_world(Path(directory), self.config, weights, self.starts, self.card)
 
     @property

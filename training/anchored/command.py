@@ -6,6 +6,7 @@ import torch
 from accelerate import Accelerator
 
 from training.anchored.config import AnchoredTrainConfig
+from training.anchored.memory import FEWEST_EPISODES
 from training.anchored.trainer import PainterTrainer
 from training.data.clips import ClipStore
 from training.data.irasim.layout import refuse_published
@@ -64,6 +65,10 @@ def prepare(
     spaces, actions, own = describe_episodes(config.data, store)
     low, high = spaces.get("action") or data_bounds(actions)
     _, height, width, _ = store.frames.shape
+    references = min(config.references, len(store.frames))
+    if store.num_episodes <= FEWEST_EPISODES and references:
+        accelerator.print(f"{store.num_episodes} episodes: too few for references, none are kept")
+        references = 0
     world_config = AnchoredConfig(
         name=config.name,
         height=height,
@@ -82,6 +87,7 @@ def prepare(
             coarse=config.coarse,
             channels=config.channels,
             refiner_channels=config.refiner_channels,
+            references=references,
         ),
         **own,
     )

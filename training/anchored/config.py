@@ -44,6 +44,9 @@ class AnchoredTrainConfig:
     """Of the painter's finest level; coarser ones have two and four times as many."""
     refiner_channels: int = 32
     """Of what refines the picture at full size."""
+    references: int = 1024
+    """Recorded frames that the world keeps, at most: each frame is painted with the one at hand in
+    which the robot is nearest to where it shall be. None are kept of fewer than five episodes."""
     lags: int = 5
     """Actions that the states follow: the present one and those before it."""
     action_names: tuple[str, ...] = ()
@@ -121,6 +124,8 @@ class AnchoredTrainConfig:
             )
         if self.batch < 1:
             raise ValueError(f"batch is {self.batch}, expected at least 1 frame")
+        if self.references < 0:
+            raise ValueError(f"references is {self.references}, expected 0 (none) or more frames")
         if not self.floor > 0:
             raise ValueError(f"floor is {self.floor}, expected more than 0 grey levels")
         for text in (self.budget, self.validate_every, self.save_every):

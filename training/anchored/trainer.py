@@ -15,17 +15,20 @@ from torch import Tensor, nn
 from training.anchored.adversary import Adversary
 from training.anchored.config import AnchoredTrainConfig
 from training.anchored.fit import Fitted, fit_dynamics, run_freely, run_from_rest
+from training.anchored.memory import choose_frames, nearest_of_others, states_metric
 from training.data.clips import ClipStore
 from training.run.config import seconds
 from training.run.directory import STATE
 from training.run.resumable import ResumableTrainer
-from world_model.anchored.painter import Painted, Sketch
+from world_model.anchored.painter import Given, Painted
 from world_model.anchored.world import AnchoredWorld
 from world_model.frames import frames_to_pixels
-from world_model.runtime.counter_rng import counted_uniform
+from world_model.runtime.counter_rng import counted_index, counted_uniform
 
 STREAM = 41
 """Of the counted numbers of one step's samples."""
+REFERENCE_STREAM = 42
+"""Of the counted numbers that choose their references."""
 NEAR = 12
 """Frames from an anchor that count as near it."""
 LEVEL = 2 / 255
@@ -68,7 +71,10 @@ class PainterTrainer(ResumableTrainer):
         self.world, self.store, self.config = world, store, config
         known = world.scaled_states(store.states, (len(store.frames),))
         self.recorded = known.clamp(-1, 1).float()  # (F, S)
-        self.fitted, self.followed = self._fit()
+        self.fitted, followed = self._fit()
+        self.followed = followed  # (F, S)
+        self.explained = followed * world.dynamics.explained  # (F, S)
+        self.references = self._keep_references()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.adversary = Adversary(config.sharpen_weight).to(accelerator.device)
@@ -95,6 +101,20 @@ class PainterTrainer(ResumableTrainer):
             runs.append(run_freely(weight, begun, actions[span], config.lags))
         return fitted, torch.from_numpy(np.concatenate(runs)).to(self.recorded)
 
+    def _keep_references(self) -> Tensor | None:
+        """Choose the frames that the world keeps; of each frame those that may be its reference in
+        training, flat numbers (F, CANDIDATES)."""
+        kept, store = self.world.references, self.store
+        if kept is None:
+            return None
+        metric = states_metric(store.frames, self.explained, store.offsets)
+        kept.metric.copy_(metric.to(self.world.stored_dtype))  # as it will be kept
+        placed = self.explained @ kept.metric
+        chosen = choose_frames(placed, len(kept.frames))
+        kept.frames.copy_(store.frames[chosen])
+        kept.states.copy_(self.explained[chosen].to(self.world.stored_dtype))
+        return nearest_of_others(placed, chosen, store.offsets)
+
     def fraction(self) -> float:
         """See `ResumableTrainer.share_done`."""
         return self.share_done(self.config.max_steps, seconds(self.config.budget))
@@ -104,10 +124,10 @@ class PainterTrainer(ResumableTrainer):
         begin, share, config = time.perf_counter(), self.fraction(), self.config
         self._set_rate(share)
         anchors, shows = self._pairs()
-        anchor, true = self._pictures(anchors), self._pictures(shows)
+        given, true = self._given(anchors, shows), self._pictures(shows)
         with self.accelerator.autocast():
-            painted, wanted, by = self._paint(anchor, true, anchors, shows, share)
-            reward = self._reward_loss(anchor, anchors, shows)
+            painted, wanted, by = self._paint(given, true, shows, share)
+            reward = self._reward_loss(given, shows)
             estimated = self._estimator_loss(true, shows)
         square = (painted.frame - wanted).square().flatten(1).mean(1)
         if share < config.logarithm_from:
@@ -157,29 +177,38 @@ class PainterTrainer(ResumableTrainer):
         """(B, 3, H, W) in [-1, 1]."""
         return frames_to_pixels(self.store.frames[index])
 
+    def _given(self, anchors: Tensor, shows: Tensor) -> Given:
+        """What frames are painted from, as the world has it; a reference by chance, one of the
+        nearest, so that the painter learns to use one that is not quite where it should be."""
+        known = self._pictures(anchors), self.explained[anchors]
+        if self.references is None:
+            return Given(*known)
+        config, (batch, candidates) = self.config, (len(shows), self.references.shape[1])
+        first = self.progress.step * config.batch
+        samples = torch.arange(first, first + batch, device=shows.device)
+        seeds = torch.full_like(samples, config.seed)
+        pick = counted_index(seeds, samples, candidates, stream=REFERENCE_STREAM)
+        reference = self.references[shows, pick]
+        return Given(*known, self._pictures(reference), self.explained[reference])
+
     def _paint(
-        self, anchor: Tensor, true: Tensor, anchors: Tensor, shows: Tensor, share: float
+        self, given: Given, true: Tensor, shows: Tensor, share: float
     ) -> tuple[Painted, Tensor, Tensor]:
         """Frames, what they should be and their anchors: coarse at first, then at full size."""
-        painter = self.world.painter
-        sketch = self._sketch(anchor, anchors, shows)
+        painter, anchor = self.world.painter, given.anchor
+        sketch = painter.sketch(given, self.explained[shows])
         if share < self.config.refine_from:
             coarse = F.avg_pool2d(true, painter.coarse), F.avg_pool2d(anchor, painter.coarse)
-            return painter.sketched(sketch, anchor), *coarse
-        return painter.refined(sketch, anchor), true, anchor
+            return painter.sketched(sketch, given), *coarse
+        return painter.refined(sketch, given), true, anchor
 
-    def _sketch(self, anchor: Tensor, anchors: Tensor, shows: Tensor) -> Sketch:
-        """As the world has it made."""
-        states = self.followed * self.world.dynamics.explained
-        return self.world.painter.sketch(anchor, states[anchors], states[shows])
-
-    def _reward_loss(self, anchor: Tensor, anchors: Tensor, shows: Tensor) -> Tensor:
+    def _reward_loss(self, given: Given, shows: Tensor) -> Tensor:
         """Error of reward and end as read off what is painted; unknown rewards count nothing."""
         world, config = self.world, self.world.config
         if not config.reward_head:
-            return anchor.new_zeros(())
+            return given.anchor.new_zeros(())
         with torch.no_grad():  # the painter stays what it is
-            sketch = self._sketch(anchor, anchors, shows)
+            sketch = world.painter.sketch(given, self.explained[shows])
         reward, end = world.read_reward(self.followed[shows], sketch.pooled).unbind(-1)
         known = ~self.store.rewards[shows].isnan()
         wanted = torch.where(known, self.store.rewards[shows], 0.0)

@@ -9,6 +9,7 @@ from world_model.config_fields import check_counts
 CELLS = 16
 """Coarse pixels that a picture's sides must be multiples of: the painter halves them four times."""
 MOST_LAGS = 64
+MOST_REFERENCES = 2**16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,9 +26,16 @@ class PainterConfig:
     """Width of the states' embedding, which modulates all blocks."""
     refiner_channels: int = 32
     """Of what refines the picture at full size. A multiple of 8."""
+    references: int = 0
+    """Recorded frames that the world keeps, of which each frame is painted with the one whose
+    states are nearest; 0: none."""
 
     def __post_init__(self) -> None:
         check_counts(self, "coarse", "channels", "embedding", "refiner_channels")
+        if not 0 <= self.references <= MOST_REFERENCES:
+            raise ValueError(
+                f"references is {self.references}, expected 0 to {MOST_REFERENCES} frames"
+            )
         for name in ("channels", "refiner_channels"):
             if getattr(self, name) % 8:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected a multiple of 8")

@@ -1,9 +1,11 @@
 """Paints a frame from an anchor, a recorded frame of the same episode, and the states of both.
 
 With a fixed camera a robot is a function of its joints, and nearly all else is where the anchor
-shows it. So no frame in between is looked at, and no error adds up along a rollout.
+shows it. So no frame in between is looked at, and no error adds up along a rollout. A reference, a
+frame of another episode in which the robot was nearly where it is to be shown, says what the robot
+looks like there.
 
-Dimensions: B batch, S components of all states, H W pixels, E width of the embedding.
+Dimensions: B batch, S components of all states, H W pixels, E width of the embedding, N sources.
 """
 
 from dataclasses import dataclass
@@ -24,8 +26,25 @@ MOVES = 5.0
 REST_GAIN, REST_WITHIN = 6.0, 0.05
 """What the anchor's logit has more at rest, and the distance of states at which that is a third:
 where training begins."""
-SOURCES = 3
-"""What is blended: the anchor, the anchor warped by a flow, and a picture of the network's own."""
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """What a frame is painted from."""
+
+    anchor: Tensor
+    """(B, 3, H, W) in [-1, 1]."""
+    anchor_states: Tensor
+    """Of the anchor, scaled to [-1, 1], (B, S)."""
+    reference: Tensor | None = None
+    """(B, 3, H, W), where the painter has references."""
+    reference_states: Tensor | None = None
+    """Of the reference, (B, S)."""
+
+    @property
+    def pictures(self) -> list[Tensor]:
+        """Those that are warped."""
+        return [self.anchor] if self.reference is None else [self.anchor, self.reference]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,9 +54,9 @@ class Sketch:
     picture: Tensor
     """The network's own, (B, 3, h, w)."""
     weights: Tensor
-    """Logits of the blend's sources, (B, 3, h, w)."""
+    """Logits of the blend's sources, (B, N, h, w)."""
     flow: Tensor
-    """Where the warped anchor comes from, (B, 2, h, w): across, down."""
+    """Where what is warped comes from, (B, 2, h, w) for each picture: across, down."""
     hidden: Tensor
     """What they were made of, (B, DETAIL, h / 2, w / 2)."""
     embedded: Tensor
@@ -53,7 +72,7 @@ class Painted:
     frame: Tensor
     """(B, 3, H, W), about in [-1, 1]."""
     weights: Tensor
-    """Weights of the blend, (B, 3, H, W), summing to 1: the first is that of the anchor as it
+    """Weights of the blend, (B, N, H, W), summing to 1: the first is that of the anchor as it
     is."""
 
 
@@ -61,8 +80,9 @@ class Painter(nn.Module):
     """A small U-Net at a coarse size, and a refiner at full size, each with a blend at its end.
 
     A blend chooses for each pixel, by softmax weights, between the anchor, the anchor warped by a
-    predicted flow, and a picture of the network's own. At the start of training it is the anchor;
-    and so it is, whatever the anchor shows, where the states are still the anchor's.
+    predicted flow, the reference (if there is one) warped by another, and a picture of the
+    network's own. At the start of training it is the anchor; and so it is, whatever the anchor
+    shows, where the states are still the anchor's.
     """
 
     coarse_grid: Tensor
@@ -72,6 +92,8 @@ class Painter(nn.Module):
         super().__init__()
         shape = config.painter
         self.coarse = shape.coarse
+        pictures = 2 if shape.references else 1
+        self.sources = sources = 2 + pictures
         height, width = config.height // shape.coarse, config.width // shape.coarse
         fine, middle, coarse, size = (
             *(shape.channels, 2 * shape.channels, 4 * shape.channels),
@@ -79,7 +101,7 @@ class Painter(nn.Module):
         )
         self.coarse_shape = (coarse // 2, height // CELLS, width // CELLS)
         layers: list[nn.Module] = []
-        for inputs in (2 * config.state_dim, size, size):
+        for inputs in ((1 + pictures) * config.state_dim, size, size):
             layers += [nn.Linear(inputs, size), nn.SiLU()]
         self.embed = nn.Sequential(*layers)
         # A picture of the states at each level: what the robot looks like is learned in weights.
@@ -88,7 +110,7 @@ class Painter(nn.Module):
         self.image_fine = nn.ConvTranspose2d(middle // 2, fine // 2, 4, 2, 1)
         self.position = nn.Parameter(0.02 * torch.randn(1, fine, height // 4, width // 4))
 
-        self.stem = nn.Conv2d(48 + fine // 2, fine, 3, padding=1)
+        self.stem = nn.Conv2d(48 * pictures + fine // 2, fine, 3, padding=1)
         self.down_fine = Level(fine, size, 1)
         self.to_middle = nn.Conv2d(fine, middle, 2, 2)
         self.join_middle = nn.Conv2d(middle // 2, middle, 1)
@@ -105,51 +127,50 @@ class Painter(nn.Module):
 
         self.rest_gain = nn.Parameter(torch.tensor([REST_GAIN]))
         self.rest_within = nn.Parameter(torch.tensor([REST_WITHIN]).log())
-        self.flow = nn.Conv2d(fine, 2, 3, padding=1)
+        self.flow = nn.Conv2d(fine, 2 * pictures, 3, padding=1)
         for parameter in self.flow.parameters():
             nn.init.zeros_(parameter)
         self.to_detail = nn.Conv2d(fine, 4 * DETAIL, 1)
         self.head = nn.Sequential(
-            nn.Conv2d(DETAIL + 24, DETAIL, 3, padding=1),
+            nn.Conv2d(DETAIL + 12 * (1 + pictures), DETAIL, 3, padding=1),
             nn.SiLU(),
             nn.Conv2d(DETAIL, DETAIL, 3, padding=1),
             nn.SiLU(),
         )
-        self.last = nn.Conv2d(DETAIL, 4 * (3 + SOURCES), 3, padding=1)
+        self.last = nn.Conv2d(DETAIL, 4 * (3 + sources), 3, padding=1)
         with torch.no_grad():
             self.last.weight.mul_(0.1)
-        favour = torch.zeros(4 * (3 + SOURCES))
-        favour[12:16] = 3.0  # the anchor's logit, above the other two's
+        favour = torch.zeros(4 * (3 + sources))
+        favour[12:16] = 3.0  # the anchor's logit, above the others'
         self.last.bias = nn.Parameter(favour)
 
         channels = shape.refiner_channels
-        self.refine_in = nn.Conv2d(12 + 12 + 3 + SOURCES + DETAIL, channels, 3, padding=1)
+        inputs = 12 * (1 + pictures) + 3 + sources + DETAIL
+        self.refine_in = nn.Conv2d(inputs, channels, 3, padding=1)
         self.refine = Level(channels, size, 2)
-        self.refine_out = nn.Conv2d(channels, 4 * (3 + SOURCES), 3, padding=1)
+        self.refine_out = nn.Conv2d(channels, 4 * (3 + sources), 3, padding=1)
         for parameter in self.refine_out.parameters():
             nn.init.zeros_(parameter)
         self.register_buffer("coarse_grid", centres(height, width), persistent=False)
         self.register_buffer("grid", centres(config.height, config.width), persistent=False)
 
-    def forward(self, anchor: Tensor, anchor_states: Tensor, states: Tensor) -> Painted:
-        """A frame at full size.
+    def forward(self, given: Given, states: Tensor) -> Painted:
+        """A frame at full size, of states (B, S)."""
+        return self.refined(self.sketch(given, states), given)
 
-        Args:
-            anchor: (B, 3, H, W) in [-1, 1].
-            anchor_states: Of the anchor, scaled to [-1, 1], (B, S).
-            states: Of the frame to paint, (B, S).
-        """
-        return self.refined(self.sketch(anchor, anchor_states, states), anchor)
-
-    def sketch(self, anchor: Tensor, anchor_states: Tensor, states: Tensor) -> Sketch:
+    def sketch(self, given: Given, states: Tensor) -> Sketch:
         """The coarse part; see `forward`."""
-        small = F.avg_pool2d(anchor, self.coarse)
-        move = (states - anchor_states).float()
-        embedded = self.embed(torch.cat((states, MOVES * move), dim=1).to(self.dtype))
+        small = [F.avg_pool2d(picture, self.coarse) for picture in given.pictures]
+        move = (states - given.anchor_states).float()
+        parts = [states, MOVES * move]
+        if given.reference_states is not None:
+            parts.append(MOVES * (states - given.reference_states).float())
+        embedded = self.embed(torch.cat(parts, dim=1).to(self.dtype))
         coarse = F.silu(self.image(embedded)).unflatten(1, self.coarse_shape)
         middle = F.silu(self.image_middle(coarse))
         fine = F.silu(self.image_fine(middle))
-        x = torch.cat((F.pixel_unshuffle(small, 4).to(fine.dtype), fine), dim=1)
+        seen = F.pixel_unshuffle(torch.cat(small, dim=1), 4)
+        x = torch.cat((seen.to(fine.dtype), fine), dim=1)
         # Convolutions are half as fast again where channels lie together in memory.
         x = self.stem(x.contiguous(memory_format=torch.channels_last)) + self.position
         fine = self.down_fine(x, embedded)
@@ -160,15 +181,17 @@ class Painter(nn.Module):
         x = torch.cat((F.pixel_shuffle(self.from_middle(x), 2), fine), dim=1)
         x = self.up_fine(self.skip_fine(x), embedded)
 
-        flow = resized(self.flow(x).float(), small.shape[-2:])
-        moved = warped(small, REACH * flow, self.coarse_grid)
+        flow = resized(self.flow(x).float(), small[0].shape[-2:])
         detail = F.pixel_shuffle(self.to_detail(x), 2)
-        sources = F.pixel_unshuffle(torch.cat((small, moved), dim=1), 2)
+        moved = _moved(small, flow, self.coarse_grid)
+        sources = F.pixel_unshuffle(torch.cat((small[0], *moved), dim=1), 2)
         hidden = self.head(torch.cat((detail, sources.to(detail.dtype)), dim=1))
-        picture, weights = F.pixel_shuffle(self.last(hidden).float(), 2).split((3, SOURCES), dim=1)
+        picture, weights = F.pixel_shuffle(self.last(hidden).float(), 2).split(
+            (3, self.sources), dim=1
+        )
         away = move.square().sum(dim=1) / (2 * self.rest_within.float()).exp()
         rest = self.rest_gain.float() * (-away).exp()  # (B,)
-        weights = weights + F.pad(rest[:, None], (0, SOURCES - 1))[:, :, None, None]
+        weights = weights + F.pad(rest[:, None], (0, self.sources - 1))[:, :, None, None]
         return Sketch(
             picture=0.5 * picture,
             weights=weights,
@@ -178,20 +201,19 @@ class Painter(nn.Module):
             pooled=bottom.float().mean((2, 3)),
         )
 
-    def sketched(self, sketch: Sketch, anchor: Tensor) -> Painted:
+    def sketched(self, sketch: Sketch, given: Given) -> Painted:
         """The coarse part's own frame, (B, 3, h, w), which training begins with."""
-        small = F.avg_pool2d(anchor, self.coarse)
-        moved = warped(small, REACH * sketch.flow, self.coarse_grid)
-        return _blended(sketch.weights, small, moved, sketch.picture)
+        small = [F.avg_pool2d(picture, self.coarse) for picture in given.pictures]
+        moved = _moved(small, sketch.flow, self.coarse_grid)
+        return _blended(sketch.weights, [small[0], *moved, sketch.picture])
 
-    def refined(self, sketch: Sketch, anchor: Tensor) -> Painted:
+    def refined(self, sketch: Sketch, given: Given) -> Painted:
         """The frame at full size, of a sketch."""
-        size = anchor.shape[-2:]
+        size = given.anchor.shape[-2:]
         half = (size[0] // 2, size[1] // 2)
-        moved = warped(anchor, REACH * resized(sketch.flow, size), self.grid)
+        moved = _moved(given.pictures, resized(sketch.flow, size), self.grid)
         inputs = (
-            F.pixel_unshuffle(anchor, 2),
-            F.pixel_unshuffle(moved, 2),
+            F.pixel_unshuffle(torch.cat((given.anchor, *moved), dim=1), 2),
             resized(sketch.picture, half),
             resized(sketch.weights.softmax(dim=1), half),
             F.interpolate(sketch.hidden.float(), size=half, mode="nearest"),
@@ -199,13 +221,9 @@ class Painter(nn.Module):
         x = torch.cat(inputs, dim=1).to(self.dtype)
         x = self.refine_in(x.contiguous(memory_format=torch.channels_last))
         out = self.refine_out(self.refine(x, sketch.embedded)).float()
-        picture, weights = F.pixel_shuffle(out, 2).split((3, SOURCES), dim=1)
-        return _blended(
-            resized(sketch.weights, size) + weights,
-            anchor,
-            moved,
-            resized(sketch.picture, size) + 0.5 * picture,
-        )
+        picture, weights = F.pixel_shuffle(out, 2).split((3, self.sources), dim=1)
+        own = resized(sketch.picture, size) + 0.5 * picture
+        return _blended(resized(sketch.weights, size) + weights, [given.anchor, *moved, own])
 
     @property
     def dtype(self) -> torch.dtype:
@@ -213,7 +231,13 @@ class Painter(nn.Module):
         return self.position.dtype
 
 
-def _blended(weights: Tensor, anchor: Tensor, moved: Tensor, own: Tensor) -> Painted:
+def _moved(pictures: list[Tensor], flow: Tensor, grid: Tensor) -> list[Tensor]:
+    """Each picture warped by its own part of the flow."""
+    parts = flow.split(2, dim=1)
+    return [warped(p, REACH * part, grid) for p, part in zip(pictures, parts, strict=True)]
+
+
+def _blended(weights: Tensor, sources: list[Tensor]) -> Painted:
     weights = weights.softmax(dim=1)
-    sources = torch.stack((anchor, moved, own), dim=1)  # (B, 3, 3, H, W)
-    return Painted(frame=(weights[:, :, None] * sources).sum(dim=1), weights=weights)
+    stacked = torch.stack(sources, dim=1)  # (B, N, 3, H, W)
+    return Painted(frame=(weights[:, :, None] * stacked).sum(dim=1), weights=weights)

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from world_model.anchored.config import AnchoredConfig
 from world_model.anchored.dynamics import LinearDynamics
 from world_model.anchored.estimator import StateEstimator
-from world_model.anchored.painter import Painter, Sketch
+from world_model.anchored.painter import Given, Painter, Sketch
+from world_model.anchored.references import References
 from world_model.anchored.state import AnchoredState
 from world_model.frames import frames_to_pixels, pixels_to_frames
 from world_model.io.starts import Starts
@@ -41,6 +42,7 @@ class AnchoredWorld(SteppedWorld):
         self.dynamics = LinearDynamics(config)
         self.estimator = StateEstimator(config)
         self.painter = Painter(config)
+        self.references = References(config) if config.painter.references else None
         seen = config.state_dim + 4 * config.painter.channels
         layers = (nn.Linear(seen, 128), nn.SiLU(), nn.Linear(128, 2)) if config.reward_head else ()
         self.head = nn.Sequential(*layers)
@@ -84,8 +86,7 @@ class AnchoredWorld(SteppedWorld):
             before = self.dynamics.agreed(before, earlier)
         acted = torch.full((len(now),), bool(actions.shape[1]), device=self.device)
         anchor = frames_to_pixels(frames[:, -1])
-        shown = now * self.dynamics.explained
-        sketch = self._painter().sketch(anchor, shown, shown)
+        sketch = self._painter().sketch(*self.given(anchor, now, now))
         return AnchoredState(
             latents=anchor.clone(),
             seeds=seeds,
@@ -111,11 +112,10 @@ class AnchoredWorld(SteppedWorld):
         frame, sketch = None, None
         if frames or self.config.reward_head:
             painter = self._painter()
-            explained = self.dynamics.explained  # the rest would be noise to the painter
-            states = (state.anchor_states * explained, state.now * explained)
-            sketch = painter.sketch(state.anchor, *states)
+            given, states = self.given(state.anchor, state.anchor_states, state.now)
+            sketch = painter.sketch(given, states)
             if frames:
-                painted = painter.refined(sketch, state.anchor).frame
+                painted = painter.refined(sketch, given).frame
                 state.latents.copy_(self.codec.settle(painted))
                 frame = pixels_to_frames(state.latents)
         return self._painted(frame, state.now, sketch)
@@ -129,6 +129,15 @@ class AnchoredWorld(SteppedWorld):
         for known in (state.anchor_states, state.now, state.before):
             known.copy_(torch.where(first[:, None], lawful, known))
         state.acted.fill_(True)
+
+    def given(self, anchor: Tensor, anchor_states: Tensor, states: Tensor) -> tuple[Given, Tensor]:
+        """What a frame of states (B, S) is painted from: these, weighted by what the law explains
+        of each (the rest would be noise to the painter), an anchor (B, 3, H, W), and the reference
+        that is nearest."""
+        explained = self.dynamics.explained
+        states = states * explained
+        nearest = (None, None) if self.references is None else self.references.nearest(states)
+        return Given(anchor, anchor_states * explained, *nearest), states
 
     def read_reward(self, states: Tensor, pooled: Tensor) -> Tensor:
         """Reward and logit of the end, (B, 2), from states (B, S) and `Sketch.pooled`."""

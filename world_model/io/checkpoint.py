@@ -122,9 +122,12 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """The weights in a world's file, as they are stored.
 
     Raises:
-        ValueError: One is no dense tensor of floating-point numbers.
+        ValueError: One is no dense tensor of floating-point numbers or bytes.
     """
-    return {name: check_stored(w, f"{path}: {name}") for name, w in load_file(path).items()}
+    return {
+        name: check_stored(weight, f"{path}: {name}", pictures=True)
+        for name, weight in load_file(path).items()
+    }
 
 
 def _check_starts(config: WorldConfig, starts: Starts, path: Path) -> None:

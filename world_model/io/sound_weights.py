@@ -62,7 +62,8 @@ def check_fits(
                 f"{path} does not fit config.json: {name} has shape {shapes[name]}, expected "
                 f"{expected[name]}"
             )
-    computed = sum(buffer.nbytes for buffer in network.buffers())
+    # Those that the file holds are as large as it is.
+    computed = sum(b.nbytes for name, b in network.named_buffers() if name not in expected)
     if computed > MOST_BUFFER_BYTES:
         raise ValueError(
             f"config.json beside {path} describes a network that computes {computed / 2**30:.1f} "
@@ -71,15 +72,19 @@ def check_fits(
     return network
 
 
-def check_stored(tensor: object, name: str) -> Tensor:
+def check_stored(tensor: object, name: str, *, pictures: bool = False) -> Tensor:
     """A tensor as a file of torch's may give it: dense numbers, each of which is in the file.
+
+    Args:
+        tensor, name: What the file has, and by which name.
+        pictures: It may be of bytes, too.
 
     Raises:
         ValueError: It is no such tensor. A file of bytes can describe one of terabytes.
     """
     if not isinstance(tensor, Tensor) or tensor.layout != torch.strided or tensor.is_meta:
         raise ValueError(f"{name} is no dense tensor but {_kind(tensor)}")
-    if not tensor.is_floating_point():
+    if not (tensor.is_floating_point() or (pictures and tensor.dtype == torch.uint8)):
         raise ValueError(f"{name} is {_kind(tensor)}, expected floating-point numbers")
     if tensor.nbytes > tensor.untyped_storage().nbytes():
         raise ValueError(f"{name} is {_kind(tensor)}, of which the file holds a part only")

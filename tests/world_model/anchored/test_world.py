@@ -28,12 +28,17 @@ CONFIG = AnchoredConfig(
     lags=3,
     painter=PainterConfig(channels=8, embedding=16, refiner_channels=8),
 )
+REFERRING = dataclasses.replace(CONFIG, painter=dataclasses.replace(CONFIG.painter, references=6))
 
 
 def made(config: AnchoredConfig = CONFIG) -> AnchoredWorld:
     world = randomized(WorldModel.create(config, make_starts(config)))
     assert isinstance(world, AnchoredWorld)
     generator = torch.Generator().manual_seed(1)
+    if world.references is not None:
+        frames = torch.randint(256, world.references.frames.shape, generator=generator)
+        world.references.frames.copy_(frames)
+        world.references.states.copy_(2 * torch.rand(6, 2, generator=generator) - 1)
     world.dynamics.weight.copy_(
         0.05 * torch.randn(world.dynamics.weight.shape, generator=generator)
     )
@@ -46,9 +51,9 @@ def begun(world: WorldModel, starts: list[int], seeds: list[int]) -> AnchoredSta
     return state
 
 
-@pytest.fixture(scope="module")
-def world() -> AnchoredWorld:
-    return made()
+@pytest.fixture(scope="module", params=[CONFIG, REFERRING], ids=["plain", "references"])
+def world(request) -> AnchoredWorld:
+    return made(request.param)
 
 
 def actions(count: int, steps: int = 1) -> np.ndarray:
