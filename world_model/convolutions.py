@@ -41,16 +41,17 @@ class Level(nn.Module):
         return x
 
 
-def warped(picture: Tensor, flow: Tensor, grid: Tensor) -> Tensor:
+def warped(picture: Tensor, flow: Tensor, grid: Tensor, mode: str = "bilinear") -> Tensor:
     """A picture moved by a flow.
 
     Args:
         picture: (B, C, H, W).
         flow: How far beside it each pixel comes from, (B, 2, H, W): across, down, in half sides.
         grid: Where pixels are, as `centres` has them.
+        mode: How pixels are found in between, as `grid_sample` has it.
     """
     where = grid + flow.permute(0, 2, 3, 1)
-    return F.grid_sample(picture, where, align_corners=False, padding_mode="border")
+    return F.grid_sample(picture, where, mode, align_corners=False, padding_mode="border")
 
 
 def resized(picture: Tensor, size: tuple[int, ...] | torch.Size) -> Tensor:

@@ -244,7 +244,8 @@ class UNetDenoiser(nn.Module):
         if self.parts:
             flow = flow + self._rigid(x, embedded, size)
         stretched = torch.stack((flow[:, 0] / self.aspect, flow[:, 1]), dim=1)
-        moved = warped(previous, stretched, self.grid)
+        # A body is moved step by step: bilinear, each would take some of its edges.
+        moved = warped(previous, stretched, self.grid, "bicubic")
         detail = F.pixel_shuffle(self.to_detail(x), patch // 2)
         sources = F.pixel_unshuffle(torch.cat((previous, moved), dim=1), 2)
         hidden = F.silu(self.first(torch.cat((detail, sources.to(narrow)), dim=1)))
