@@ -94,6 +94,8 @@ class Painter(nn.Module):
         self.coarse = shape.coarse
         pictures = 2 if shape.references else 1
         self.sources = sources = 2 + pictures
+        # Worlds without references are from before that: they are drawn as they were.
+        self.between = "bicubic" if shape.references else "bilinear"
         height, width = config.height // shape.coarse, config.width // shape.coarse
         fine, middle, coarse, size = (
             *(shape.channels, 2 * shape.channels, 4 * shape.channels),
@@ -183,7 +185,7 @@ class Painter(nn.Module):
 
         flow = resized(self.flow(x).float(), small[0].shape[-2:])
         detail = F.pixel_shuffle(self.to_detail(x), 2)
-        moved = _moved(small, flow, self.coarse_grid)
+        moved = self._moved(small, flow, self.coarse_grid)
         sources = F.pixel_unshuffle(torch.cat((small[0], *moved), dim=1), 2)
         hidden = self.head(torch.cat((detail, sources.to(detail.dtype)), dim=1))
         picture, weights = F.pixel_shuffle(self.last(hidden).float(), 2).split(
@@ -204,14 +206,14 @@ class Painter(nn.Module):
     def sketched(self, sketch: Sketch, given: Given) -> Painted:
         """The coarse part's own frame, (B, 3, h, w), which training begins with."""
         small = [F.avg_pool2d(picture, self.coarse) for picture in given.pictures]
-        moved = _moved(small, sketch.flow, self.coarse_grid)
+        moved = self._moved(small, sketch.flow, self.coarse_grid)
         return _blended(sketch.weights, [small[0], *moved, sketch.picture])
 
     def refined(self, sketch: Sketch, given: Given) -> Painted:
         """The frame at full size, of a sketch."""
         size = given.anchor.shape[-2:]
         half = (size[0] // 2, size[1] // 2)
-        moved = _moved(given.pictures, resized(sketch.flow, size), self.grid)
+        moved = self._moved(given.pictures, resized(sketch.flow, size), self.grid)
         inputs = (
             F.pixel_unshuffle(torch.cat((given.anchor, *moved), dim=1), 2),
             resized(sketch.picture, half),
@@ -225,16 +227,18 @@ class Painter(nn.Module):
         own = resized(sketch.picture, size) + 0.5 * picture
         return _blended(resized(sketch.weights, size) + weights, [given.anchor, *moved, own])
 
+    def _moved(self, pictures: list[Tensor], flow: Tensor, grid: Tensor) -> list[Tensor]:
+        """Each picture warped by its own part of the flow."""
+        parts = flow.split(2, dim=1)
+        return [
+            warped(picture, REACH * part, grid, self.between)
+            for picture, part in zip(pictures, parts, strict=True)
+        ]
+
     @property
     def dtype(self) -> torch.dtype:
         """Of the weights: pictures and blends are float32 whatever it is."""
         return self.position.dtype
-
-
-def _moved(pictures: list[Tensor], flow: Tensor, grid: Tensor) -> list[Tensor]:
-    """Each picture warped by its own part of the flow."""
-    parts = flow.split(2, dim=1)
-    return [warped(p, REACH * part, grid) for p, part in zip(pictures, parts, strict=True)]
 
 
 def _blended(weights: Tensor, sources: list[Tensor]) -> Painted:
