@@ -251,9 +251,14 @@ class WorldModel(nn.Module, ABC):
             ValueError: Actions have a wrong shape or type, or are not finite (see `start`).
         """
 
-    def doubt_(self, state: WorldState) -> None:
+    def doubt_(self, state: WorldState, scale: float = 1.0) -> None:
         """Change in place what a state says without being sure of it, by noise of its seeds and
-        steps: nothing, but in engines that know how sure they are."""
+        steps: nothing, but in engines that know how sure they are.
+
+        Args:
+            state: It is changed.
+            scale: How many times less sure than that.
+        """
 
     def weights_changed(self) -> None:
         """Drop what was made from the weights: graphs, copies in another precision, cached starts.

@@ -246,8 +246,9 @@ class Conditioner(nn.Module):
     def recall_(self, memory: Memory, earlier: Tensor, now: Tensor) -> None:
         """Put recorded states of the last two frames, (B, S) each, into a memory."""
 
-    def doubt_(self, memory: Memory, seeds: Tensor, steps: Tensor) -> None:
-        """Displace what is known of states by as much as it is uncertain, by counted noise."""
+    def doubt_(self, memory: Memory, seeds: Tensor, steps: Tensor, scale: float) -> None:
+        """Displace what is known of states by as much as it is uncertain, times `scale`, by counted
+        noise."""
 
     @property
     def head_learns(self) -> bool:

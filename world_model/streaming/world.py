@@ -236,9 +236,9 @@ class StreamingWorld(SteppedWorld):
         return self.codec.settle(base + change)
 
     @torch.no_grad()
-    def doubt_(self, state: StreamingState) -> None:
+    def doubt_(self, state: StreamingState, scale: float = 1.0) -> None:
         """See `WorldModel.doubt_`."""
-        self.conditioner.doubt_(state.memory, state.seeds, state.steps)
+        self.conditioner.doubt_(state.memory, state.seeds, state.steps, scale)
 
     @property
     def _setting(self) -> Hashable:

@@ -157,12 +157,12 @@ class StateConditioner(Conditioner):
         """See `Conditioner.recall_`."""
         memory["states"].copy_(torch.stack((earlier, now), dim=1))
 
-    def doubt_(self, memory: Memory, seeds: Tensor, steps: Tensor) -> None:
+    def doubt_(self, memory: Memory, seeds: Tensor, steps: Tensor, scale: float) -> None:
         """See `Conditioner.doubt_`: states are known no better than training had them known, and
         what a push does can hang on less. Those of both frames are displaced alike: nothing seems
         to move."""
         noise = counted_noise(seeds, steps, (1, self.config.state_dim), stream=DOUBT)
-        moved = (memory["states"] + UNSURE_SCALE * noise).clamp(-1, 1)
+        moved = (memory["states"] + scale * UNSURE_SCALE * noise).clamp(-1, 1)
         memory["states"].copy_(self.plane.upright(moved))
 
     def trained_first(self) -> dict[str, nn.Module]:
