@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from world_model.config import DEFAULT_WORLD
+from world_model.config_fields import check_least
 from world_model.tasks import task_packages
 from world_model.versions import versions
 
@@ -95,12 +96,9 @@ class PlayConfig:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{name} is {value}, expected a positive number")
-        if self.max_episode_steps is not None and self.max_episode_steps < 0:
-            raise ValueError(f"max_episode_steps is {self.max_episode_steps}, expected 0 or more")
+        check_least(self, max_episode_steps=0, chunk=1)
         if self.record is not None and self.record.suffix != ".mp4":
             raise ValueError(f"record is {self.record}, expected a file name that ends in .mp4")
-        if self.chunk is not None and self.chunk < 1:
-            raise ValueError(f"chunk is {self.chunk}, expected at least 1 action")
         if self.is_typed:
             self.check_typed()
         if self.browser:

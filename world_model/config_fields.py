@@ -27,6 +27,13 @@ def check_least(config: Any, **least: float) -> None:
             raise ValueError(f"{name} is {value}, expected at least {lowest}")
 
 
+def check_within(config: Any, low: float, high: float, *names: str) -> None:
+    """Raise ValueError unless these fields are from `low` to `high`."""
+    for name in names:
+        if not low <= getattr(config, name) <= high:
+            raise ValueError(f"{name} is {getattr(config, name)}, expected {low} to {high}")
+
+
 def check_positive(what: str, value: float) -> None:
     """Raise ValueError unless a value is a finite number over 0."""
     if not 0 < value < math.inf:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from world_model.config_fields import check_least
 from world_model.tasks import load_task
 
 
@@ -27,8 +28,7 @@ class FamilyConfig:
     """Directory for family.json; nothing is written without it."""
 
     def __post_init__(self):
-        if self.episodes < 1:
-            raise ValueError(f"episodes is {self.episodes}, expected at least 1")
+        check_least(self, episodes=1)
 
 
 def main(config: FamilyConfig) -> dict[str, Any]:

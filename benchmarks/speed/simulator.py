@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from world_model.config_fields import check_least
 from world_model.tasks import load_task
 
 
@@ -28,9 +29,7 @@ class SimulatorConfig:
     """Seed of resets and actions."""
 
     def __post_init__(self):
-        for name in ("steps", "repeats"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
+        check_least(self, steps=1, repeats=1)
 
 
 def main(config: SimulatorConfig) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 import tyro
 
+from world_model.config_fields import check_least
+
 POSES = ("cube_pose", "cylinder_pose", "prism_pose", "cross_pose")
 
 
@@ -29,9 +31,7 @@ class ReadingsConfig:
     """Directory for readings.json; nothing is written without it."""
 
     def __post_init__(self):
-        for name in ("episodes", "stride"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
+        check_least(self, episodes=1, stride=1)
 
 
 def main(config: ReadingsConfig) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from training.run.config import seconds
+from world_model.config_fields import check_least, check_positive, check_within
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,21 +114,15 @@ class AnchoredTrainConfig:
             "first_anchored",
             "near",
         )
-        for name in shares:
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected a share from 0 to 1")
+        check_within(self, 0, 1, *shares)
         if not self.logarithm_from <= self.refine_from <= self.sharpen_from:
             raise ValueError(
                 "phases are out of order: logarithm_from, refine_from and sharpen_from are "
                 f"{self.logarithm_from}, {self.refine_from} and {self.sharpen_from}, expected to "
                 "rise"
             )
-        if self.batch < 1:
-            raise ValueError(f"batch is {self.batch}, expected at least 1 frame")
-        if self.references < 0:
-            raise ValueError(f"references is {self.references}, expected 0 (none) or more frames")
-        if not self.floor > 0:
-            raise ValueError(f"floor is {self.floor}, expected more than 0 grey levels")
+        check_least(self, batch=1, references=0)
+        check_positive("floor", self.floor)
         for text in (self.budget, self.validate_every, self.save_every):
             seconds(text)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from training.run.config import ClipRunConfig
+from world_model.config_fields import check_least
 from world_model.renamed import renamed, renamed_fields
 from world_model.tasks import Task, all_tasks
 
@@ -174,8 +175,7 @@ class TrainConfig(ClipRunConfig, FilesConfig):
                 "--poses, --points and --proxy, or clear those of a preset (--hidden --poses "
                 "--points --no-proxy)"
             )
-        if self.dynamics_steps < 1:
-            raise ValueError(f"dynamics_steps is {self.dynamics_steps}, expected at least 1")
+        check_least(self, dynamics_steps=1)
         if not self.states_share > 0:
             raise ValueError(f"states_share is {self.states_share}, expected more than 0")
         if self.proxy and self.codec != "pixels":

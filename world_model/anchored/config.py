@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from world_model.config import WorldConfig
-from world_model.config_fields import check_counts
+from world_model.config_fields import check_counts, check_within
 
 CELLS = 16
 """Coarse pixels that a picture's sides must be multiples of: the painter halves them four times."""
@@ -55,8 +55,7 @@ class AnchoredConfig(WorldConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 1 <= self.lags <= MOST_LAGS:
-            raise ValueError(f"lags is {self.lags}, expected 1 to {MOST_LAGS} actions")
+        check_within(self, 1, MOST_LAGS, "lags")
         if not self.observations:
             raise ValueError(
                 "an anchored world paints from low-dimensional observations, such as a robot's "
@@ -83,8 +82,4 @@ class AnchoredConfig(WorldConfig):
 
     @property
     def evaluations_per_step(self) -> int:
-        return 1
-
-    @property
-    def actions_at_once(self) -> int:
         return 1

@@ -24,7 +24,7 @@ from world_model.chunk.layers import (
     sincos_table_2d,
     timestep_embedding,
 )
-from world_model.config_fields import check_count, check_counts
+from world_model.config_fields import check_count, check_counts, check_least, check_within
 
 TIME_FEATURES = 256
 # Published sizes: depth, width, heads.
@@ -62,10 +62,8 @@ class IRASimConfig:
         check_counts(self, *sizes, "num_frames")
         for side in self.latent_size:
             check_count("a side of latent_size", side)
-        if not 0 <= self.condition_dropout <= 1:
-            raise ValueError(
-                f"condition_dropout is {self.condition_dropout}, expected a share from 0 to 1"
-            )
+        check_within(self, 0, 1, "condition_dropout")
+        check_least(self, num_frames=2)
         if self.depth % 2:
             raise ValueError(f"depth is {self.depth}: blocks come in pairs, so it must be even")
         if self.hidden_size % self.num_heads:
@@ -80,8 +78,6 @@ class IRASimConfig:
             raise ValueError(
                 f"latent_size {self.latent_size} is not divisible by patch_size {self.patch_size}"
             )
-        if self.num_frames < 2:
-            raise ValueError(f"num_frames is {self.num_frames}, expected at least 2")
 
     @property
     def grid_size(self) -> tuple[int, int]:

@@ -28,7 +28,7 @@ from world_model.chunk.unet3d_layers import (
     rotary_angles,
     rotary_frequencies,
 )
-from world_model.config_fields import check_count, check_counts
+from world_model.config_fields import check_count, check_counts, check_least, check_within
 
 FIRST_KERNEL = 7
 
@@ -58,14 +58,10 @@ class UNet3DConfig:
         check_counts(self, *sizes, "num_time_buckets")
         for mult in self.dim_mults:
             check_count("a level of dim_mults", mult)
-        if not 0 <= self.condition_dropout <= 1:
-            raise ValueError(
-                f"condition_dropout is {self.condition_dropout}, expected a share from 0 to 1"
-            )
+        check_within(self, 0, 1, "condition_dropout")
+        check_least(self, num_frames=2)
         if self.dim % 8:
             raise ValueError(f"dim is {self.dim}: group norm needs a multiple of 8")
-        if self.num_frames < 2:
-            raise ValueError(f"num_frames is {self.num_frames}, expected at least 2")
 
     @property
     def widths(self) -> list[int]:

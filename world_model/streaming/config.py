@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from world_model.config import ObservationConfig, WorldConfig
-from world_model.config_fields import check_counts, check_positive
+from world_model.config_fields import check_counts, check_least, check_positive, check_within
 from world_model.renamed import moved, renamed
 from world_model.streaming.states.config import StatesConfig
 from world_model.streaming.states.flat_config import with_states_together
@@ -42,16 +42,14 @@ class DenoiserConfig:
 
     def __post_init__(self) -> None:
         check_counts(self, "patch", "width", "depth", "num_heads", "condition_width", "head_width")
+        check_within(self, 0, MOST_PARTS, "parts")
+        check_least(self, context=1)
         if self.network == "transformer" and self.width % self.num_heads:
             raise ValueError(f"width {self.width} is not divisible by num_heads {self.num_heads}")
         if self.network == "unet" and self.width % 8:
             raise ValueError(f"width is {self.width}, expected a multiple of 8 for a U-Net's norms")
         if self.network == "unet" and self.patch % 2:
             raise ValueError(f"patch is {self.patch}, expected an even number for a U-Net")
-        if not 0 <= self.parts <= MOST_PARTS:
-            raise ValueError(f"parts is {self.parts}, expected 0 to {MOST_PARTS}")
-        if self.context < 1:
-            raise ValueError(f"context is {self.context}, expected at least 1 earlier frame")
 
 
 @renamed(dead_zone="change_threshold")
@@ -69,8 +67,7 @@ class SamplerConfig:
     in full: what stands still stays still, and small errors cannot add up over a long episode."""
 
     def __post_init__(self) -> None:
-        if not 1 <= self.num_steps <= MOST_STEPS:
-            raise ValueError(f"num_steps is {self.num_steps}, expected 1 to {MOST_STEPS} passes")
+        check_within(self, 1, MOST_STEPS, "num_steps")
         check_positive("noise_scale", self.noise_scale)
         if not 0 <= self.change_threshold < math.inf:
             raise ValueError(
@@ -175,7 +172,3 @@ class StreamingConfig(WorldConfig):
     @property
     def evaluations_per_step(self) -> int:
         return self.num_steps + 1  # one writes the cache, in the same call as the first pass
-
-    @property
-    def actions_at_once(self) -> int:
-        return 1

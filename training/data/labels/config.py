@@ -7,6 +7,7 @@ from typing import Annotated
 import tyro
 
 from training.data.episodes import SPLITS
+from world_model.config_fields import check_least
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +46,7 @@ class LabelConfig:
             raise ValueError(
                 f"splits are {', '.join(unknown)}, expected some of {', '.join(SPLITS)}"
             )
-        if self.bodies is not None and self.bodies < 1:
-            raise ValueError(f"bodies is {self.bodies}, expected at least 1")
-        if self.fit_frames < 50:
-            raise ValueError(f"fit_frames is {self.fit_frames}, expected at least 50")
+        check_least(self, bodies=1, fit_frames=50)
         if len(set(self.names)) < len(self.names) or not all(
             name.isidentifier() for name in self.names
         ):

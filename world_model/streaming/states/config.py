@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from world_model.config import ObservationConfig
-from world_model.config_fields import check_count, check_counts, check_positive
+from world_model.config_fields import check_count, check_counts, check_positive, check_within
 from world_model.renamed import renamed
 
 # Of sprites, and of cells along a side of one: more would make a step of a damaged world last for
@@ -217,11 +217,7 @@ class StatesConfig:
         check_counts(self, "dynamics_width")
         if self.reward_frequencies is not None:
             check_counts(self, "reward_frequencies")
-        if not 0 <= self.refinement_iterations <= MOST_REFINEMENTS:
-            raise ValueError(
-                f"refinement_iterations is {self.refinement_iterations}, expected 0 to "
-                f"{MOST_REFINEMENTS}"
-            )
+        check_within(self, 0, MOST_REFINEMENTS, "refinement_iterations")
 
     def check(self, world: HasStates, downscale: int) -> None:
         """Raise ValueError unless a world with such observations and actions, in latents of so many
