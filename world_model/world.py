@@ -32,7 +32,7 @@ from world_model.runtime.check_inputs import (
     check_finite,
     find_device,
 )
-from world_model.runtime.precision import Precision
+from world_model.runtime.precision import Precision, in_own_precision
 from world_model.state import ChunkOutput, RolloutOutput, StepOutput, WorldState, joined
 
 
@@ -137,7 +137,8 @@ class WorldModel(nn.Module, ABC):
             )
         return self.device.type == "cuda" if self.graph is None else self.graph
 
-    @abstractmethod
+    @torch.inference_mode(False)  # a state can be reset outside of a caller's inference mode
+    @in_own_precision
     def start(
         self,
         frames: np.ndarray | Tensor,
@@ -165,6 +166,13 @@ class WorldModel(nn.Module, ABC):
             ValueError: A shape or type is wrong, a number is not finite, a seed no integer, or an
                 observation is unknown or far out of its bounds.
         """
+        return self.started(*self._check_clips(frames, actions, seeds, observations))
+
+    @abstractmethod
+    def started(
+        self, frames: Tensor, actions: Tensor, seeds: Tensor, observations: dict[str, Tensor]
+    ) -> WorldState:
+        """`start`, checked: what the engine makes of it, on the world's device."""
 
     def begin(
         self, starts: Sequence[int] | np.ndarray, seeds: Sequence[int] | np.ndarray | Tensor

@@ -28,6 +28,7 @@ from world_model.streaming.conditioning import Readout
 from world_model.streaming.config import StreamingConfig
 from world_model.streaming.kv_ring import Places, Ring
 from world_model.streaming.sampler import outside, sample_change, sampled_levels
+from world_model.streaming.state import StreamingState
 from world_model.streaming.world import StreamingWorld
 
 # Streams of the counted numbers of one sample; 0 picks its clip (training/data/clips.py).
@@ -140,7 +141,9 @@ class Walk:
         self.sampler = replace(world.config.sampler, change_threshold=0.0)
         frames, actions = batch.clips.frames, batch.clips.actions
         seeds = torch.zeros_like(batch.own_from)  # a world's own noise is not used here
-        self.state = world.start(frames[:, : batch.given], actions[:, 1 : batch.given], seeds)
+        state = world.start(frames[:, : batch.given], actions[:, 1 : batch.given], seeds)
+        assert isinstance(state, StreamingState)
+        self.state = state
         levels = sampled_levels(self.sampler, world.device)[:, None, None]
         self.levels = levels.expand(-1, len(seeds), 1)
 

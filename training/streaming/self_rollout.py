@@ -115,4 +115,6 @@ class SelfRollout:
 
     def _start(self, begins: Tensor) -> StreamingState:
         clips = self.store.clips(begins, 1)
-        return self.world.start(clips.frames, clips.actions[:, 1:], torch.zeros_like(begins))
+        started = self.world.start(clips.frames, clips.actions[:, 1:], torch.zeros_like(begins))
+        assert isinstance(started, StreamingState)
+        return started

@@ -10,9 +10,7 @@ Dimensions: B environments, K candidates, H horizon, A action, S components of a
 """
 
 import copy
-from collections.abc import Mapping, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -24,7 +22,7 @@ from world_model.anchored.references import References
 from world_model.anchored.state import AnchoredState
 from world_model.frames import frames_to_pixels, pixels_to_frames
 from world_model.io.starts import Starts
-from world_model.runtime.precision import Precision, in_own_precision
+from world_model.runtime.precision import Precision
 from world_model.stepped import SteppedWorld
 
 
@@ -52,21 +50,14 @@ class AnchoredWorld(SteppedWorld):
     def device(self) -> torch.device:
         return self.painter.position.device
 
-    @torch.inference_mode(False)  # a state can be reset outside of a caller's inference mode
-    @in_own_precision
-    def start(
-        self,
-        frames: np.ndarray | Tensor,
-        actions: np.ndarray | Tensor,
-        seeds: Sequence[int] | np.ndarray | Tensor,
-        observations: Mapping[str, np.ndarray | Tensor] | None = None,
+    def started(
+        self, frames: Tensor, actions: Tensor, seeds: Tensor, observations: dict[str, Tensor]
     ) -> AnchoredState:
         """See `WorldModel.start`; the last frame becomes the anchor, of those before it only the
         states and the actions matter."""
-        frames, actions, seeds, given = self._check_clips(frames, actions, seeds, observations)
         config = self.config
         last = frames[:, -2:]
-        known = self.scaled_states(given, tuple(frames.shape[:2]))[:, -2:]
+        known = self.scaled_states(observations, tuple(frames.shape[:2]))[:, -2:]
         if known.isnan().any():
             read = self.estimator(frames_to_pixels(last.flatten(0, 1)))
             known = torch.where(known.isnan(), read.unflatten(0, last.shape[:2]), known)

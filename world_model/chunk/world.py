@@ -7,7 +7,6 @@ Dimensions: B environments, K candidates, H horizon, k actions, T frames a chunk
 C channels, h w latent cells.
 """
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -71,17 +70,10 @@ class ChunkWorld(WorldModel):
     def device(self) -> torch.device:
         return self.denoiser.null_action.device
 
-    @torch.inference_mode(False)  # a state can be reset outside of a caller's inference mode
-    @in_own_precision
-    def start(
-        self,
-        frames: np.ndarray | Tensor,
-        actions: np.ndarray | Tensor,
-        seeds: Sequence[int] | np.ndarray | Tensor,
-        observations: Mapping[str, np.ndarray | Tensor] | None = None,
+    def started(
+        self, frames: Tensor, actions: Tensor, seeds: Tensor, observations: dict[str, Tensor]
     ) -> WorldState:
         """See `WorldModel.start`; of a clip only the last frame matters."""
-        frames, _, seeds, _ = self._check_clips(frames, actions, seeds, observations)
         last = frames[:, -1].clone()
         return WorldState(
             latents=self.codec.encode(frames_to_pixels(last)),

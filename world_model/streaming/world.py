@@ -10,7 +10,7 @@ components of all states.
 """
 
 import warnings
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
@@ -82,19 +82,12 @@ class StreamingWorld(SteppedWorld):
     def device(self) -> torch.device:
         return self.denoiser.position.device
 
-    @torch.inference_mode(False)  # a state can be reset outside of a caller's inference mode
-    @in_own_precision
-    def start(
-        self,
-        frames: np.ndarray | Tensor,
-        actions: np.ndarray | Tensor,
-        seeds: Sequence[int] | np.ndarray | Tensor,
-        observations: Mapping[str, np.ndarray | Tensor] | None = None,
+    def started(
+        self, frames: Tensor, actions: Tensor, seeds: Tensor, observations: dict[str, Tensor]
     ) -> StreamingState:
         """See `WorldModel.start`; the whole clip goes through the network, frame by frame."""
-        frames, actions, seeds, given = self._check_clips(frames, actions, seeds, observations)
         num_envs, num_frames = frames.shape[:2]
-        known = self.scaled_states(given, (num_envs, num_frames))
+        known = self.scaled_states(observations, (num_envs, num_frames))
         latents = encode_clip(self.codec, frames_to_pixels(frames))
         actions = self.scale_actions(actions)
         ring = self.denoiser.empty_ring(num_envs)
