@@ -1,6 +1,7 @@
 """A package's names that load their modules when first used (PEP 562), so that importing the
 package, as `irasim --help` does, costs nothing."""
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
@@ -19,5 +20,18 @@ def lazy_names(package: str, homes: Mapping[str, Sequence[str]]) -> Callable[[st
         if name not in home:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         return getattr(import_module(f"{package}.{home[name]}"), name)
+
+    return find
+
+
+def deprecated_name(module: str, name: str, now: str) -> Callable[[str], Any]:
+    """The `__getattr__` of a module that holds one older name: of "module:name", as `now` says."""
+
+    def find(asked: str) -> Any:
+        if asked != name:
+            raise AttributeError(f"module {module!r} has no attribute {asked!r}")
+        warnings.warn(f"{name} is called {now} now", DeprecationWarning, stacklevel=2)
+        home, _, today = now.partition(":")
+        return getattr(import_module(home), today)
 
     return find

@@ -10,7 +10,6 @@ Dimension key: B batch, M modes, K targets of a sequence, H W pixels.
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from policies.clone_files import read_clone, write_clone
+from policies.clone_files import CloneFiles
 from policies.observed import check_observation
 
-WEIGHTS = Path(__file__).parent / "weights"
 SIZE = 96  # pixels a side
 UNIT = 100.0  # simulator px: targets relative to the disc, and places relative to the middle
 
@@ -132,31 +130,18 @@ class Clone:
         return np.clip(self._targets.popleft(), 0, 512).astype(np.float32)
 
 
-@cache
-def _loaded(weights: str) -> CloneNetwork:
-    """A network that many episodes share."""
-    return load_clone(weights)
+FILES = CloneFiles(
+    shipped=Path(__file__).parent / "weights",
+    make=lambda **fields: CloneNetwork(CloneConfig(**fields)),
+    what="cloned Push-T policy",
+    made_by="python -m benchmarks.pusht.cloning",
+)
+save_clone, load_clone = FILES.write, FILES.read
 
 
 def clone_of(weights: str | Path, seed: int) -> Clone:
     """The policy of a weights file, or of one that is shipped, by its name."""
-    return Clone(_loaded(str(weights)), seed)
-
-
-def save_clone(network: CloneNetwork, path: Path) -> None:
-    """See `write_clone`."""
-    write_clone(network, network.config, path)
-
-
-def load_clone(weights: str | Path) -> CloneNetwork:
-    """The network of a weights file, or of a shipped name; see `read_clone`."""
-    return read_clone(
-        weights,
-        WEIGHTS,
-        lambda **fields: CloneNetwork(CloneConfig(**fields)),
-        what="cloned Push-T policy",
-        made_by="python -m benchmarks.pusht.cloning",
-    )
+    return Clone(FILES.shared(str(weights)), seed)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,6 @@ Dimensions: B moments.
 """
 
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +18,9 @@ import torch
 import tyro
 from torch import Tensor, nn
 
-from policies.clone_files import read_clone, write_clone
+from policies.clone_files import CloneFiles
 from policies.tabletop.from_pixels import MOVE, TO, Seen
 from policies.tabletop.scene import NAMES, TABLE
-
-WEIGHTS = Path(__file__).parent / "weights"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,31 +79,18 @@ class Clone:
         return self._network(blocks, pusher)[0].clamp(-1, 1).numpy()
 
 
-def clone_of(weights: str | Path) -> Clone:
-    """The policy of a weights file, or of one that is shipped, by its name."""
-    return Clone(_loaded(str(weights)))
+FILES = CloneFiles(
+    shipped=Path(__file__).parent / "weights",
+    make=lambda **fields: CloneNetwork(CloneConfig(**fields)),
+    what="cloned tabletop policy",
+    made_by="python -m policies.tabletop.cloning",
+)
+save_clone, load_clone = FILES.write, FILES.read
 
 
-@cache
-def _loaded(weights: str) -> CloneNetwork:
-    """A network that many episodes share."""
-    return load_clone(weights)
-
-
-def save_clone(network: CloneNetwork, path: Path) -> None:
-    """See `write_clone`."""
-    write_clone(network, network.config, path)
-
-
-def load_clone(weights: str | Path) -> CloneNetwork:
-    """The network of a weights file, or of a shipped name; see `read_clone`."""
-    return read_clone(
-        weights,
-        WEIGHTS,
-        lambda **fields: CloneNetwork(CloneConfig(**fields)),
-        what="cloned tabletop policy",
-        made_by="python -m policies.tabletop.cloning",
-    )
+def clone_of(weights: str | Path, seed: int = 0) -> Clone:
+    """The policy of a weights file, or of one that is shipped, by its name; it draws nothing."""
+    return Clone(FILES.shared(str(weights)))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,66 +5,31 @@ alike. `FAMILY` names them; "policies.tabletop.family:NAME" is each one's import
 `(env, seed) -> policy`). What each reaches in the simulator is in docs/tabletop.md.
 """
 
-from collections.abc import Callable
-from typing import Any
+from functools import partial
 
 import gymnasium as gym
-import numpy as np
 
+from policies import families
+from policies.families import clones
 from policies.tabletop.from_pixels import PixelPusher, blocks_of
 from policies.tabletop.pushing import PushConfig
 from policies.tabletop.scene import NAMES
 
-Factory = Callable[[gym.Env, int], Callable[[Any], np.ndarray]]
 
-
-class Wander:
+class Wander(families.Wander):
     """Goes in random directions, each for a while, without looking."""
 
-    kind = "random"
-    max_steps: int | None = None
-    HOLD = 6  # steps
-
-    def __init__(self, env: gym.Env, seed: int):
-        self._rng = np.random.default_rng([seed, 9])
-        self._action, self._left = np.zeros(2, np.float32), 0
-
-    def __call__(self, observation: object) -> np.ndarray:
-        """The next action (2,)."""
-        if self._left == 0:
-            self._action, self._left = self._rng.uniform(-1, 1, 2).astype(np.float32), self.HOLD
-        self._left -= 1
-        return self._action
+    HOLD, BOUNDS, STREAM = 6, (-1, 1), 9
 
 
-def push(env: gym.Env, seed: int) -> PixelPusher:
-    """Pushes as well as it can."""
-    return PixelPusher(env, seed)
-
-
-def slow(env: gym.Env, seed: int) -> PixelPusher:
-    """Pushes at an eighth of the speed, so that time runs out now and then."""
-    return PixelPusher(env, seed, config=PushConfig(pace=0.12))
-
-
-def straight(env: gym.Env, seed: int) -> PixelPusher:
-    """Goes and pushes straight on, through the other blocks."""
-    return PixelPusher(env, seed, config=PushConfig(looks_around=False))
-
-
-def trembling(env: gym.Env, seed: int) -> PixelPusher:
-    """Moves about one step off the one meant."""
-    return PixelPusher(env, seed, tremble=1.0)
-
-
-def shaking(env: gym.Env, seed: int) -> PixelPusher:
-    """Moves about one and a half steps off the one meant."""
-    return PixelPusher(env, seed, tremble=1.4)
-
-
-def slipping(env: gym.Env, seed: int) -> PixelPusher:
-    """Slips about every seven steps."""
-    return PixelPusher(env, seed, slips=0.15)
+push = PixelPusher
+# At an eighth of the speed, so that time runs out now and then.
+slow = partial(PixelPusher, config=PushConfig(pace=0.12))
+# Straight on, through the other blocks.
+straight = partial(PixelPusher, config=PushConfig(looks_around=False))
+# Moving about one step, or one and a half, off the one meant.
+trembling, shaking = (partial(PixelPusher, tremble=n) for n in (1.0, 1.4))
+slipping = partial(PixelPusher, slips=0.15)  # about every seven steps
 
 
 def wrong_block(env: gym.Env, seed: int) -> PixelPusher:
@@ -81,18 +46,7 @@ def wrong_goal(env: gym.Env, seed: int) -> PixelPusher:
     return PixelPusher(env, seed, blocks=(move, wrong))
 
 
-def _clone(name: str) -> Factory:
-    """A shipped behaviour-cloned policy; its network loads when first used."""
-
-    def factory(env: gym.Env, seed: int) -> Callable[[Any], np.ndarray]:
-        from policies.tabletop.cloning import clone_of
-
-        return clone_of(name)
-
-    return factory
-
-
-clone_20, clone_1000 = _clone("clone_20"), _clone("clone_1000")
+clone_20, clone_1000 = clones("policies.tabletop.cloning", "clone_20", "clone_1000")
 wander = Wander
 
 FAMILY = (
