@@ -18,7 +18,7 @@ from training.data.episodes import read_json
 from training.data.irasim.layout import refuse_published
 from training.data.labels.plane import labelled_plane
 from training.run.config import FREE
-from training.run.directory import HEAD_STATE, run_training, write_result
+from training.run.directory import HEAD_STATE, run_training
 from training.run.loop import resume, train_until
 from training.run.resumable import processes
 from training.streaming.codec import prepare_codec
@@ -28,7 +28,7 @@ from training.streaming.heads import train_head
 from training.streaming.proxy import fill_proxy, labelled_scene
 from training.streaming.states import prepare_states
 from training.streaming.trainer import Trainer
-from training.streaming.validate import in_words, predict_episodes, validate_world
+from training.streaming.validate import validate_and_film, write_trained
 from world_model import StreamingConfig, StreamingWorld, WorldModel
 from world_model.io.checkpoint import find_world, read_config
 from world_model.streaming.states.conditioner import StateConditioner
@@ -60,13 +60,15 @@ def train(config: TrainConfig, accelerator: Accelerator) -> Path:
         config,
         name="dynamics",
         shown=("loss/dynamics",),
-        validate=lambda: validate(trainer, world, validation, config),
+        validate=lambda: validate_and_film(trainer, world, validation, config),
     )
     trainer.swap_average()
     head_loss = run_head(trainer, world, config)
     directory = config.out / "world"
     if accelerator.is_main_process:
-        finish(trainer, world, validation, head_loss, config, directory)
+        before = earlier_training(config)
+        more = {"head_loss": head_loss, "before": before}
+        write_trained(trainer, world, validation, config, directory, **more)
     return directory
 
 
@@ -167,16 +169,6 @@ def run_head(trainer: Trainer, world: StreamingWorld, config: TrainConfig) -> fl
     )
 
 
-def validate(
-    trainer: Trainer, world: StreamingWorld, validation: ClipStore, config: TrainConfig
-) -> None:
-    """Predict validation episodes with the averaged weights; keep, log, print and film them."""
-    count, directory = config.validation_episodes, config.out / "world"
-    result = validate_world(trainer, world, validation, count, directory)
-    video = config.out / "samples" / f"{trainer.progress.step:07d}.mp4"
-    result.write_video(video, world.config.fps)
-
-
 def earlier_training(config: TrainConfig) -> list[dict[str, Any]]:
     """How the world was trained that this run went on from, and the one before that, and so on: the
     oldest first, without their configs."""
@@ -188,29 +180,3 @@ def earlier_training(config: TrainConfig) -> list[dict[str, Any]]:
     report = read_json(path)
     before = report.pop("before", [])
     return [*before, {key: value for key, value in report.items() if key != "config"}]
-
-
-def finish(
-    trainer: Trainer,
-    world: StreamingWorld,
-    validation: ClipStore,
-    head_loss: float,
-    config: TrainConfig,
-    directory: Path,
-) -> None:
-    """Write the world and `train.json`, which says how it was made."""
-    result = predict_episodes(world, validation, config.validation_episodes)
-    result.write_video(config.out / "samples" / "final.mp4", world.config.fps)
-    world.save_pretrained(directory)
-    report = write_result(
-        directory / "train.json",
-        config,
-        trainer,
-        validation=result.figures(),
-        head_loss=head_loss,
-        episodes=trainer.store.num_episodes,
-        frames=len(trainer.store.frames),
-        before=earlier_training(config),
-    )
-    print(f"{directory}: {in_words(report['validation'])}")
-    print(f"next: irasim bench quality --world {directory} --data {config.data}")

@@ -11,7 +11,7 @@ from training.anchored.trainer import PainterTrainer
 from training.data.clips import ClipStore
 from training.data.irasim.layout import refuse_published
 from training.run.config import FREE
-from training.run.directory import run_training, write_result
+from training.run.directory import run_training
 from training.run.loop import resume, train_until
 from training.streaming.describe import (
     data_bounds,
@@ -19,7 +19,7 @@ from training.streaming.describe import (
     state_bounds,
     take_starts,
 )
-from training.streaming.validate import in_words, predict_episodes, validate_world
+from training.streaming.validate import validate_and_film, write_trained
 from world_model.anchored.config import AnchoredConfig, PainterConfig
 from world_model.anchored.world import AnchoredWorld
 from world_model.config import ObservationConfig
@@ -46,13 +46,14 @@ def train(config: AnchoredTrainConfig, accelerator: Accelerator) -> Path:
             config,
             name="painter",
             shown=("loss/psnr",),
-            validate=lambda: validate(trainer, validation),
+            validate=lambda: validate_and_film(trainer, trainer.world, validation, config),
         )
     finally:
         torch.set_flush_denormal(False)
     trainer.swap_average()
     directory = config.out / "world"
-    finish(trainer, validation, directory)
+    error = trainer.fitted.error
+    write_trained(trainer, trainer.world, validation, config, directory, dynamics_error=error)
     return directory
 
 
@@ -106,32 +107,3 @@ def prepare(
         f"that the law was not fitted to they are {50 * fitted.error:.2f} % of their range off"
     )
     return trainer, validation
-
-
-def validate(trainer: PainterTrainer, validation: ClipStore) -> None:
-    """Predict validation episodes, report, and film them."""
-    config, world = trainer.config, trainer.world
-    result = validate_world(
-        trainer, world, validation, config.validation_episodes, config.out / "world"
-    )
-    path = config.out / "samples" / f"{trainer.progress.step:07d}.mp4"
-    result.write_video(path, world.config.fps)
-
-
-def finish(trainer: PainterTrainer, validation: ClipStore, directory: Path) -> None:
-    """Write the world and `train.json`, which says how it was made."""
-    config, world, store = trainer.config, trainer.world, trainer.store
-    result = predict_episodes(world, validation, config.validation_episodes)
-    result.write_video(config.out / "samples" / "final.mp4", world.config.fps)
-    world.save_pretrained(directory)
-    report = write_result(
-        directory / "train.json",
-        config,
-        trainer,
-        validation=result.figures(),
-        dynamics_error=trainer.fitted.error,
-        episodes=store.num_episodes,
-        frames=len(store.frames),
-    )
-    print(f"{directory}: {in_words(report['validation'])}")
-    print(f"next: irasim bench quality --world {directory} --data {config.data}")

@@ -13,12 +13,11 @@ from torch import Tensor
 
 from training.captured.device_store import DeviceStore
 from training.captured.whole_step import in_autocast
-from training.streaming.heads import drawn_tokens
+from training.streaming.heads import drawn_loss
 from training.streaming.objective import (
     Batch,
     StreamingObjective,
     before,
-    head_loss,
     make_batch,
     read_frames,
 )
@@ -106,14 +105,9 @@ class ClipLoss:
 
     def head(self) -> tuple[Tensor, dict[str, Tensor]]:
         """The head's mean loss on the tokens that draw a frame, the denoiser staying as it is."""
-        _, batch = self._next()
-        world = self.world
-        with in_autocast(world.device, self.autocast), torch.no_grad():
-            tokens, drawn = drawn_tokens(self.objective, batch)
-        read = world.conditioner.read(world.head(tokens.float()), drawn.prediction, drawn.before)
-        losses = head_loss(read, batch, world.config)
-        counted = read_frames(batch, world.config)
-        return (losses * counted).sum() / counted.sum().clamp(min=1), {}
+        (_, batch), world = self._next(), self.world
+        autocast = in_autocast(world.device, self.autocast)
+        return drawn_loss(world, world.head, self.objective, batch, autocast), {}
 
     def _next(self) -> tuple[Tensor, Batch]:
         """Where the next clips begin, and the clips made ready."""

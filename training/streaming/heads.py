@@ -1,10 +1,12 @@
 """The last phase: the head alone, on frames drawn after recorded ones and after the model's own."""
 
 import time
+from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor
+from torch import Tensor, nn
 
 from training.data.clips import ClipStore
 from training.run.directory import HEAD_STATE
@@ -75,20 +77,30 @@ class HeadTrainer(ResumableTrainer):
         mine = samples[accelerator.process_index :: accelerator.num_processes]
         clips = self.store.sample(config.seed, mine, config.clip_frames)
         batch = make_batch(self.world, clips, config.seed, mine, config.rollout_rounds)
-        with accelerator.autocast():
-            tokens, drawn = drawn_tokens(self.trunk, batch)
-        read = self.world.conditioner.read(
-            self.objective(tokens.float()), drawn.prediction, drawn.before
-        )
-        losses = head_loss(read, batch, self.world.config)
-        counted = read_frames(batch, self.world.config)
-        loss = (losses * counted).sum() / counted.sum().clamp(min=1)
+        loss = drawn_loss(self.world, self.objective, self.trunk, batch, accelerator.autocast())
         accelerator.backward(loss)
         self.apply_gradients()
         mean = accelerator.reduce(loss.detach(), "mean")
         assert isinstance(mean, Tensor)
         frames = config.batch_clips * config.clip_frames
         return self.count_step(begin, frames, {"head/loss": mean.item()})
+
+
+def drawn_loss(
+    world: StreamingWorld,
+    head: nn.Module,
+    trunk: StreamingObjective,
+    batch: Batch,
+    autocast: AbstractContextManager[Any],
+) -> Tensor:
+    """The mean loss of a world's head on the tokens that draw frames, the denoiser staying as it
+    is; `autocast` is around what draws."""
+    with autocast:
+        tokens, drawn = drawn_tokens(trunk, batch)
+    read = world.conditioner.read(head(tokens.float()), drawn.prediction, drawn.before)
+    losses = head_loss(read, batch, world.config)
+    counted = read_frames(batch, world.config)
+    return (losses * counted).sum() / counted.sum().clamp(min=1)
 
 
 @torch.no_grad()

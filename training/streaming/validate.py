@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from benchmarks.metrics.frames import PSNR_CAP, psnr
 from training.data.clips import ClipStore
+from training.run.directory import write_result
 from training.run.resumable import ResumableTrainer
 from world_model import WorldModel
 from world_model.video import write_video
@@ -91,6 +93,44 @@ def validate_world(
         (directory / "train.json").unlink(missing_ok=True)  # of an earlier end of the run
     report(trainer, result)
     return result
+
+
+def validate_and_film(
+    trainer: ResumableTrainer, world: WorldModel, store: ClipStore, config: Any
+) -> None:
+    """`validate_world`, and a video of it among the run's samples."""
+    result = validate_world(trainer, world, store, config.validation_episodes, config.out / "world")
+    path = config.out / "samples" / f"{trainer.progress.step:07d}.mp4"
+    result.write_video(path, world.config.fps)
+
+
+def write_trained(
+    trainer: Any, world: WorldModel, store: ClipStore, config: Any, directory: Path, **more: Any
+) -> None:
+    """Write a world, a video of it, and `train.json`, which says how it was made.
+
+    Args:
+        trainer: Has its training episodes as `store`.
+        world: With the weights that are kept.
+        store: Validation episodes.
+        config: Of the run.
+        directory: Of the world.
+        more: What else `train.json` says.
+    """
+    result = predict_episodes(world, store, config.validation_episodes)
+    result.write_video(config.out / "samples" / "final.mp4", world.config.fps)
+    world.save_pretrained(directory)
+    written = write_result(
+        directory / "train.json",
+        config,
+        trainer,
+        validation=result.figures(),
+        episodes=trainer.store.num_episodes,
+        frames=len(trainer.store.frames),
+        **more,
+    )
+    print(f"{directory}: {in_words(written['validation'])}")
+    print(f"next: irasim bench quality --world {directory} --data {config.data}")
 
 
 def report(trainer: ResumableTrainer, result: Validation) -> None:
