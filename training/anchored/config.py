@@ -6,14 +6,13 @@ Kept free of torch, so that `irasim train --help` is quick.
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from training.run.config import seconds
+from training.run.config import EpisodeFilesConfig, EpisodesOfWorldConfig, WorldRunConfig
 from world_model.config_fields import check_least, check_positive, check_within
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnchoredTrainConfig:
+class AnchoredTrainConfig(EpisodesOfWorldConfig, WorldRunConfig, EpisodeFilesConfig):
     """One training run, from a robot's recorded episodes to a world directory.
 
     For a fixed camera, and episodes with a low-dimensional observation of the robot: its joints,
@@ -22,21 +21,12 @@ class AnchoredTrainConfig:
     """
 
     preset: str = "robot_video"
-    """Where the other defaults come from."""
-    data: Path = Path("data/mine")
-    """Episodes in the published layout, with splits train and val."""
-    more_data: tuple[Path, ...] = ()
-    """Further datasets whose train episodes are added."""
     out: Path = Path("runs/robot")
-    """The run's directory: world/, samples/, tensorboard logs, state.pt to resume from."""
     name: str = "robot"
-    """The world's name."""
     budget: str = "30min"
-    """Time to train, as 90s, 20min or 2h; evaluation not counted."""
-    max_steps: int | None = None
-    """Optimizer steps, in place of the budget: a run that can be repeated exactly."""
-    seed: int = 0
-    """With a sample's number it fixes which frames it is of."""
+    warmup: int = 100
+    validate_every: str = "10min"
+    validation_episodes: int = 12
 
     coarse: int = 2
     """Pixels per coarse pixel, along each side: most of the work is done at that size. Take 4 for
@@ -50,21 +40,9 @@ class AnchoredTrainConfig:
     which the robot is nearest to where it shall be. None are kept of fewer than five episodes."""
     lags: int = 5
     """Actions that the states follow: the present one and those before it."""
-    action_names: tuple[str, ...] = ()
-    """Names of the action's components, for messages."""
 
     batch: int = 16
     """Frames an optimizer step."""
-    rate: float = 0.001
-    """Learning rate (AdamW, no decay of weights)."""
-    ema: float = 0.998
-    """Decay of the averaged weights, which are the ones that are kept."""
-    clip_norm: float = 1.0
-    """Largest norm of the gradient."""
-    warmup: int = 100
-    """Steps over which the rate rises."""
-    mixed_precision: Literal["no", "bf16"] = "bf16"
-    """Precision of the painter's products in training."""
     logarithm_from: float = 0.15
     """Share of the run after which each frame's error counts by its logarithm: before, frames with
     much motion rule, and motion is learned; after, a frame at rest counts as much as they do, and
@@ -87,25 +65,8 @@ class AnchoredTrainConfig:
     """Share of all samples whose anchor is near their frame, or that frame itself: there rest is
     learned, and how motion begins."""
 
-    validate_every: str = "10min"
-    """How often validation runs and sample videos are written."""
-    save_every: str = "2min"
-    """How often the state to resume from is written."""
-    validation_episodes: int = 12
-    """Episodes of the validation split that are predicted."""
-    cpu: bool = False
-    """Train on the processor even where there is a GPU."""
-
-    success_on_termination: bool = False
-    """Reaching the end is success."""
-    max_episode_steps: int | None = None
-    """The time limit of an episode in the world."""
-    start_frames: int = 4
-    """Frames of a start: the first of an episode of the validation split."""
-    max_starts: int = 100
-    """How many starts the world keeps."""
-
     def __post_init__(self) -> None:
+        super().__post_init__()
         shares = (
             "logarithm_from",
             "refine_from",
@@ -123,8 +84,6 @@ class AnchoredTrainConfig:
             )
         check_least(self, batch=1, references=0)
         check_positive("floor", self.floor)
-        for text in (self.budget, self.validate_every, self.save_every):
-            seconds(text)
 
 
 ANCHORED_PRESETS: dict[str, Callable[[], AnchoredTrainConfig]] = {

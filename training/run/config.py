@@ -1,7 +1,8 @@
-"""Options of all training runs on clips. Kept free of torch, so that --help is quick."""
+"""Options that kinds of training runs share. Kept free of torch, so that --help is quick."""
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 # A run that goes on may be given more time, or report otherwise; all else must be as it was.
@@ -9,21 +10,15 @@ FREE = {"budget", "max_steps", "save_every", "validate_every", "validation_episo
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClipRunConfig:
-    """Length, optimizer and reports of a run on clips."""
+class WorldRunConfig:
+    """Length, optimizer and reports of a run that makes a world."""
 
     budget: str = "20min"
     """Training time, such as 90s, 20min or 2h; evaluation and recording are not counted."""
     max_steps: int | None = None
     """Number of optimizer steps, instead of --budget; such a run can be repeated exactly."""
     seed: int = 0
-    """Seed that determines the clips, noise and noise levels."""
-    clip_frames: int
-    """Frames of a clip."""
-    batch_clips: int = 8
-    """Clips per optimizer step, over all processes."""
-    accumulation: int = 1
-    """Number of parts that the clips of a step are processed in (gradient accumulation)."""
+    """Seed that determines the clips or frames, noise and noise levels."""
     mixed_precision: Literal["no", "bf16"] = "bf16"
     """Precision of the network's matrix products."""
     rate: float = 0.001
@@ -44,13 +39,60 @@ class ClipRunConfig:
     """Train on the CPU even if there is a GPU."""
 
     def __post_init__(self) -> None:
+        for text in (self.budget, self.validate_every, self.save_every):
+            seconds(text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipRunConfig(WorldRunConfig):
+    """A run that trains on clips."""
+
+    clip_frames: int
+    """Frames of a clip."""
+    batch_clips: int = 8
+    """Clips per optimizer step, over all processes."""
+    accumulation: int = 1
+    """Number of parts that the clips of a step are processed in (gradient accumulation)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if self.batch_clips % self.accumulation:
             raise ValueError(
                 f"batch_clips {self.batch_clips} does not divide into accumulation "
                 f"{self.accumulation} parts"
             )
-        for text in (self.budget, self.validate_every, self.save_every):
-            seconds(text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpisodeFilesConfig:
+    """What a run reads and writes: what `--help` begins with."""
+
+    preset: str = "default"
+    """Which preset the other defaults come from; the names are listed above."""
+    data: Path = Path("data/mine")
+    """Episodes in the published layout, with splits train and val."""
+    more_data: tuple[Path, ...] = ()
+    """Further datasets whose train episodes are added, such as rollouts of a policy."""
+    out: Path = Path("runs/mine")
+    """Directory of the run: world/, samples/, TensorBoard logs, and state.pt to resume from."""
+    name: str = "mine"
+    """Name of the world."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpisodesOfWorldConfig:
+    """Of episodes in the world that a run makes: how they begin and end, and what acts there."""
+
+    action_names: tuple[str, ...] = ()
+    """Names of the action's components, used in messages."""
+    success_on_termination: bool = False
+    """Whether an episode that ends before the time limit is a success."""
+    max_episode_steps: int | None = None
+    """Time limit of the real environment."""
+    start_frames: int = 4
+    """Frames that an episode in the world begins with: the first of a validation episode."""
+    max_starts: int = 100
+    """Most of these starts that are stored in the world."""
 
 
 def seconds(text: str) -> float:

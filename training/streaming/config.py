@@ -10,28 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from training.run.config import ClipRunConfig
+from training.run.config import ClipRunConfig, EpisodeFilesConfig, EpisodesOfWorldConfig
 from world_model.config_fields import check_least
 from world_model.renamed import renamed, renamed_fields
 from world_model.tasks import Task, all_tasks
 
 
 @dataclass(frozen=True, kw_only=True)
-class FilesConfig:
-    """What a run reads and writes: what `--help` begins with."""
+class FilesConfig(EpisodeFilesConfig):
+    """The same, and where it goes on from."""
 
-    preset: str = "default"
-    """Which preset the other defaults come from; the names are listed above."""
-    data: Path = Path("data/mine")
-    """Episodes in the published layout, with splits train and val."""
-    more_data: tuple[Path, ...] = ()
-    """Further datasets whose train episodes are added, such as rollouts of a policy."""
     init: Path | None = None
     """World directory to continue training from, with its architecture and weights."""
-    out: Path = Path("runs/mine")
-    """Directory of the run: world/, samples/, TensorBoard logs, and state.pt to resume from."""
-    name: str = "mine"
-    """Name of the world."""
 
 
 @renamed(
@@ -43,7 +33,7 @@ class FilesConfig:
     sees_states="states",
 )
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig(ClipRunConfig, FilesConfig):
+class TrainConfig(EpisodesOfWorldConfig, ClipRunConfig, FilesConfig):
     """One training run, from recorded episodes to a world directory."""
 
     codec: Literal["pixels", "autoencoder_tiny", "autoencoder_kl"] = "pixels"
@@ -89,8 +79,6 @@ class TrainConfig(ClipRunConfig, FilesConfig):
     proxy: bool = False
     """Draw each frame over a proxy: background, `poses` and parts of the robot, as `irasim label`
     found them in `data`, at the predicted states. There is no change mask then."""
-    action_names: tuple[str, ...] = ()
-    """Names of the action's components, used in messages."""
     refinement_iterations: int = 2
     """How many times the states estimated from a first frame are refined, from a patch of the frame
     around each of `points` and `poses`."""
@@ -150,14 +138,6 @@ class TrainConfig(ClipRunConfig, FilesConfig):
     """Import path of the policy that records the episodes."""
     collect_episodes: tuple[int, int, int] = (900, 40, 120)
     """Number of episodes to record for train, val and test."""
-    success_on_termination: bool = False
-    """Whether an episode that ends before the time limit is a success."""
-    max_episode_steps: int | None = None
-    """Time limit of the real environment."""
-    start_frames: int = 4
-    """Frames that an episode in the world begins with: the first of a validation episode."""
-    max_starts: int = 100
-    """Most of these starts that are stored in the world."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
