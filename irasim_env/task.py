@@ -4,7 +4,7 @@ Dimensions: B environments, T frames of a clip, H W pixels, A action components,
 chunk, n components of a low-dimensional observation.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -51,16 +51,21 @@ class Outcome:
         """`terminated` on the host, bool (B,): with tensors, one small copy from the device."""
         return to_host(self.terminated, np.bool_)
 
+    def each(self, taken: Callable[[Array, type], Any]) -> "Outcome":
+        """One of what `taken` makes of each array and the type that it has on the host."""
+        chunk_frames, uncertainty = self.chunk_frames, self.uncertainty
+        return Outcome(
+            frame=taken(self.frame, np.uint8),
+            states={name: taken(values, np.float64) for name, values in self.states.items()},
+            reward=taken(self.reward, np.float64),
+            terminated=taken(self.terminated, np.bool_),
+            chunk_frames=None if chunk_frames is None else taken(chunk_frames, np.uint8),
+            uncertainty=None if uncertainty is None else taken(uncertainty, np.float64),
+        )
+
     def select(self, rows: Sequence[int]) -> "Outcome":
         """A copy that holds environments `rows` only, in that order (repeats allowed)."""
-        return Outcome(
-            frame=self.frame[rows],
-            states={name: values[rows] for name, values in self.states.items()},
-            reward=self.reward[rows],
-            terminated=self.terminated[rows],
-            chunk_frames=None if self.chunk_frames is None else self.chunk_frames[rows],
-            uncertainty=None if self.uncertainty is None else self.uncertainty[rows],
-        )
+        return self.each(lambda array, _: array[rows])
 
     def put(self, rows: Sequence[int], other: "Outcome") -> None:
         """Make row `rows[j]` of this one row j of `other`, in place."""
@@ -285,17 +290,7 @@ class WorldTask:
             array = torch.as_tensor(array).to(device, copy=True)
             return array.float() if dtype is np.float64 else array
 
-        def perhaps(array: Array | None, dtype: type) -> Array | None:
-            return None if array is None else taken(array, dtype)
-
-        return Outcome(
-            frame=taken(outcome.frame, np.uint8),
-            states={name: taken(values, np.float64) for name, values in outcome.states.items()},
-            reward=taken(outcome.reward, np.float64),
-            terminated=taken(outcome.terminated, np.bool_),
-            chunk_frames=perhaps(outcome.chunk_frames, np.uint8),
-            uncertainty=perhaps(outcome.uncertainty, np.float64),
-        )
+        return outcome.each(taken)
 
     def _uncertainty(self, others: Tensor | None, taken: Tensor) -> Array | None:
         """How far the other samples of a step are from the one taken, (B,)."""

@@ -4,7 +4,7 @@ Every policy plays from the same fresh resets, on the observations that episodes
 `irasim bench ranking` plays it in a world too.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -50,21 +50,16 @@ def main(config: FamilyConfig) -> dict[str, Any]:
             f"{', '.join(family.FAMILY)}"
         )
     results: dict[str, Any] = {
-        "command": "irasim bench family",
-        "config": asdict(config),
+        **report.heading("irasim bench family", config, "cpu"),
         "env_id": task.env_id,
         "success_rule": task.success,
         "max_episode_steps": task.max_episode_steps,
-        "versions": report.versions(),
         "policies": {
             name: play(config, getattr(family, name), name)
             for name in config.policies or family.FAMILY
         },
     }
-    print(tables(results))
-    if config.out is not None:
-        report.write_report(config.out / "family.json", results)
-    return results
+    return report.publish(results, tables(results), config.out, "family")
 
 
 def play(config: FamilyConfig, factory: Any, name: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ drawing where the task says how. Resets are not timed, nor is choosing actions.
 """
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,17 +41,11 @@ def main(config: SimulatorConfig) -> dict[str, Any]:
     if task.undrawn_kwargs:
         ways["undrawn"] = {**task.env_kwargs, **task.undrawn_kwargs}
     results: dict[str, Any] = {
-        "command": "irasim bench simulator",
-        "config": asdict(config),
+        **report.heading("irasim bench simulator", config, "cpu"),
         "env_id": task.env_id,
-        "hardware": report.hardware("cpu"),
-        "versions": report.versions(),
         "rows": [{"way": way, **time_steps(config, ways[way])} for way in ways],
     }
-    print(tables(results))
-    if config.out is not None:
-        report.write_report(config.out / "simulator.json", results)
-    return results
+    return report.publish(results, tables(results), config.out, "simulator")
 
 
 def time_steps(config: SimulatorConfig, settings: dict[str, Any]) -> dict[str, Any]:

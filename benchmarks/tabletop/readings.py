@@ -4,7 +4,7 @@ On recorded episodes of the simulator, whose hidden states hold the blocks' true
 readings score learned worlds, their own errors have to be known.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -64,19 +64,14 @@ def main(config: ReadingsConfig) -> dict[str, Any]:
         detected = detector(episode.frames[1:])
         verdicts.append((bool(episode.terminated.any()), str(detected.verdict)))
     results = {
-        "command": "irasim bench tabletop-readings",
-        "config": asdict(config),
+        **report.heading("irasim bench tabletop-readings", config, "cpu"),
         "readings": {name: summary(np.concatenate(each)) for name, each in errors.items()},
         "judge": {
             f"{'success' if true else 'failure'} judged {verdict}": verdicts.count((true, verdict))
             for true, verdict in sorted(set(verdicts))
         },
-        "versions": report.versions(),
     }
-    print(tables(results))
-    if config.out is not None:
-        report.write_report(config.out / "readings.json", results)
-    return results
+    return report.publish(results, tables(results), config.out, "readings")
 
 
 def summary(errors: Any) -> dict[str, Any]:
