@@ -1,12 +1,12 @@
 """The `irasim` command: finds each command by import string; nothing heavy loads early."""
 
-import importlib
 import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+
+from world_model.lazy_names import load
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,12 +100,6 @@ COMMANDS = {
 }
 
 
-def find(path: str) -> Any:
-    """What "module:name" is."""
-    module, _, name = path.partition(":")
-    return getattr(importlib.import_module(module), name)
-
-
 def dispatch(
     prog: str,
     description: str,
@@ -139,16 +133,16 @@ def dispatch(
         sys.exit(f"{prog}: unknown {kind} {name!r}; choose one of {', '.join(commands)}")
     command = commands[name]
     if command.config is None:
-        find(command.run)(rest)
+        load(command.run)(rest)
         return
     import tyro
 
     from world_model.renamed import with_current_flags
 
-    options = find(command.config)
+    options = load(command.config)
     current = with_current_flags(options, rest)
     config = tyro.cli(options, args=current, prog=f"{prog} {name}")
-    find(command.run)(config)
+    load(command.run)(config)
 
 
 def run(arguments: Sequence[str]) -> None:

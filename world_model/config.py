@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from world_model.choices import ChoicesConfig
 from world_model.config_fields import check_bounds, check_counts, check_positive, read_dataclass
-from world_model.engines import DEFAULT, ENGINES, load
+from world_model.engines import DEFAULT, ENGINES
 from world_model.io.json_files import parse_json
+from world_model.lazy_names import load
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -6,8 +6,6 @@ frame from the one where the episode began and the robot's states. `config.json`
 """
 
 from dataclasses import dataclass
-from importlib import import_module
-from typing import Any
 
 DEFAULT = "streaming"
 
@@ -36,9 +34,3 @@ ENGINES = {
         world="world_model.chunk.world:ChunkWorld",
     ),
 }
-
-
-def load(entry_point: str) -> Any:
-    """What an import string, `module:name`, names."""
-    module, _, name = entry_point.partition(":")
-    return getattr(import_module(module), name)

@@ -7,6 +7,12 @@ from importlib import import_module
 from typing import Any
 
 
+def load(path: str) -> Any:
+    """What an import string, `module:name`, names."""
+    module, _, name = path.partition(":")
+    return getattr(import_module(module), name)
+
+
 def lazy_names(package: str, homes: Mapping[str, Sequence[str]]) -> Callable[[str], Any]:
     """A package's `__getattr__`.
 
@@ -31,7 +37,6 @@ def deprecated_name(module: str, name: str, now: str) -> Callable[[str], Any]:
         if asked != name:
             raise AttributeError(f"module {module!r} has no attribute {asked!r}")
         warnings.warn(f"{name} is called {now} now", DeprecationWarning, stacklevel=2)
-        home, _, today = now.partition(":")
-        return getattr(import_module(home), today)
+        return load(now)
 
     return find

@@ -16,12 +16,12 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from world_model.config import KeysConfig, WorldConfig
 from world_model.config_fields import check_counts, check_positive
+from world_model.lazy_names import load
 from world_model.renamed import renamed, renamed_fields
 
 GROUP = "irasim.tasks"
@@ -173,9 +173,8 @@ class Task:
                 f"task {self.name!r} has no {part}, which is needed here; add it to its Task "
                 "(docs/tasks.md), or do without"
             )
-        module, _, name = path.partition(":")
         try:
-            return getattr(import_module(module), name)
+            return load(path)
         except (ImportError, AttributeError) as error:
             cure = (
                 f"; if its simulator is missing: pip install '{self.extra}'" if self.extra else ""

@@ -19,11 +19,12 @@ from torch import Tensor, nn
 
 from world_model.codec import make_codec
 from world_model.config import WorldConfig
-from world_model.engines import ENGINES, load
+from world_model.engines import ENGINES
 from world_model.given_states import check_observations, known_states
 from world_model.io.checkpoint import Card, WorldFiles, read_weights, read_world, write_world
 from world_model.io.sound_weights import check_fits, shapes_in
 from world_model.io.starts import Starts
+from world_model.lazy_names import load
 from world_model.runtime.check_inputs import (
     as_indices,
     as_numbers,

@@ -22,6 +22,8 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from world_model.lazy_names import load
+
 # For the process: no window, and one thread, since a fork copies one only.
 ENVIRONMENT = {"SDL_VIDEODRIVER": "dummy", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
@@ -171,7 +173,7 @@ def serve(descriptor: int) -> None:
         try:
             if made is None:
                 env_id, kwargs, workers, path = question
-                measure = _load(path) if path else None
+                measure = load(path) if path else None
                 episodes.append(_Episode(_make(env_id, kwargs)))
                 made = (env_id, kwargs)
                 connection.send(True)
@@ -198,11 +200,6 @@ def _make(env_id: str, kwargs: dict[str, Any]) -> Any:
     if colon:
         importlib.import_module(module)
     return gym.make(env_id, max_episode_steps=-1, disable_env_checker=True, **kwargs)
-
-
-def _load(path: str) -> Measure:
-    module, _, name = path.partition(":")
-    return getattr(importlib.import_module(module), name)
 
 
 def _branch(

@@ -3,7 +3,6 @@
 Time contract: `frames[t]` is the frame before `actions[t]`, which leads to `frames[t + 1]`.
 """
 
-import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from training.data.actions import action_form
 from training.data.view import View, choose_view
+from world_model.lazy_names import load
 from world_model.observed import Part, as_picture, resized
 from world_model.tasks import all_tasks, find_task
 
@@ -52,9 +52,8 @@ class RandomActions:
 
 def load_policy(path: str) -> PolicyFactory:
     """The policy factory that an import path "module:factory" names."""
-    module, _, name = path.partition(":")
     try:
-        factory = getattr(importlib.import_module(module), name)
+        factory = load(path)
     except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(
             f"policy {path!r} cannot be imported ({error}); expected module:factory, as in "
