@@ -29,9 +29,10 @@ def check_least(config: Any, **least: float) -> None:
 
 def check_within(config: Any, low: float, high: float, *names: str) -> None:
     """Raise ValueError unless these fields are from `low` to `high`."""
+    expected = "a share from 0 to 1" if (low, high) == (0, 1) else f"{low} to {high}"
     for name in names:
         if not low <= getattr(config, name) <= high:
-            raise ValueError(f"{name} is {getattr(config, name)}, expected {low} to {high}")
+            raise ValueError(f"{name} is {getattr(config, name)}, expected {expected}")
 
 
 def check_positive(what: str, value: float) -> None:

@@ -175,7 +175,7 @@ class Bench:
             dtype = torch.bfloat16 if half else torch.float32
             self._large = roofline.large_matmul_peak(dtype, self.device)
             step, clips = self.fresh(2)
-            work = count_work_with_gradients(step)
+            work = count_operations(step).flops  # forward and backward
             self._flops = work / (2 * self.config.clip_frames)
             del step, clips
         return rate * self._flops / self._large
@@ -212,15 +212,6 @@ def validation_loss(clips: ClipLoss) -> float:
     clips.count.fill_(2**40)
     losses = [clips.dynamics()[1]["dynamics"] for _ in range(VALIDATION_STEPS)]
     return float(torch.stack(losses).mean())
-
-
-def count_work_with_gradients(step: WholeStep) -> int:
-    """FLOP of one eager step, forward and backward."""
-
-    def call() -> None:
-        step()
-
-    return count_operations(call).flops
 
 
 def drawn_store(episodes: int, device: torch.device, seed: int, length: int = 100) -> DeviceStore:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from world_model.chunk.layers import (
     Mlp,
     add_gated,
+    check_chunk_inputs,
     drop_condition,
     modulate,
     sincos_table_1d,
@@ -260,7 +261,9 @@ class IRASim(nn.Module):
         Returns:
             (B, T, C, h, w), or with learned sigma (B, T, 2C, h, w), noise first.
         """
-        self._check(x, actions)
+        config = self.config
+        sizes = (config.in_channels, *config.latent_size)
+        check_chunk_inputs(x, actions, config.num_frames, config.action_dim, sizes)
         time = self._embed_time(t)[:, None, None]  # (B, 1, 1, D)
         action = self._condition(actions, len(x), generator, dropped)
         return self.denoise(x, self._modulation(time, action))
@@ -338,18 +341,3 @@ class IRASim(nn.Module):
                 embedding, self.null_action, self.config.condition_dropout, generator, dropped
             )
         return embedding[:, :, None]
-
-    def _check(self, x: Tensor, actions: Tensor | None):
-        config = self.config
-        expected = (config.num_frames, config.in_channels, *config.latent_size)
-        if x.ndim != 5 or x.shape[1:] != expected:
-            raise ValueError(
-                f"x has shape {tuple(x.shape)}, this model expects (B, T, C, h, w) = "
-                f"(B, {', '.join(map(str, expected))}); it always runs its {config.num_frames} "
-                "frames: sample_chunk pads shorter chunks"
-            )
-        wanted = (len(x), config.num_frames - 1, config.action_dim)
-        if actions is not None and actions.shape != wanted:
-            raise ValueError(
-                f"actions have shape {tuple(actions.shape)}, expected (B, T - 1, A) = {wanted}"
-            )

@@ -75,6 +75,33 @@ def sincos_table_2d(width: int, rows: int, columns: int) -> Tensor:
     return torch.cat(tables, dim=-1)
 
 
+def check_chunk_inputs(
+    x: Tensor,
+    actions: Tensor | None,
+    num_frames: int,
+    action_dim: int,
+    sizes: tuple[int | str, ...],
+) -> None:
+    """Raise ValueError unless x is (B, T, C, H, W), its C, H and W as `sizes` (words: any), and
+    actions are (B, T - 1, A) or none."""
+    expected = (num_frames, *sizes)
+    fits = x.ndim == 5 and all(
+        isinstance(wanted, str) or side == wanted
+        for side, wanted in zip(x.shape[1:], expected, strict=True)
+    )
+    if not fits:
+        raise ValueError(
+            f"x has shape {tuple(x.shape)}, this model expects (B, T, C, H, W) = "
+            f"(B, {', '.join(map(str, expected))}); it always runs its {num_frames} frames: "
+            "sample_chunk pads shorter chunks"
+        )
+    wanted = (len(x), num_frames - 1, action_dim)
+    if actions is not None and actions.shape != wanted:
+        raise ValueError(
+            f"actions have shape {tuple(actions.shape)}, expected (B, T - 1, A) = {wanted}"
+        )
+
+
 def drop_condition(
     embedding: Tensor,
     null: Tensor,

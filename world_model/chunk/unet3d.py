@@ -15,7 +15,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from world_model.chunk.layers import Mlp, drop_condition
+from world_model.chunk.layers import Mlp, check_chunk_inputs, drop_condition
 from world_model.chunk.unet3d_layers import (
     Downsample,
     FrameAttention,
@@ -157,21 +157,11 @@ class UNet3D(nn.Module):
         generator: torch.Generator | None = None,
         dropped: Tensor | None = None,
     ) -> Tensor:
-        """Predicts the noise in every frame.
-
-        Args:
-            x: (B, T, C, H, W) frames or latents: frame 0 clean, the others at time t.
-            t: (B,) diffusion times, 0 to 999.
-            actions: (B, T - 1, A) as the model was trained (scaled), action k leading to frame
-                k + 1; None uses the null embedding for the whole batch (for guidance).
-            generator: Stream of the condition dropout; used in training mode only.
-            dropped: bool (B,), whose actions are replaced by the null embedding, in place of the
-                condition dropout's draw.
-
-        Returns:
-            (B, T, C, H, W).
-        """
-        self._check(x, actions)
+        """Predicts the noise in every frame, (B, T, C, H, W); see `IRASim.forward`. Here x may be
+        frames as well as latents."""
+        config = self.config
+        sizes = (config.channels, "H", "W")
+        check_chunk_inputs(x, actions, config.num_frames, config.action_dim, sizes)
         dtype = self.first.weight.dtype
         num_levels = len(self.downs) - 1
         paddings = list(
@@ -217,20 +207,6 @@ class UNet3D(nn.Module):
                     action, self.null_action, self.config.condition_dropout, generator, dropped
                 )
         return torch.cat([time, action], dim=-1)
-
-    def _check(self, x: Tensor, actions: Tensor | None):
-        config = self.config
-        if x.ndim != 5 or x.shape[1:3] != (config.num_frames, config.channels):
-            raise ValueError(
-                f"x has shape {tuple(x.shape)}, this model expects (B, T, C, H, W) = "
-                f"(B, {config.num_frames}, {config.channels}, H, W); it always runs its "
-                f"{config.num_frames} frames: sample_chunk pads shorter chunks"
-            )
-        wanted = (len(x), config.num_frames - 1, config.action_dim)
-        if actions is not None and actions.shape != wanted:
-            raise ValueError(
-                f"actions have shape {tuple(actions.shape)}, expected (B, T - 1, A) = {wanted}"
-            )
 
 
 def unet_time_features(t: Tensor, width: int) -> Tensor:
