@@ -11,7 +11,7 @@ import torch
 
 from irasim_env.actions import check_actions
 from irasim_env.beginning import check_options, draw_beginning, own_options
-from irasim_env.snapshot import Snapshot, check_snapshot, fingerprint
+from irasim_env.snapshot import InWorld, Snapshot, check_snapshot
 from irasim_env.task import (
     Observation,
     Outcome,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from irasim_env.window import Window
 
 
-class WorldEnv(gym.Env[Observation, np.ndarray]):
+class WorldEnv(InWorld, gym.Env[Observation, np.ndarray]):
     """
     ## Description
 
@@ -179,7 +179,6 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
         self._episode: tuple[WorldState, Outcome] | None = None
         self._over = False
         self._passed_over: set[str] = set()  # options of other programs that were warned of
-        self._fingerprint: str | None = None
         self._window = self._open_window() if render_mode == "human" else None
 
     def reset(
@@ -245,16 +244,6 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
     def __getstate__(self) -> dict[str, Any]:
         """What a pickle or a copy holds: all but the window, which opens anew where it is used."""
         return {**self.__dict__, "_window": None}
-
-    @property
-    def output(self) -> Output:
-        """Whether it hands out arrays or tensors."""
-        return self._task.output
-
-    @property
-    def world(self) -> WorldModel:
-        """The world that it runs in."""
-        return self._task.world
 
     @property
     def task(self) -> str:
@@ -337,11 +326,6 @@ class WorldEnv(gym.Env[Observation, np.ndarray]):
         if self._over:
             raise gym.error.ResetNeeded("cannot step: the episode has terminated; call reset()")
         return episode
-
-    def _world_fingerprint(self) -> str:
-        if self._fingerprint is None:
-            self._fingerprint = fingerprint(self._task.world)
-        return self._fingerprint
 
 
 def step_together(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from irasim_env.task import Outcome
+from irasim_env.task import Outcome, Output, WorldTask
 from world_model import WorldModel, WorldState
 from world_model.runtime.precision import Precision
 
@@ -44,6 +44,28 @@ class VectorSnapshot:
     """int64 (B,): steps of each episode."""
     random: list[tuple[np.random.Generator, int] | None]
     """Generator and seed of each."""
+
+
+class InWorld:
+    """What environments of a world say of it, one or many."""
+
+    _task: WorldTask
+    _fingerprint: str | None = None
+
+    @property
+    def output(self) -> Output:
+        """Whether arrays or tensors are handed out."""
+        return self._task.output
+
+    @property
+    def world(self) -> WorldModel:
+        """The world that is stepped."""
+        return self._task.world
+
+    def _world_fingerprint(self) -> str:
+        if self._fingerprint is None:
+            self._fingerprint = fingerprint(self._task.world)
+        return self._fingerprint
 
 
 def check_snapshot(snapshot: Any, kind: type, world: str, precision: Precision) -> None:

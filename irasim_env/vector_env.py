@@ -30,7 +30,7 @@ from irasim_env.beginning import (
     own_options,
 )
 from irasim_env.env import check_render_mode
-from irasim_env.snapshot import VectorSnapshot, check_snapshot, fingerprint
+from irasim_env.snapshot import InWorld, VectorSnapshot, check_snapshot
 from irasim_env.task import (
     Array,
     Observation,
@@ -44,7 +44,7 @@ from irasim_env.task import (
 from world_model import WorldModel, WorldState
 
 
-class WorldVectorEnv(EachEnvironment):
+class WorldVectorEnv(InWorld, EachEnvironment):
     """Environment i rolls out as a single `WorldEnv` with its seed does, all in one batch.
 
     Observations, rewards, flags and infos are what `gymnasium.vector.SyncVectorEnv` gives over
@@ -120,7 +120,6 @@ class WorldVectorEnv(EachEnvironment):
         self._elapsed = np.zeros(num_envs, np.int64)
         self._over = np.zeros(num_envs, bool)
         self._passed_over: set[str] = set()  # options of other programs that were warned of
-        self._fingerprint: str | None = None
 
     def reset(
         self,
@@ -264,16 +263,6 @@ class WorldVectorEnv(EachEnvironment):
         return tuple(to_host(self._begun_episodes()[1].frame, np.uint8))
 
     @property
-    def output(self) -> Output:
-        """Whether they hand out arrays or tensors."""
-        return self._task.output
-
-    @property
-    def world(self) -> WorldModel:
-        """The world that all of them run in."""
-        return self._task.world
-
-    @property
     def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[override]
         """The random number generator of each environment."""
         return tuple(self._random_of(row)[0] for row in range(self.num_envs))
@@ -316,11 +305,6 @@ class WorldVectorEnv(EachEnvironment):
         self._elapsed[rows] = 0
         self._over[rows] = False
         return beginnings
-
-    def _world_fingerprint(self) -> str:
-        if self._fingerprint is None:
-            self._fingerprint = fingerprint(self._task.world)
-        return self._fingerprint
 
     def _begun_episodes(self) -> tuple[WorldState, Outcome]:
         if self._episodes is None:

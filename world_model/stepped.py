@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from world_model.config import WorldConfig
 from world_model.io.starts import Starts
-from world_model.runtime.counter_rng import candidate_seeds
 from world_model.runtime.precision import Precision, in_own_precision
 from world_model.state import RolloutOutput, StepOutput, WorldState
 from world_model.world import WorldModel
@@ -65,24 +64,12 @@ class SteppedWorld(WorldModel):
         state.output = self._output(self._run(state, action, frames=True))
         return state.output
 
-    @torch.no_grad()
-    def rollout(
-        self,
-        state: WorldState,
-        actions: np.ndarray | Tensor,
-        *,
-        return_frames: bool = False,
-        share_noise: bool = True,
+    def rolled_out(
+        self, state: WorldState, actions: Tensor, shape: tuple[int, int], *, frames: bool
     ) -> RolloutOutput:
         """See `WorldModel.rollout`; a world that takes no noise does not share it either."""
-        rows, actions, shape = self._check_candidates(state, actions)
-        seeds, state = state.seeds, state.select(rows)
-        if not share_noise:
-            state.seeds = candidate_seeds(seeds, shape[1])
-        made = [
-            self._run(state, actions[:, h], frames=return_frames) for h in range(actions.shape[1])
-        ]
-        return self._joined(made, shape)
+        steps = range(actions.shape[1])
+        return self._joined([self._run(state, actions[:, h], frames=frames) for h in steps], shape)
 
     def scale_actions(self, actions: Tensor) -> Tensor:
         """Actions (..., A) from the environment's units to [-1, 1]."""

@@ -33,6 +33,7 @@ from world_model.runtime.check_inputs import (
     check_finite,
     find_device,
 )
+from world_model.runtime.counter_rng import candidate_seeds
 from world_model.runtime.precision import Precision, in_own_precision
 from world_model.state import ChunkOutput, RolloutOutput, StepOutput, WorldState, joined
 
@@ -237,7 +238,7 @@ class WorldModel(nn.Module, ABC):
             },
         )
 
-    @abstractmethod
+    @torch.no_grad()
     def rollout(
         self,
         state: WorldState,
@@ -259,6 +260,18 @@ class WorldModel(nn.Module, ABC):
         Raises:
             ValueError: Actions have a wrong shape or type, or are not finite (see `start`).
         """
+        rows, actions, shape = self._check_candidates(state, actions)
+        seeds, state = state.seeds, state.select(rows)
+        if not share_noise:
+            state.seeds = candidate_seeds(seeds, shape[1])
+        return self.rolled_out(state, actions, shape, frames=return_frames)
+
+    @abstractmethod
+    def rolled_out(
+        self, state: WorldState, actions: Tensor, shape: tuple[int, int], *, frames: bool
+    ) -> RolloutOutput:
+        """`rollout`, checked: of B * K = `shape` rows, which may be changed, by actions
+        (B * K, H, A)."""
 
     def doubt_(self, state: WorldState, scale: float = 1.0) -> None:
         """Change in place what a state says without being sure of it, by noise of its seeds and

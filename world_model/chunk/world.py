@@ -19,7 +19,7 @@ from world_model.chunk.sampler import ChunkSampler
 from world_model.chunk.unet3d import UNet3D
 from world_model.frames import frames_to_pixels, pixels_to_frames
 from world_model.io.starts import Starts
-from world_model.runtime.counter_rng import candidate_seeds, counted_index, counted_noise
+from world_model.runtime.counter_rng import counted_index, counted_noise
 from world_model.runtime.precision import Precision, in_own_precision
 from world_model.state import ChunkOutput, RolloutOutput, StepOutput, WorldState
 from world_model.world import WorldModel
@@ -96,32 +96,16 @@ class ChunkWorld(WorldModel):
         state.output = output.at(-1)
         return output
 
-    @torch.no_grad()
-    def rollout(
-        self,
-        state: WorldState,
-        actions: np.ndarray | Tensor,
-        *,
-        return_frames: bool = False,
-        share_noise: bool = True,
+    def rolled_out(
+        self, state: WorldState, actions: Tensor, shape: tuple[int, int], *, frames: bool
     ) -> RolloutOutput:
         """See `WorldModel.rollout`; predicted chunk by chunk.
 
-        There is no reward to predict: without `return_frames` there is nothing to do.
+        There is no reward to predict: without frames there is nothing to do.
         """
-        rows, actions, shape = self._check_candidates(state, actions)
         nothing = torch.zeros(*shape, actions.shape[1], device=self.device)
-        frames = None
-        if return_frames:
-            seeds, state = state.seeds, state.select(rows)
-            if not share_noise:
-                state.seeds = candidate_seeds(seeds, shape[1])
-            frames = self.step_chunk_(state, actions).frames
-        return RolloutOutput(
-            reward=nothing,
-            terminated=nothing.bool(),
-            frames=None if frames is None else frames.unflatten(0, shape),
-        )
+        made = self.step_chunk_(state, actions).frames.unflatten(0, shape) if frames else None
+        return RolloutOutput(reward=nothing, terminated=nothing.bool(), frames=made)
 
     def _split(self, actions: Tensor) -> tuple[Tensor, ...]:
         """Actions (B, k, A) in parts of at most T - 1."""
