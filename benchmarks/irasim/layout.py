@@ -95,11 +95,11 @@ def read_latents(path: Path) -> Tensor:
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def write_frames(folder: Path, frames: np.ndarray, first: int = 1) -> None:
-    """PNG files 000001.png, ... of uint8 (T, H, W, 3), numbered from `first`."""
+def write_frames(folder: Path, frames: np.ndarray) -> None:
+    """PNG files 000001.png, ... of uint8 (T, H, W, 3)."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with whole_folder(folder) as temporary:
-        for number, frame in enumerate(frames, first):
+        for number, frame in enumerate(frames, 1):
             if not cv2.imwrite(str(temporary / f"{number:06d}.png"), frame[..., ::-1]):
                 raise ValueError(
                     f"{folder}: frame {number} could not be written; is the disk full?"

@@ -60,7 +60,7 @@ class Figure:
             self.parts.append(f"<circle cx='{x}' cy='{y}' r='11' fill='{INK}'/>")
             self.text(x, y + 4, str(number), size=12, fill=PAPER)
 
-    def arrow(self, *points: tuple[float, float], words: str = "", dashed: bool = False) -> None:
+    def arrow(self, *points: tuple[float, float], dashed: bool = False) -> None:
         """A line through the points, with a head at its end."""
         dash = " stroke-dasharray='5 4'" if dashed else ""
         path = " ".join(f"{x},{y}" for x, y in points)
@@ -68,9 +68,6 @@ class Figure:
             f"<polyline points='{path}' fill='none' stroke='{DIM}' stroke-width='1.6'{dash} "
             "marker-end='url(#head)'/>"
         )
-        if words:
-            (x, y), (x2, y2) = points[0], points[1]
-            self.text((x + x2) / 2, (y + y2) / 2 - 6, words, size=11, fill=DIM)
 
     def save(self, path: Path) -> None:
         """Write the file."""

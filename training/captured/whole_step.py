@@ -19,6 +19,7 @@ OptimizerName = Literal["adamw", "muon"]
 BETAS, WEIGHT_DECAY = (0.9, 0.98), 0.0
 # Muon's own rate against AdamW's: its changes have the size that AdamW's have (see `MuonAndAdamW`).
 MUON_MOMENTUM = 0.95
+EAGER_STEPS = 3  # before a capture
 
 
 class WholeStep:
@@ -169,24 +170,15 @@ class Launcher:
     Args:
         step: What is run; on a processor always as it is.
         captured: Whether to capture it. None: on a GPU.
-        eager_steps: How many come first.
-        pool: Memory to share with another launcher's graph that no longer runs.
     """
 
-    def __init__(
-        self,
-        step: WholeStep,
-        *,
-        captured: bool | None = None,
-        eager_steps: int = 3,
-        pool: Any = None,
-    ):
+    def __init__(self, step: WholeStep, *, captured: bool | None = None):
         device = step.rate.device
-        self._step, self._pool = step, pool
+        self._step = step
         self._captures = device.type == "cuda" if captured is None else captured
         if self._captures and device.type != "cuda":
             raise ValueError(f"a step on {device} cannot be captured; leave captured out")
-        self._left = eager_steps
+        self._left = EAGER_STEPS
         self._graph: Any = None
 
     @property
@@ -208,7 +200,6 @@ class Launcher:
                 self._step,
                 {},
                 residents={"rate": self._step.rate},
-                pool=self._pool,
                 warm_up=0,
                 name="the optimizer step",
             )
