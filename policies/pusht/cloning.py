@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from policies.clone_files import CloneFiles
 from policies.observed import check_observation
 
+WEIGHTS = Path(__file__).parent / "weights"
 SIZE = 96  # pixels a side
 UNIT = 100.0  # simulator px: targets relative to the disc, and places relative to the middle
 
@@ -131,7 +132,7 @@ class Clone:
 
 
 FILES = CloneFiles(
-    shipped=Path(__file__).parent / "weights",
+    shipped=WEIGHTS,
     make=lambda **fields: CloneNetwork(CloneConfig(**fields)),
     what="cloned Push-T policy",
     made_by="python -m benchmarks.pusht.cloning",
