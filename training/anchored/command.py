@@ -89,6 +89,8 @@ def prepare(
             channels=config.channels,
             refiner_channels=config.refiner_channels,
             references=references,
+            references_per_frame=min(config.references_per_frame, max(1, references)),
+            blend_contrast=config.blend_contrast,
         ),
         **own,
     )

@@ -36,8 +36,13 @@ class AnchoredTrainConfig(EpisodesOfWorldConfig, WorldRunConfig, EpisodeFilesCon
     refiner_channels: int = 32
     """Of what refines the picture at full size."""
     references: int = 1024
-    """Recorded frames that the world keeps, at most: each frame is painted with the one at hand in
+    """Recorded frames that the world keeps, at most: each frame is painted with those at hand in
     which the robot is nearest to where it shall be. None are kept of fewer than five episodes."""
+    references_per_frame: int = 3
+    """How many of them a frame is painted with in the world, each by itself; it is their mean."""
+    blend_contrast: float = 4.0
+    """How decidedly the world's blends choose between their sources: 1 mixes them as in training,
+    more is sharper."""
     lags: int = 5
     """Actions that the states follow: the present one and those before it."""
 
@@ -82,7 +87,7 @@ class AnchoredTrainConfig(EpisodesOfWorldConfig, WorldRunConfig, EpisodeFilesCon
                 f"{self.logarithm_from}, {self.refine_from} and {self.sharpen_from}, expected to "
                 "rise"
             )
-        check_least(self, batch=1, references=0)
+        check_least(self, batch=1, references=0, references_per_frame=1)
         check_positive("floor", self.floor)
 
 

@@ -27,15 +27,19 @@ class PainterConfig:
     refiner_channels: int = 32
     """Of what refines the picture at full size. A multiple of 8."""
     references: int = 0
-    """Recorded frames that the world keeps, of which each frame is painted with the one whose
-    states are nearest; 0: none."""
+    """Recorded frames that the world keeps, of which each frame is painted with those whose states
+    are nearest; 0: none."""
+    references_per_frame: int = 1
+    """How many of them: a frame is the mean of what is painted with each."""
+    blend_contrast: float = 1.0
+    """What a world multiplies the logits of its blends with. Above 1 a pixel is chosen from its
+    sources rather than mixed of them, which is sharper."""
 
     def __post_init__(self) -> None:
         check_counts(self, "coarse", "channels", "embedding", "refiner_channels")
-        if not 0 <= self.references <= MOST_REFERENCES:
-            raise ValueError(
-                f"references is {self.references}, expected 0 to {MOST_REFERENCES} frames"
-            )
+        check_within(self, 0, MOST_REFERENCES, "references")
+        check_within(self, 1, max(1, self.references), "references_per_frame")
+        check_within(self, 0.01, 100, "blend_contrast")
         for name in ("channels", "refiner_channels"):
             if getattr(self, name) % 8:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected a multiple of 8")

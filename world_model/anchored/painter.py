@@ -209,8 +209,8 @@ class Painter(nn.Module):
         moved = self._moved(small, sketch.flow, self.coarse_grid)
         return _blended(sketch.weights, [small[0], *moved, sketch.picture])
 
-    def refined(self, sketch: Sketch, given: Given) -> Painted:
-        """The frame at full size, of a sketch."""
+    def refined(self, sketch: Sketch, given: Given, contrast: float = 1.0) -> Painted:
+        """The frame at full size, of a sketch; see `PainterConfig.blend_contrast`."""
         size = given.anchor.shape[-2:]
         half = (size[0] // 2, size[1] // 2)
         moved = self._moved(given.pictures, resized(sketch.flow, size), self.grid)
@@ -225,7 +225,8 @@ class Painter(nn.Module):
         out = self.refine_out(self.refine(x, sketch.embedded)).float()
         picture, weights = F.pixel_shuffle(out, 2).split((3, self.sources), dim=1)
         own = resized(sketch.picture, size) + 0.5 * picture
-        return _blended(resized(sketch.weights, size) + weights, [given.anchor, *moved, own])
+        weights = contrast * (resized(sketch.weights, size) + weights)
+        return _blended(weights, [given.anchor, *moved, own])
 
     def _moved(self, pictures: list[Tensor], flow: Tensor, grid: Tensor) -> list[Tensor]:
         """Each picture warped by its own part of the flow."""

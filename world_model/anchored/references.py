@@ -37,13 +37,13 @@ class References(nn.Module):
         self.register_buffer("states", torch.zeros(count, size))
         self.register_buffer("metric", torch.eye(size))
 
-    def nearest(self, states: Tensor) -> tuple[Tensor, Tensor]:
-        """The frames (B, 3, H, W) in [-1, 1] that were recorded nearest to states (B, S), and the
-        states that they show, (B, S)."""
+    def nearest(self, states: Tensor, count: int = 1) -> tuple[Tensor, Tensor]:
+        """The frames (B * count, 3, H, W) in [-1, 1] that were recorded nearest to states (B, S),
+        those of one row together, and the states that they show, (B * count, S)."""
         # No matrix product, whose last bits depend on B.
         away = states.float()[:, None] - self.states  # (B, M, S)
         far = torch.zeros_like(away[..., 0])
         for row in self.metric.unbind(0):
             far += (away * row).sum(dim=-1).square()
-        index = far.argmin(dim=1)
+        index = far.topk(count, dim=1, largest=False).indices.flatten()
         return frames_to_pixels(self.frames[index]), self.states[index]

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from world_model.anchored.config import AnchoredConfig
 from world_model.anchored.dynamics import LinearDynamics
 from world_model.anchored.estimator import StateEstimator
-from world_model.anchored.painter import Given, Painter, Sketch
+from world_model.anchored.painter import Given, Painter
 from world_model.anchored.references import References
 from world_model.anchored.state import AnchoredState
 from world_model.frames import frames_to_pixels, pixels_to_frames
@@ -77,12 +77,12 @@ class AnchoredWorld(SteppedWorld):
             before = self.dynamics.agreed(before, earlier)
         acted = torch.full((len(now),), bool(actions.shape[1]), device=self.device)
         anchor = frames_to_pixels(frames[:, -1])
-        sketch = self._painter().sketch(*self.given(anchor, now, now))
+        _, pooled = self._paint(anchor, now, now, frames=False)
         return AnchoredState(
             latents=anchor.clone(),
             seeds=seeds,
             steps=torch.zeros_like(seeds),
-            output=self._output(self._painted(frames[:, -1].clone(), now, sketch)),
+            output=self._output(self._painted(frames[:, -1].clone(), now, pooled)),
             anchor=anchor,
             anchor_states=now.clone(),
             now=now.clone(),
@@ -100,16 +100,14 @@ class AnchoredWorld(SteppedWorld):
         state.before.copy_(state.now)
         state.now.copy_(following)
         state.steps.add_(1)
-        frame, sketch = None, None
+        frame, pooled = None, None
         if frames or self.config.reward_head:
-            painter = self._painter()
-            given, states = self.given(state.anchor, state.anchor_states, state.now)
-            sketch = painter.sketch(given, states)
-            if frames:
-                painted = painter.refined(sketch, given).frame
+            known = state.anchor, state.anchor_states, state.now
+            painted, pooled = self._paint(*known, frames=frames)
+            if painted is not None:
                 state.latents.copy_(self.codec.settle(painted))
                 frame = pixels_to_frames(state.latents)
-        return self._painted(frame, state.now, sketch)
+        return self._painted(frame, state.now, pooled)
 
     def _take_first(self, state: AnchoredState, action: Tensor) -> None:
         """Where no action is known yet the first one, (B, A), says what came before: a robot that
@@ -121,14 +119,24 @@ class AnchoredWorld(SteppedWorld):
             known.copy_(torch.where(first[:, None], lawful, known))
         state.acted.fill_(True)
 
-    def given(self, anchor: Tensor, anchor_states: Tensor, states: Tensor) -> tuple[Given, Tensor]:
-        """What a frame of states (B, S) is painted from: these, weighted by what the law explains
-        of each (the rest would be noise to the painter), an anchor (B, 3, H, W), and the reference
-        that is nearest."""
-        explained = self.dynamics.explained
-        states = states * explained
-        nearest = (None, None) if self.references is None else self.references.nearest(states)
-        return Given(anchor, anchor_states * explained, *nearest), states
+    def _paint(
+        self, anchor: Tensor, anchor_states: Tensor, states: Tensor, *, frames: bool
+    ) -> tuple[Tensor | None, Tensor]:
+        """A frame (B, 3, H, W) of states (B, S), and the painter's pooled features (B, 4 channels):
+        means of what is painted with each of the nearest references."""
+        painter, shape = self._painter(), self.config.painter
+        many, explained = shape.references_per_frame, self.dynamics.explained
+        states = states * explained  # the rest would be noise to the painter
+        nearest = (None, None) if self.references is None else self.references.nearest(states, many)
+        known = (anchor, anchor_states * explained, states)
+        anchor, anchor_states, states = (x.repeat_interleave(many, dim=0) for x in known)
+        given = Given(anchor, anchor_states, *nearest)
+        sketch = painter.sketch(given, states)
+        frame = None
+        if frames:
+            painted = painter.refined(sketch, given, shape.blend_contrast).frame
+            frame = painted.unflatten(0, (-1, many)).mean(dim=1)
+        return frame, sketch.pooled.unflatten(0, (-1, many)).mean(dim=1)
 
     def read_reward(self, states: Tensor, pooled: Tensor) -> Tensor:
         """Reward and logit of the end, (B, 2), from states (B, S) and `Sketch.pooled`."""
@@ -141,10 +149,10 @@ class AnchoredWorld(SteppedWorld):
         )
 
     def _painted(
-        self, frame: Tensor | None, states: Tensor, sketch: Sketch | None
+        self, frame: Tensor | None, states: Tensor, pooled: Tensor | None
     ) -> dict[str, Tensor]:
         """What a step hands out, as `predict` says."""
         rewards = None
-        if self.config.reward_head and sketch is not None:
-            rewards = self.read_reward(states, sketch.pooled)
+        if self.config.reward_head and pooled is not None:
+            rewards = self.read_reward(states, pooled)
         return self._shown(frame, states, rewards)

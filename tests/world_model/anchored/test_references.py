@@ -8,6 +8,7 @@ import torch
 
 from tests.world_model.anchored.test_world import CONFIG, REFERRING, made
 from world_model import AnchoredWorld, WorldModel
+from world_model.anchored.painter import Given
 from world_model.anchored.references import References
 
 
@@ -67,6 +68,43 @@ def test_frames_are_kept_as_bytes(tmp_path):
     assert torch.equal(*frames)
 
 
+def test_a_frame_is_the_mean_of_what_each_reference_gives():
+    action = np.array([[0.3, -0.4]], np.float32)
+
+    def painted(world: WorldModel) -> torch.Tensor:
+        state = world.begin([0], [0])
+        world.step_(state, action)
+        return state.latents
+
+    painter = dataclasses.replace(CONFIG.painter, references=3, references_per_frame=3)
+    world = made(dataclasses.replace(CONFIG, painter=painter))
+    together, frames = painted(world), []
+    for k in range(3):
+        alone = made(
+            dataclasses.replace(
+                CONFIG, painter=dataclasses.replace(painter, references=1, references_per_frame=1)
+            )
+        )
+        rest = {n: v for n, v in world.state_dict().items() if not n.startswith("references.")}
+        alone.load_state_dict(rest, strict=False)
+        of(alone).frames.copy_(of(world).frames[k : k + 1])
+        of(alone).states.copy_(of(world).states[k : k + 1])
+        frames.append(painted(alone))
+    assert (frames[0] - frames[1]).abs().max() > 0.01
+    # Each is rounded to a grey level, 2 / 255.
+    torch.testing.assert_close(torch.stack(frames).mean(0), together, rtol=0, atol=0.009)
+
+
+def test_contrast_chooses_among_sources():
+    painter = dataclasses.replace(CONFIG.painter, references=4)
+    world = made(dataclasses.replace(CONFIG, painter=painter))
+    given = Given(*(torch.rand(1, 3, 32, 64), torch.zeros(1, 2)) * 2)
+    sketch = world.painter.sketch(given, torch.full((1, 2), 0.3))
+    soft, hard = (world.painter.refined(sketch, given, c).weights for c in (1.0, 50.0))
+    assert torch.equal(soft.argmax(1), hard.argmax(1))
+    assert hard.amax(1).mean() > 0.9 > soft.amax(1).mean()
+
+
 def test_the_reference_is_in_the_picture():
     world = made(REFERRING)
     action = np.array([[0.3, -0.4]], np.float32)
@@ -76,7 +114,15 @@ def test_the_reference_is_in_the_picture():
     assert not torch.equal(world.step_(world.begin([0], [0]), action).frame, before)
 
 
-@pytest.mark.parametrize("count", [-1, 2**16 + 1])
-def test_how_many_is_checked(count):
-    with pytest.raises(ValueError, match="references"):
-        dataclasses.replace(CONFIG.painter, references=count)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"references": -1},
+        {"references": 2**16 + 1},
+        {"references_per_frame": 2},
+        {"blend_contrast": 0},
+    ],
+)
+def test_shapes_that_it_cannot_have_are_refused(changes):
+    with pytest.raises(ValueError, match=next(iter(changes))):
+        dataclasses.replace(CONFIG.painter, **changes)

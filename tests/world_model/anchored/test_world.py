@@ -28,7 +28,12 @@ CONFIG = AnchoredConfig(
     lags=3,
     painter=PainterConfig(channels=8, embedding=16, refiner_channels=8),
 )
-REFERRING = dataclasses.replace(CONFIG, painter=dataclasses.replace(CONFIG.painter, references=6))
+REFERRING = dataclasses.replace(
+    CONFIG,
+    painter=dataclasses.replace(
+        CONFIG.painter, references=6, references_per_frame=3, blend_contrast=2.0
+    ),
+)
 
 
 def made(config: AnchoredConfig = CONFIG) -> AnchoredWorld:
@@ -38,7 +43,8 @@ def made(config: AnchoredConfig = CONFIG) -> AnchoredWorld:
     if world.references is not None:
         frames = torch.randint(256, world.references.frames.shape, generator=generator)
         world.references.frames.copy_(frames)
-        world.references.states.copy_(2 * torch.rand(6, 2, generator=generator) - 1)
+        states = torch.rand(world.references.states.shape, generator=generator)
+        world.references.states.copy_(2 * states - 1)
     world.dynamics.weight.copy_(
         0.05 * torch.randn(world.dynamics.weight.shape, generator=generator)
     )
