@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from world_model.state import ChunkOutput, RolloutOutput, StepOutput, WorldState
     from world_model.streaming.config import StreamingConfig
     from world_model.streaming.state import StreamingState
+    from world_model.streaming.states.config import StatesConfig
     from world_model.streaming.world import StreamingWorld
     from world_model.world import WorldModel
 
@@ -42,6 +43,7 @@ __all__ = [
     "RolloutOutput",
     "Start",
     "Starts",
+    "StatesConfig",
     "StepOutput",
     "StreamingConfig",
     "StreamingState",
@@ -80,6 +82,7 @@ __getattr__ = lazy_names(
         "state": ["ChunkOutput", "RolloutOutput", "StepOutput", "WorldState"],
         "streaming.config": ["StreamingConfig"],
         "streaming.state": ["StreamingState"],
+        "streaming.states.config": ["StatesConfig"],
         "streaming.world": ["StreamingWorld"],
         "world": ["WorldModel"],
     },

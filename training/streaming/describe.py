@@ -87,8 +87,9 @@ def world_config(
         actions: Those recorded, (n, A), whose range counts where they are not.
         own: What else `StreamingConfig` says.
     """
-    low, high = spaces.get("action") or data_bounds(actions)
-    bounds = state_bounds(store, spaces)
+    turned = config.symmetric and not config.states  # about 0, where moves have it in their midst
+    low, high = spaces.get("action") or data_bounds(actions, even=turned)
+    bounds = state_bounds(store, spaces, even=turned)
     plane = labelled_plane(config.data, config.poses)
     aslant = plane is not None and plane.homography is not None
     points = tuple(name for name in config.points if name != "action")
@@ -184,10 +185,12 @@ def known_kinds(world: StreamingConfig) -> dict[str, Any]:
     }
 
 
-def state_bounds(store: ClipStore, spaces: Mapping[str, Bounds]) -> dict[str, Bounds]:
-    """Of each state its space's bounds, else the range of the data."""
+def state_bounds(
+    store: ClipStore, spaces: Mapping[str, Bounds], *, even: bool = False
+) -> dict[str, Bounds]:
+    """Of each state its space's bounds, else the range of the data; see `data_bounds`."""
     return {
-        name: spaces.get(name) or data_bounds(values.cpu().numpy())
+        name: spaces.get(name) or data_bounds(values.cpu().numpy(), even=even)
         for name, values in store.states.items()
     }
 
@@ -253,10 +256,14 @@ def take_starts(root: Path, split: str, num_frames: int, limit: int) -> Starts:
     return Starts(starts)
 
 
-def data_bounds(values: np.ndarray) -> Bounds:
+def data_bounds(values: np.ndarray, *, even: bool = False) -> Bounds:
     """Range of data (n, k), a little widened.
 
     What never changes has no range; a hundredth of its size is taken, or of 1 where it is smaller.
+
+    Args:
+        values: The data.
+        even: A range with 0 in its midst becomes as wide on both of its sides.
     """
     values = values.astype(np.float64)
     low, high = values.min(0), values.max(0)
@@ -264,4 +271,8 @@ def data_bounds(values: np.ndarray) -> Bounds:
     # Of changes that float32 hardly tells apart, too.
     still = high - low <= 1e-5 * size
     margin = np.where(still, 0.01 * np.maximum(size, 1), 0.02 * (high - low))
-    return tuple(map(float, low - margin)), tuple(map(float, high + margin))
+    low, high = low - margin, high + margin
+    if even:
+        wide = np.where((low < 0) & (high > 0), np.maximum(-low, high), 0)
+        low, high = np.minimum(low, -wide), np.maximum(high, wide)
+    return tuple(map(float, low)), tuple(map(float, high))

@@ -15,13 +15,16 @@ from training.data.clips import Clips
 from world_model.streaming.config import StreamingConfig
 
 ACROSS, DOWN, SWAPPED = 1, 2, 4
+UNEVEN = 0.01
+"""How far from 0 the middle of bounds may be that have it within, as a share of their range."""
 
 
 def num_ways(config: StreamingConfig) -> int:
     """In how many ways clips can be seen: eight where frames are square, else four.
 
     Raises:
-        ValueError: Actions or observations are not pairs of numbers, across and down.
+        ValueError: Actions or observations are not pairs of numbers, across and down, or their
+            bounds have another middle than they can be turned about.
     """
     sizes = {name: len(one.low) for name, one in config.observations.items()}
     unfit = [f"{n} of {size} numbers" for n, size in sizes.items() if size != 2]
@@ -31,12 +34,17 @@ def num_ways(config: StreamingConfig) -> int:
             "--symmetric turns pictures, and actions and observations with them, which must be "
             f"pairs of numbers across and down; here are {', '.join(unfit)}: leave it out"
         )
+    bounds = {name: (one.low, one.high) for name, one in config.observations.items()}
+    bounds["the action"] = config.action_low, config.action_high
+    for name, (low, high) in bounds.items():
+        if any(a < 0 < b and abs(a + b) > UNEVEN * (b - a) for a, b in zip(low, high, strict=True)):
+            raise ValueError(
+                f"--symmetric turns {name} about the middle of its bounds, which are {low} to "
+                f"{high}; moves are turned about 0: record the space with bounds that are even "
+                "about it, such as Box(-1, 1, (2,)), or leave --symmetric out"
+            )
     square = config.height == config.width and all(
-        low[0] == low[1] and high[0] == high[1]
-        for low, high in (
-            (config.action_low, config.action_high),
-            *((one.low, one.high) for one in config.observations.values()),
-        )
+        low[0] == low[1] and high[0] == high[1] for low, high in bounds.values()
     )
     return 8 if square else 4
 

@@ -175,7 +175,13 @@ def test_what_cannot_be_turned_is_refused(data, tmp_path, accelerator):
     config = dataclasses.replace(world.config, action_low=(-1.0,) * 3, action_high=(1.0,) * 3)
     with pytest.raises(ValueError, match="the action of 3: leave it out"):
         num_ways(config)
-    oblong = dataclasses.replace(world.config, width=96)
+    assert [-x for x in world.config.action_low] != [*world.config.action_high]
+    _, symmetric, _ = prepared(data, tmp_path, accelerator, symmetric=True)
+    assert [-x for x in symmetric.config.action_low] == [*symmetric.config.action_high]
+    moves = dataclasses.replace(world.config, action_low=(-0.8, -1.0), action_high=(1.0, 1.0))
+    with pytest.raises(ValueError, match="the action about the middle .* leave --symmetric out"):
+        num_ways(moves)
+    oblong = dataclasses.replace(symmetric.config, width=96)
     assert num_ways(oblong) == 4
 
 
