@@ -57,9 +57,9 @@ FLAGS = {
     "export": "out onnx starts",
     "train": """
         preset data more-data init out name budget max-steps seed
-        codec codec-share codec-width network patch width depth num-heads parts context
-        states no-states hidden poses points frame-edges mask-radii proxy no-proxy
-        symmetric no-symmetric dynamics-steps reward-frequencies action-names
+        codec codec-share codec-width network patch width depth num-heads parts
+        blend-contrast context states no-states hidden poses points frame-edges mask-radii
+        proxy no-proxy symmetric no-symmetric dynamics-steps reward-frequencies action-names
         refinement-iterations states-share
         self-rollout-from absolute-weight motion-weight clip-frames num-steps
         noise-scale change-threshold

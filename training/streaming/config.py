@@ -56,6 +56,9 @@ class TrainConfig(EpisodesOfWorldConfig, ClipRunConfig, FilesConfig):
     """Attention heads of the transformer."""
     parts: int = 4
     """Parts of a frame that a U-Net moves rigidly, each by itself."""
+    blend_contrast: float = 1.0
+    """How decidedly a U-Net world's blends choose between their sources: 1 mixes them as in
+    training, more is sharper."""
     states: bool = True
     """Condition each frame on states too: the low-dimensional observation, where the data has one,
     and what --hidden names. --no-states makes a plain video world, on frames and actions alone."""
@@ -201,6 +204,7 @@ FRAMES_ALONE: dict[str, Any] = {
     "change_threshold": 0.03,
     "absolute_weight": 0.15,
     "motion_weight": 4.0,
+    "blend_contrast": 2.0,
     "clip_frames": 8,
 }
 

@@ -126,6 +126,7 @@ def world_config(
             depth=config.depth,
             num_heads=config.num_heads,
             parts=config.parts,
+            blend_contrast=config.blend_contrast,
             # A plain U-Net is shown where an action points, as on the rungs that it was chosen by.
             action_frequencies=0 if config.network == "unet" and states is None else 6,
             context=config.context,

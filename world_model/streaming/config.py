@@ -31,6 +31,9 @@ class DenoiserConfig:
     """Of the transformer."""
     parts: int = 4
     """Of the U-Net: parts of a frame that move rigidly, each by itself."""
+    blend_contrast: float = 1.0
+    """Of the U-Net: what a world multiplies the logits of its blends with as it steps. Above 1 a
+    pixel is chosen from its sources rather than mixed of them, which is sharper."""
     condition_width: int = 128
     """Width of the action and noise-level embedding that modulates each block."""
     context: int = 3
@@ -43,6 +46,7 @@ class DenoiserConfig:
     def __post_init__(self) -> None:
         check_counts(self, "patch", "width", "depth", "num_heads", "condition_width", "head_width")
         check_within(self, 0, MOST_PARTS, "parts")
+        check_within(self, 0.01, 100, "blend_contrast")
         check_least(self, context=1)
         if self.network == "transformer" and self.width % self.num_heads:
             raise ValueError(f"width {self.width} is not divisible by num_heads {self.num_heads}")

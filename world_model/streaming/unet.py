@@ -147,9 +147,8 @@ class UNetDenoiser(nn.Module):
             last = noisy[:, :1]
         else:
             last = self._remembered(ring)
-        change, tokens = self.draw(
-            noisy[:, -1:], previous[:, -1:], last, levels[:, -1:], conditioning.last
-        )
+        newest = noisy[:, -1:], previous[:, -1:], last, levels[:, -1:], conditioning.last
+        change, tokens = self.draw(*newest, contrast=self.config.blend_contrast)
         return change[:, 0], tokens[:, 0]
 
     def remember(
@@ -192,6 +191,8 @@ class UNetDenoiser(nn.Module):
         last: Tensor,
         levels: Tensor,
         conditioning: Conditioning,
+        *,
+        contrast: float = 1.0,
     ) -> tuple[Tensor, Tensor]:
         """Changes and tokens of frames, each by itself.
 
@@ -202,6 +203,7 @@ class UNetDenoiser(nn.Module):
             levels: Noise level of each frame (B, T). In a world of one pass all are drawn from
                 nothing, whatever it is.
             conditioning: Of all T frames.
+            contrast: See `DenoiserConfig.blend_contrast`; 1 in training.
         """
         shape = noisy.shape[:2]
         if self.one_pass:
@@ -211,11 +213,12 @@ class UNetDenoiser(nn.Module):
             torch.cat((previous, last, informative(noisy, levels)), dim=2).flatten(0, 1),
             embedded.flatten(0, 1),
             conditioning.at_tokens.flatten(0, 1),
+            contrast,
         )
         return change.unflatten(0, shape), tokens.unflatten(0, shape)
 
     def _changes(
-        self, pictures: Tensor, embedded: Tensor, at_cells: Tensor
+        self, pictures: Tensor, embedded: Tensor, at_cells: Tensor, contrast: float
     ) -> tuple[Tensor, Tensor]:
         """Changes (B, C, h, w) and tokens of frames.
 
@@ -223,6 +226,7 @@ class UNetDenoiser(nn.Module):
             pictures: Frame before, last change and noisy change, (B, 3 C, h, w).
             embedded: Action and noise level, (B, W).
             at_cells: What the action means at each cell, (B, n m, width).
+            contrast: See `draw`.
         """
         patch, previous = self.config.patch, pictures[:, : self.channels]
         narrow = self.stem.weight.dtype
@@ -251,7 +255,7 @@ class UNetDenoiser(nn.Module):
         hidden = F.silu(self.first(torch.cat((detail, sources.to(narrow)), dim=1)))
         hidden = self.last(F.silu(self.second(hidden))).float()
         picture, weights = F.pixel_shuffle(hidden, 2).split((self.channels, SOURCES), dim=1)
-        weights = weights.softmax(dim=1)
+        weights = (contrast * weights).softmax(dim=1)
         drawn = weights[:, 1:2] * moved + weights[:, 2:] * 0.5 * picture
         change = drawn - (1 - weights[:, :1]) * previous
         return change, bottom.float().flatten(2).transpose(1, 2)

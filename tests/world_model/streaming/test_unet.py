@@ -113,6 +113,25 @@ def test_parts_move_and_turn_what_the_last_frame_shows():
     torch.testing.assert_close(turned, frame[0, 0].flip(1, 2), rtol=1e-3, atol=1e-3)
 
 
+def test_contrast_changes_what_a_world_draws_and_not_what_training_sees():
+    config = unet_config()
+    contrast = dataclasses.replace(SHAPE, blend_contrast=8.0)
+    worlds = [unet_world(config), unet_world(dataclasses.replace(config, denoiser=contrast))]
+    worlds[1].load_state_dict(worlds[0].state_dict())
+    drawn = [w.step_(begun(w, [0], [0]), actions_for(1)).frame.int() for w in worlds]
+    assert (drawn[0] - drawn[1]).abs().max() > 1
+    generator = torch.Generator().manual_seed(0)
+    noisy, previous = torch.randn(2, 1, 3, *config.latent_shape, generator=generator).unbind(0)
+    values = torch.rand(1, 3, config.control_dim, generator=generator)
+    control = Control(values=values, acted=torch.ones(1, 3, dtype=torch.bool))
+    with torch.no_grad():
+        clips = [
+            w.denoiser(noisy, previous, torch.ones(1, 3), w.conditioner(control, last=True))[0]
+            for w in worlds
+        ]
+    assert torch.equal(*clips)
+
+
 def test_what_is_moved_often_keeps_its_edges():
     """A square that goes half a pixel to and fro, sixteen times."""
     picture = torch.zeros(1, 3, 32, 32)
