@@ -40,7 +40,7 @@ class AnchoredTrainConfig(EpisodesOfWorldConfig, WorldRunConfig, EpisodeFilesCon
     which the robot is nearest to where it shall be. None are kept of fewer than five episodes."""
     references_per_frame: int = 3
     """How many of them a frame is painted with in the world, each by itself; it is their mean."""
-    blend_contrast: float = 4.0
+    blend_contrast: float = 8.0
     """How decidedly the world's blends choose between their sources: 1 mixes them as in training,
     more is sharper."""
     lags: int = 5
