@@ -97,9 +97,9 @@ class WorldModel(nn.Module, ABC):
         if kind.built_on != "meta":
             world = kind(files.config)
         # Assigned, not copied: gigabytes in a chunk world.
-        kinds = {name: stored.dtype for name, stored in world.state_dict().items()}
-        weights = {kind.current_name(k): w for k, w in read_weights(path).items()}
-        weights = {name: weight.to(kinds[name]) for name, weight in weights.items()}
+        kinds = {name: own.dtype for name, own in world.state_dict().items()}
+        stored = {kind.current_name(k): w for k, w in read_weights(path).items()}
+        weights = {name: weight.to(kinds[name]) for name, weight in stored.items()}
         world.load_state_dict(weights, strict=True, assign=True)
         world.starts, world.card = files.starts, files.card
         return world

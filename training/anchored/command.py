@@ -6,7 +6,7 @@ import torch
 from accelerate import Accelerator
 
 from training.anchored.config import AnchoredTrainConfig
-from training.anchored.memory import FEWEST_EPISODES
+from training.anchored.references import FEWEST_EPISODES
 from training.anchored.trainer import PainterTrainer
 from training.data.clips import ClipStore
 from training.data.irasim.layout import refuse_published
@@ -70,6 +70,9 @@ def prepare(
     if store.num_episodes <= FEWEST_EPISODES and references:
         accelerator.print(f"{store.num_episodes} episodes: too few for references, none are kept")
         references = 0
+    if references:
+        size = references * height * width * 3 / 2**20
+        accelerator.print(f"{references} references are kept, {size:.0f} MiB (--references)")
     world_config = AnchoredConfig(
         name=config.name,
         height=height,

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from training.anchored.adversary import Adversary
 from training.anchored.config import AnchoredTrainConfig
 from training.anchored.fit import Fitted, fit_dynamics, run_freely, run_from_rest
-from training.anchored.memory import choose_frames, nearest_of_others, states_metric
+from training.anchored.references import choose_frames, nearest_of_others, states_metric
 from training.data.clips import ClipStore
 from training.run.config import seconds
 from training.run.directory import STATE

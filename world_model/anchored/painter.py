@@ -94,7 +94,7 @@ class Painter(nn.Module):
         self.coarse = shape.coarse
         pictures = 2 if shape.references else 1
         self.sources = sources = 2 + pictures
-        # Worlds without references are from before that: they are drawn as they were.
+        # Without references as worlds were drawn that were made before there were any.
         self.between = "bicubic" if shape.references else "bilinear"
         height, width = config.height // shape.coarse, config.width // shape.coarse
         fine, middle, coarse, size = (

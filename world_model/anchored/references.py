@@ -17,7 +17,7 @@ from world_model.frames import frames_to_pixels
 class References(nn.Module):
     """Frames with their states, and the metric by which states are near each other.
 
-    All are buffers: they are chosen from the recordings (training/anchored/memory.py) and kept
+    All are buffers: they are chosen from the recordings (training/anchored/references.py) and kept
     with the weights.
     """
 

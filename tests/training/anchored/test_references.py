@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from training.anchored.memory import choose_frames, nearest_of_others, states_metric
+from training.anchored.references import choose_frames, nearest_of_others, states_metric
 
 OFFSETS = np.array([0, 40, 80, 120, 160, 200])
 

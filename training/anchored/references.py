@@ -35,19 +35,17 @@ def states_metric(frames: Tensor, states: Tensor, offsets: np.ndarray) -> Tensor
         states: float32 (F, S).
         offsets: Where episodes begin, and where the last one ends, (E + 1,).
     """
-    small = [
-        F.avg_pool2d(frames_to_pixels(frames[i : i + AT_ONCE]), SHRUNK).flatten(1)
-        for i in range(0, len(frames), AT_ONCE)
-    ]
-    pictures, moves = torch.cat(small).double(), states.double().clone()
+    size = states.shape[1]
+    square, cross = states.new_zeros(size, size, dtype=torch.float64), 0.0
     for begin, end in pairwise(offsets):
-        for values in (pictures, moves):
-            values[begin:end] -= values[begin:end].mean(dim=0)
-    square = moves.T @ moves
+        small = F.avg_pool2d(frames_to_pixels(frames[begin:end]), SHRUNK).flatten(1).double()
+        moves = states[begin:end].double()
+        moves = moves - moves.mean(dim=0)
+        square = square + moves.T @ moves
+        cross = cross + moves.T @ (small - small.mean(dim=0))
     penalty = RIDGE * square.diagonal().mean().clamp(min=1e-9)
-    by = torch.linalg.solve(
-        square + penalty * torch.eye(len(square)).to(square), moves.T @ pictures
-    )
+    shrunk = square + penalty * torch.eye(size).to(square)
+    by = torch.linalg.solve(shrunk, cross)
     values, vectors = torch.linalg.eigh(by @ by.T)
     return ((vectors * values.clamp(min=0).sqrt()) @ vectors.T).to(states)
 
