@@ -4,10 +4,10 @@ Kept free of torch, so that `irasim train --help` is quick.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from training.run.config import EpisodeFilesConfig, EpisodesOfWorldConfig, WorldRunConfig
+from training.run.config import BEFORE, EpisodeFilesConfig, EpisodesOfWorldConfig, WorldRunConfig
 from world_model.config_fields import check_least, check_positive, check_within
 
 
@@ -35,12 +35,12 @@ class AnchoredTrainConfig(EpisodesOfWorldConfig, WorldRunConfig, EpisodeFilesCon
     """Of the painter's finest level; coarser ones have two and four times as many."""
     refiner_channels: int = 32
     """Of what refines the picture at full size."""
-    references: int = 1024
+    references: int = field(default=1024, metadata={BEFORE: 0})
     """Recorded frames that the world keeps, at most: each frame is painted with those at hand in
     which the robot is nearest to where it shall be. None are kept of fewer than five episodes."""
-    references_per_frame: int = 3
+    references_per_frame: int = field(default=3, metadata={BEFORE: 1})
     """How many of them a frame is painted with in the world, each by itself; it is their mean."""
-    blend_contrast: float = 8.0
+    blend_contrast: float = field(default=8.0, metadata={BEFORE: 1.0})
     """How decidedly the world's blends choose between their sources: 1 mixes them as in training,
     more is sharper."""
     lags: int = 5

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+# In a field's metadata: its value in runs from before the field was there, where that is not its
+# default.
+BEFORE = "before"
 # A run that goes on may be given more time, or report otherwise; all else must be as it was.
 FREE = {"budget", "max_steps", "save_every", "validate_every", "validation_episodes"}
 

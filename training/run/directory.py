@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from training.data.episodes import read_json
+from training.run.config import BEFORE
 from world_model.directories import check_directory
 from world_model.io.whole_files import clear_leftovers, write_whole
 from world_model.renamed import with_current_names
@@ -118,18 +119,19 @@ def write_config(config: Any, out: Path, free: set[str]) -> None:
     content = as_written(config)
     if path.exists() and any((out / name).exists() for name in KEPT):
         before = with_current_names(type(config), without_directory(read_json(path)), str(path))
-        # What the run did not know of yet is as it is by default.
+        # What the run did not know of yet is as it is by default, or as its field says that it was.
         default = {
-            field.name: field.default
+            field.name: field.metadata.get(BEFORE, field.default)
             for field in dataclasses.fields(config)
             if isinstance(field.default, bool | int | float | str)
         }
         before = default | before
         changed = [k for k in content if k not in free and before.get(k) != content[k]]
         if changed:
+            had = ", ".join(f"{name} ({before.get(name)})" for name in changed)
             raise SystemExit(
-                f"{out} holds a run with another {', '.join(changed)}; choose another "
-                "--out, or delete it to start anew"
+                f"{out} holds a run with another {had}; give what it had to go on, choose "
+                "another --out, or delete it to start anew"
             )
     write_whole(path, json.dumps(content, indent=2) + "\n")
 

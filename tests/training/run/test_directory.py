@@ -1,12 +1,13 @@
 """What is kept of a run's settings."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from benchmarks.report import write_report
+from training.run.config import BEFORE
 from training.run.directory import CONFIG, STATE, as_written, write_config
 
 
@@ -49,6 +50,19 @@ def test_a_run_goes_on_however_its_paths_are_given(here):
     (here / CONFIG).write_text(json.dumps({**as_written(relative), "data": f"{here}/data"}))
     write_config(absolute, here, set())
     assert json.loads((here / CONFIG).read_text())["data"] == "data"
-    with pytest.raises(SystemExit, match="a run with another data, steps;"):
+    with pytest.raises(SystemExit, match=r"a run with another data \(data\), steps \(3\);"):
         write_config(Settings(data=here / "other", steps=4), here, set())
     write_config(Settings(data=here / "data", steps=4), here, {"steps"})
+
+
+def test_a_run_from_before_a_field_goes_on_as_it_was(here):
+    @dataclass(frozen=True, kw_only=True)
+    class Grown(Settings):
+        plain: int = 1
+        changed: int = field(default=5, metadata={BEFORE: 0})
+
+    (here / STATE).touch()
+    write_config(Settings(data=Path("data")), here, set())
+    with pytest.raises(SystemExit, match=r"changed \(0\); give what it had"):
+        write_config(Grown(data=Path("data")), here, set())
+    write_config(Grown(data=Path("data"), changed=0), here, set())
