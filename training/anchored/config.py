@@ -40,9 +40,9 @@ class AnchoredTrainConfig(EpisodesOfWorldConfig, WorldRunConfig, EpisodeFilesCon
     which the robot is nearest to where it shall be. None are kept of fewer than five episodes."""
     references_per_frame: int = field(default=3, metadata={BEFORE: 1})
     """How many of them a frame is painted with in the world, each by itself; it is their mean."""
-    blend_contrast: float = field(default=8.0, metadata={BEFORE: 1.0})
+    blend_contrast: float | None = None
     """How decidedly the world's blends choose between their sources: 1 mixes them as in training,
-    more is sharper."""
+    more is sharper (default: 8, or 1 without references)."""
     lags: int = 5
     """Actions that the states follow: the present one and those before it."""
 
