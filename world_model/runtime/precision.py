@@ -6,8 +6,9 @@ reads after they are gone.
 """
 
 import functools
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar
 
 import torch
@@ -42,7 +43,7 @@ def arithmetic(device: torch.device, precision: str) -> Iterator[None]:
         if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
             stack.enter_context(torch.autocast(kind, enabled=False, cache_enabled=False))
         if precision == "float32":
-            stack.enter_context(_strict_convolutions())
+            stack.enter_context(_STRICT_CONVOLUTIONS)
         yield
 
 
@@ -57,13 +58,31 @@ def in_own_precision(method: Callable[Concatenate[C, P], R]) -> Callable[Concate
     return run
 
 
-@contextmanager
-def _strict_convolutions() -> Iterator[None]:
-    # `allow_tf32`, the older switch, cannot be read any more once somebody has used this one.
-    convolutions: Any = torch.backends.cudnn.conv  # type: ignore[attr-defined]
-    before = convolutions.fp32_precision
-    convolutions.fp32_precision = "ieee"
-    try:
-        yield
-    finally:
-        convolutions.fp32_precision = before
+class _StrictConvolutions(AbstractContextManager[None]):
+    """Convolutions without TF32 while anybody asks for it.
+
+    The switch is the process's, and worlds may step in several threads that begin and end in any
+    order: the first to enter sets it, the last to leave puts back what was there.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._before = threading.Lock(), 0, "none"
+
+    def __enter__(self) -> None:
+        # `allow_tf32`, the older switch, cannot be read any more once somebody has used this one.
+        convolutions: Any = torch.backends.cudnn.conv  # type: ignore[attr-defined]
+        with self._lock:
+            if not self._inside:
+                self._before = convolutions.fp32_precision
+                convolutions.fp32_precision = "ieee"
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        convolutions: Any = torch.backends.cudnn.conv  # type: ignore[attr-defined]
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                convolutions.fp32_precision = self._before
+
+
+_STRICT_CONVOLUTIONS = _StrictConvolutions()

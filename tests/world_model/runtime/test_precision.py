@@ -7,6 +7,7 @@ import torch
 from tests.chunk_worlds import pixel_world
 from tests.conftest import TINY_CONFIG, make_starts, randomized
 from world_model import StreamingWorld, WorldModel
+from world_model.runtime.precision import arithmetic
 
 CONVOLUTIONS = torch.backends.cudnn.conv
 
@@ -53,6 +54,18 @@ def test_float32_is_strict_in_convolutions_too(make):
     listen(world)
     episode(world)
     assert {precision for precision, _ in heard} <= {before}
+
+
+def test_threads_that_end_in_any_order_leave_all_as_it_was():
+    """Of two that overlap the first to begin is the first to end, as threads of a server may be."""
+    before = CONVOLUTIONS.fp32_precision
+    first, second = (arithmetic(torch.device("cpu"), "float32") for _ in range(2))
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert CONVOLUTIONS.fp32_precision == "ieee"
+    second.__exit__(None, None, None)
+    assert CONVOLUTIONS.fp32_precision == before != "ieee"
 
 
 def test_after_an_error_all_is_as_before():
