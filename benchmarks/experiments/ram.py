@@ -23,7 +23,7 @@ import tyro
 
 from benchmarks import report
 from policies.pusht.geometry import Pose, pose_of_label, rotation
-from world_model import StreamingWorld, WorldModel
+from world_model import StreamingState, StreamingWorld, WorldModel
 
 BEFORE = 4
 """Frames that the world is given, at rest."""
@@ -140,6 +140,7 @@ def sampled_poses(world: StreamingWorld, ram: Ram, samples: int, *, scale: float
         list(range(samples)),
         {"agent_pos": repeated(ram.places)},
     )
+    assert isinstance(state, StreamingState)
     world.doubt_(state, scale)
     name = next(iter(world.config.required_states.hidden))
     actions = repeated(ram.actions[BEFORE - 1 :])[:, None]
