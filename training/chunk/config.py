@@ -66,7 +66,8 @@ class ChunkTrainConfig:
     width: int | None = None
     """Width of the transformer (default: that of its size)."""
     num_heads: int | None = None
-    """Attention heads of the transformer (default: that of its size)."""
+    """Number of attention heads (default: that of the transformer's size; 8 in a U-Net, where each
+    is 32 wide and most of the work at full size is theirs)."""
     unet_dim: int | None = None
     """Channels of the U-Net's first level (default: 288 for latents, 64 for pixels)."""
     unet_mults: tuple[int, ...] = (1, 2, 4, 8)

@@ -46,7 +46,8 @@ def make_denoiser(config: ChunkTrainConfig, window: Window) -> IRASim | UNet3D:
         if config.on_unet:
             published = vdm_config if config.model == "vdm" else lvdm_config
             unet = published(dim_mults=config.unet_mults, **fields)
-            return UNet3D(dataclasses.replace(unet, dim=config.unet_dim or unet.dim))
+            dim, heads = config.unet_dim or unet.dim, config.num_heads or unet.num_heads
+            return UNet3D(dataclasses.replace(unet, dim=dim, num_heads=heads))
         return IRASim(_irasim_config(config, window, fields))
 
 

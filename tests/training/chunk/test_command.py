@@ -204,6 +204,7 @@ def test_training_ends_in_a_world_that_steps(chunk_data, tmp_path, vae, model, p
     world = WorldModel.from_pretrained(tmp_path / "world")
     size = (16, 24) if pixels else (32, 32)
     assert (world.config.height, world.config.width) == size
+    assert world.denoiser.config.num_heads == config.num_heads
     assert len(world.starts) == 3
     # Nothing tells the bounds of its actions but the chunk_data, which are normally distributed.
     assert -5 < world.config.action_low[0] < -1.5
