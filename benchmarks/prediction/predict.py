@@ -42,7 +42,8 @@ def predict(
     batch: int,
     title: str,
 ) -> list[Prediction]:
-    """Predict what follows each window's context under the given actions.
+    """Predict what follows each window's context under the given actions, a step at a time, or as
+    many as the world predicts at once: a chunk model's chunk costs no more than its first frame.
 
     Args:
         world: The world to step.
@@ -89,15 +90,15 @@ def _predict_batch(
         list(seeds),
         {name: np.stack([window.context_states[name] for window in windows]) for name in known},
     )
+    at_once = world.config.actions_at_once
     outputs = []
-    for t in range(longest):
-        out = world.step_(state, padded[:, t])
+    for first in range(0, longest, at_once):
+        out = world.step_chunk_(state, padded[:, first : first + at_once])
         named = {name: values.cpu().numpy() for name, values in out.states.items()}
-        outputs.append(
-            (out.frame.cpu().numpy(), out.reward.cpu().numpy(), out.terminated.cpu().numpy(), named)
-        )
-    frames, rewards, ends = (np.stack([out[k] for out in outputs], axis=1) for k in range(3))
-    states = {n: np.stack([out[3][n] for out in outputs], axis=1) for n in outputs[0][3]}
+        made = (values.cpu().numpy() for values in (out.frames, out.reward, out.terminated))
+        outputs.append((*made, named))
+    frames, rewards, ends = (np.concatenate([out[k] for out in outputs], axis=1) for k in range(3))
+    states = {n: np.concatenate([out[3][n] for out in outputs], axis=1) for n in outputs[0][3]}
     return [
         Prediction(
             frames=frames[row, : len(steps)],

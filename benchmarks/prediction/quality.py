@@ -115,6 +115,7 @@ def measure(world: WorldModel, config: QualityConfig) -> dict[str, Any]:
             "frames_predicted": sum(w.num_predicted for w in openings),
             "noise_seeds": f"{config.seed} + index",
             "handed_in": known,
+            "actions_at_once": world.config.actions_at_once,
         },
         "frames": frame_scores.summarise_frames(scores, config.seed),
         "observations": outcome_scores.score_observations(openings, predictions),
@@ -166,11 +167,13 @@ def tables(results: dict[str, Any], config: WorldConfig) -> str:
     """The report as printed, in Markdown; `config` is that of its world."""
     world, episodes, asked = results["world"], results["episodes"], results["config"]
     kinds = ", ".join(f"{count} {kind}" for kind, count in episodes["by_policy"].items())
+    at_once = episodes.get("actions_at_once", 1)  # older reports do not say
+    steps = "a step" if at_once == 1 else f"for every {at_once} steps at once"
     parts = [
         f"World {world['name']}: {episodes['count']} {asked['split']} episodes ({kinds}), "
         f"{asked['context']} context frames{_handed_in(episodes)}, up to {asked['horizon']} "
         "predicted with the "
-        f"recorded actions; {world['evaluations_per_step']} network evaluations a step, decode "
+        f"recorded actions; {world['evaluations_per_step']} network evaluations {steps}, decode "
         f"included; noise seeds from {asked['seed']}; {results['hardware']}.",
         ABOUT_FRAMES,
         frame_scores.frames_table(results["frames"]),

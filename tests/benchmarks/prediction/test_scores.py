@@ -16,6 +16,7 @@ from benchmarks.prediction.outcome_scores import score_ends, score_observations,
 from benchmarks.prediction.predict import Prediction, predict
 from benchmarks.prediction.windows import Window, ending, opening
 from benchmarks.pusht.scores import PushTReadings
+from tests.chunk_worlds import table_world
 from training.data.episodes import list_episodes, read_episode
 from world_model import WorldModel
 from world_model.tasks import load_task
@@ -218,3 +219,18 @@ def test_predictions_do_not_depend_on_the_batch(windows, tiny_world):
         difference = one.frames.astype(int) - many[index].frames
         assert np.abs(difference).max() <= 1
         assert one.rewards == pytest.approx(many[index].rewards, abs=1e-3)
+
+
+def test_what_a_world_predicts_at_once_is_predicted_at_once(windows):
+    """A chunk model that is stepped one action at a time runs a whole chunk for each frame."""
+    world = table_world()
+    small = [replace(window, frames=window.frames[:, :8, :12]) for window in windows[:2]]
+    actions = [(window.future_actions / 5120).astype(np.float32) for window in small]
+    made = predict(world, small, actions, seeds=[0, 1], batch=2, title="chunks")
+    for index, window in enumerate(small):
+        state = world.start(window.context[None], window.context_actions[None], [index])
+        whole = world.step_chunk_(state, actions[index][None]).frames[0].numpy()
+        assert np.abs(made[index].frames.astype(int) - whole).max() <= 1
+    state = world.start(small[0].context[None], small[0].context_actions[None], [0])
+    single = [world.step_(state, action[None]).frame[0].numpy() for action in actions[0]]
+    assert not np.array_equal(np.stack(single), made[0].frames)
