@@ -70,9 +70,6 @@ def prepare(
     if store.num_episodes <= FEWEST_EPISODES and references:
         accelerator.print(f"{store.num_episodes} episodes: too few for references, none are kept")
         references = 0
-    contrast = config.blend_contrast
-    if contrast is None:  # the mean over references makes good what choosing costs
-        contrast = 8.0 if references else 1.0
     if references:
         size = references * height * width * 3 / 2**20
         accelerator.print(f"{references} references are kept, {size:.0f} MiB (--references)")
@@ -96,7 +93,7 @@ def prepare(
             refiner_channels=config.refiner_channels,
             references=references,
             references_per_frame=min(config.references_per_frame, max(1, references)),
-            blend_contrast=contrast,
+            detail_contrast=config.detail_contrast,
         ),
         **own,
     )

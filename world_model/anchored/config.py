@@ -34,12 +34,16 @@ class PainterConfig:
     blend_contrast: float = 1.0
     """What a world multiplies the logits of its blends with. Above 1 a pixel is chosen from its
     sources rather than mixed of them, which is sharper."""
+    detail_contrast: float = 0.0
+    """The same for fine detail, which then comes from what is painted with the nearest reference
+    alone: a mean over several has little. 0: detail is the mean's too."""
 
     def __post_init__(self) -> None:
         check_counts(self, "coarse", "channels", "embedding", "refiner_channels")
         check_within(self, 0, MOST_REFERENCES, "references")
         check_within(self, 1, max(1, self.references), "references_per_frame")
         check_within(self, 0.01, 100, "blend_contrast")
+        check_within(self, 0, 100, "detail_contrast")
         for name in ("channels", "refiner_channels"):
             if getattr(self, name) % 8:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected a multiple of 8")

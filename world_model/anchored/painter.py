@@ -21,6 +21,8 @@ REACH = 0.2
 """What flows are measured in, of half the picture."""
 DETAIL = 24
 """Channels of the head that blends."""
+FINE = 5
+"""Side, in pixels, of the window whose mean is what a picture has without its fine detail."""
 MOVES = 5.0
 """By how much differences from the anchor's states are scaled."""
 REST_GAIN, REST_WITHIN = 6.0, 0.05
@@ -207,10 +209,15 @@ class Painter(nn.Module):
         """The coarse part's own frame, (B, 3, h, w), which training begins with."""
         small = [F.avg_pool2d(picture, self.coarse) for picture in given.pictures]
         moved = self._moved(small, sketch.flow, self.coarse_grid)
-        return _blended(sketch.weights, [small[0], *moved, sketch.picture])
+        return blended(sketch.weights, torch.stack([small[0], *moved, sketch.picture], dim=1))
 
-    def refined(self, sketch: Sketch, given: Given, contrast: float = 1.0) -> Painted:
-        """The frame at full size, of a sketch; see `PainterConfig.blend_contrast`."""
+    def refined(self, sketch: Sketch, given: Given) -> Painted:
+        """The frame at full size, of a sketch."""
+        return blended(*self.sources_of(sketch, given))
+
+    def sources_of(self, sketch: Sketch, given: Given) -> tuple[Tensor, Tensor]:
+        """What the frame at full size is blended of, (B, N, 3, H, W), after the logits of their
+        weights, (B, N, H, W)."""
         size = given.anchor.shape[-2:]
         half = (size[0] // 2, size[1] // 2)
         moved = self._moved(given.pictures, resized(sketch.flow, size), self.grid)
@@ -225,8 +232,8 @@ class Painter(nn.Module):
         out = self.refine_out(self.refine(x, sketch.embedded)).float()
         picture, weights = F.pixel_shuffle(out, 2).split((3, self.sources), dim=1)
         own = resized(sketch.picture, size) + 0.5 * picture
-        weights = contrast * (resized(sketch.weights, size) + weights)
-        return _blended(weights, [given.anchor, *moved, own])
+        weights = resized(sketch.weights, size) + weights
+        return weights, torch.stack([given.anchor, *moved, own], dim=1)
 
     def _moved(self, pictures: list[Tensor], flow: Tensor, grid: Tensor) -> list[Tensor]:
         """Each picture warped by its own part of the flow."""
@@ -242,7 +249,13 @@ class Painter(nn.Module):
         return self.position.dtype
 
 
-def _blended(weights: Tensor, sources: list[Tensor]) -> Painted:
-    weights = weights.softmax(dim=1)
-    stacked = torch.stack(sources, dim=1)  # (B, N, 3, H, W)
-    return Painted(frame=(weights[:, :, None] * stacked).sum(dim=1), weights=weights)
+def blended(logits: Tensor, sources: Tensor, contrast: float = 1.0) -> Painted:
+    """What sources (B, N, 3, H, W) make by logits (B, N, H, W) times a contrast."""
+    weights = (contrast * logits).softmax(dim=1)
+    return Painted(frame=(weights[:, :, None] * sources).sum(dim=1), weights=weights)
+
+
+def with_detail_of(frame: Tensor, other: Tensor) -> Tensor:
+    """A picture (B, 3, H, W) with the fine detail of another in place of its own."""
+    away = frame - other
+    return other + F.avg_pool2d(away, FINE, 1, FINE // 2, count_include_pad=False)

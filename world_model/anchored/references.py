@@ -39,7 +39,8 @@ class References(nn.Module):
 
     def nearest(self, states: Tensor, count: int = 1) -> tuple[Tensor, Tensor]:
         """The frames (B * count, 3, H, W) in [-1, 1] that were recorded nearest to states (B, S),
-        those of one row together, and the states that they show, (B * count, S)."""
+        those of one row together, the nearest first, and the states that they show, (B * count,
+        S)."""
         # No matrix product, whose last bits depend on B.
         away = states.float()[:, None] - self.states  # (B, M, S)
         far = torch.zeros_like(away[..., 0])

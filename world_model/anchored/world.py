@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from world_model.anchored.config import AnchoredConfig
 from world_model.anchored.dynamics import LinearDynamics
 from world_model.anchored.estimator import StateEstimator
-from world_model.anchored.painter import Given, Painter
+from world_model.anchored.painter import Given, Painter, blended, with_detail_of
 from world_model.anchored.references import References
 from world_model.anchored.state import AnchoredState
 from world_model.frames import frames_to_pixels, pixels_to_frames
@@ -123,7 +123,7 @@ class AnchoredWorld(SteppedWorld):
         self, anchor: Tensor, anchor_states: Tensor, states: Tensor, *, frames: bool
     ) -> tuple[Tensor | None, Tensor]:
         """A frame (B, 3, H, W) of states (B, S), and the painter's pooled features (B, 4 channels):
-        means of what is painted with each of the nearest references."""
+        means of what is painted with each of the nearest references, but for fine detail."""
         painter, shape = self._painter(), self.config.painter
         many, explained = shape.references_per_frame, self.dynamics.explained
         states = states * explained  # the rest would be noise to the painter
@@ -134,8 +134,12 @@ class AnchoredWorld(SteppedWorld):
         sketch = painter.sketch(given, states)
         frame = None
         if frames:
-            painted = painter.refined(sketch, given, shape.blend_contrast).frame
+            logits, sources = painter.sources_of(sketch, given)
+            painted = blended(logits, sources, shape.blend_contrast).frame
             frame = painted.unflatten(0, (-1, many)).mean(dim=1)
+            if shape.detail_contrast:
+                sharp = blended(logits[::many], sources[::many], shape.detail_contrast).frame
+                frame = with_detail_of(frame, sharp)
         return frame, sketch.pooled.unflatten(0, (-1, many)).mean(dim=1)
 
     def read_reward(self, states: Tensor, pooled: Tensor) -> Tensor:

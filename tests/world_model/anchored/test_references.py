@@ -5,10 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from tests.world_model.anchored.test_world import CONFIG, REFERRING, made
 from world_model import AnchoredWorld, WorldModel
-from world_model.anchored.painter import Given
+from world_model.anchored.painter import Given, blended
 from world_model.anchored.references import References
 
 
@@ -68,14 +69,13 @@ def test_frames_are_kept_as_bytes(tmp_path):
     assert torch.equal(*frames)
 
 
+def painted(world: WorldModel) -> torch.Tensor:
+    state = world.begin([0], [0])
+    world.step_(state, np.array([[0.3, -0.4]], np.float32))
+    return state.latents
+
+
 def test_a_frame_is_the_mean_of_what_each_reference_gives():
-    action = np.array([[0.3, -0.4]], np.float32)
-
-    def painted(world: WorldModel) -> torch.Tensor:
-        state = world.begin([0], [0])
-        world.step_(state, action)
-        return state.latents
-
     painter = dataclasses.replace(CONFIG.painter, references=3, references_per_frame=3)
     world = made(dataclasses.replace(CONFIG, painter=painter))
     together, frames = painted(world), []
@@ -100,9 +100,28 @@ def test_contrast_chooses_among_sources():
     world = made(dataclasses.replace(CONFIG, painter=painter))
     given = Given(*(torch.rand(1, 3, 32, 64), torch.zeros(1, 2)) * 2)
     sketch = world.painter.sketch(given, torch.full((1, 2), 0.3))
-    soft, hard = (world.painter.refined(sketch, given, c).weights for c in (1.0, 50.0))
+    logits, sources = world.painter.sources_of(sketch, given)
+    soft, hard = (blended(logits, sources, contrast).weights for contrast in (1.0, 50.0))
     assert torch.equal(soft.argmax(1), hard.argmax(1))
     assert hard.amax(1).mean() > 0.9 > soft.amax(1).mean()
+
+
+def test_fine_detail_is_that_of_the_nearest_reference():
+    """The rest, means of windows of 5 x 5 pixels, is that of the mean over references."""
+    shape = dataclasses.replace(CONFIG.painter, references=4)
+    of_one = dataclasses.replace(shape, detail_contrast=1.0)  # its own detail: nothing changes
+    of_many = dataclasses.replace(shape, references_per_frame=3)
+    detailed = dataclasses.replace(of_many, detail_contrast=1.0)
+    one, same, mean, both = (
+        painted(made(dataclasses.replace(CONFIG, painter=p)))
+        for p in (shape, of_one, of_many, detailed)
+    )
+    torch.testing.assert_close(same, one, rtol=0, atol=0.009)
+
+    rest = F.avg_pool2d(mean - one, 5, 1)  # without padding: of inner pixels
+    assert rest.abs().max() > 0.05
+    expected = one[..., 2:-2, 2:-2] + rest
+    torch.testing.assert_close(both[..., 2:-2, 2:-2], expected, rtol=0, atol=0.02)
 
 
 def test_the_reference_is_in_the_picture():
@@ -121,6 +140,7 @@ def test_the_reference_is_in_the_picture():
         {"references": 2**16 + 1},
         {"references_per_frame": 2},
         {"blend_contrast": 0},
+        {"detail_contrast": -1},
     ],
 )
 def test_shapes_that_it_cannot_have_are_refused(changes):
