@@ -157,6 +157,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         run(arguments)
         end_processes()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        if not _output_is_closed():
+            raise
+        if not {"-h", "--help"} & set(arguments):
+            print(_stopped(arguments, ", for nothing reads what it prints"), file=sys.stderr)
+        sys.exit(128 + signal.SIGPIPE)
     except KeyboardInterrupt:
         print(_stopped(arguments), file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
@@ -166,11 +173,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(f"irasim {arguments[0]}: {error}\n(IRASIM_TRACEBACK=1 shows where)")
 
 
-def _stopped(arguments: Sequence[str]) -> str:
+def _output_is_closed() -> bool:
+    """Whether what reads our output has gone, as `head` does; nothing more is written then."""
+    output = sys.stdout.fileno()
+    try:
+        os.write(output, b"\n")
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), output)  # nor what is still to be flushed
+        return True
+    return False
+
+
+def _stopped(arguments: Sequence[str], why: str = "") -> str:
     """In words, that a command was interrupted, and whether it can go on."""
     name = arguments[0] if arguments else ""
     resumes = name in COMMANDS and COMMANDS[name].resumes
-    return f"\nirasim {name}: stopped{'; the same command goes on from here' * resumes}"
+    said = f"stopped{why}{'; the same command goes on from here' * resumes}"
+    return f"\n{f'irasim {name}'.rstrip()}: {said}"
 
 
 def _mistakes() -> tuple[type[Exception], ...]:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -153,6 +154,22 @@ def irasim(*arguments: str, cwd: Path | None = None) -> "subprocess.CompletedPro
     """Run `irasim ...` as a shell does."""
     command = [sys.executable, "-m", "irasim_env.console", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(("arguments", "said"), [(["--help"], ""), ([], "stopped")])
+def test_output_that_nobody_reads_ends_a_command_without_a_traceback(arguments, said, unbuffered):
+    """As `irasim --help | head` does, whose reader goes after some lines."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "irasim_env.console", *arguments]
+    env = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, env=env, check=False)
+    os.close(writing)
+    assert done.returncode == 128 + signal.SIGPIPE
+    printed = done.stderr.decode()
+    assert "Traceback" not in printed and "Exception ignored" not in printed
+    assert printed.strip().startswith(f"irasim: {said}" if said else "") and said in printed
 
 
 @pytest.mark.parametrize("command", ["", *GROUPS])
