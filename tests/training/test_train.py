@@ -263,6 +263,17 @@ def test_missing_data_says_how_to_get_some(tmp_path):
         main(config_for(tmp_path / "nothing", tmp_path / "run"))
 
 
+def test_recordings_of_lerobot_are_to_be_converted(tmp_path):
+    (tmp_path / "robot" / "meta").mkdir(parents=True)
+    (tmp_path / "robot" / "meta" / "info.json").write_text("{}")
+    cure = f"irasim convert {tmp_path / 'robot'} --out data/robot"
+    with pytest.raises(SystemExit) as told:
+        main(config_for(tmp_path / "robot", tmp_path / "run"))
+    assert str(told.value).count(cure) == 1
+    with pytest.raises(ValueError, match=cure):
+        ClipStore(tmp_path / "robot", "train")
+
+
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_missing_split_of_converted_data_is_not_to_be_collected(data, tmp_path, split):
     shutil.copytree(data, tmp_path / "data")

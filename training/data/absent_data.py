@@ -88,7 +88,7 @@ def check_complete(config: TrainConfig) -> None:
     missing = [split for split in ("train", "val") if not list_episodes(config.data, split)]
     if not missing:
         return
-    cures = "; ".join(cure_for_missing(config.data, split) for split in missing)
+    cures = "; ".join(dict.fromkeys(cure_for_missing(config.data, split) for split in missing))
     more = ", or name --collect-env and --data that do not exist yet"
     if config.collect_env is not None:
         more = (

@@ -7,16 +7,25 @@ from training.data.episodes import read_json
 
 # Written beside the episodes by `irasim collect`, and by `irasim convert` (lerobot/convert_in.py).
 COLLECTED, CONVERTED = "collect.json", "convert.json"
+LEROBOT = Path("meta", "info.json")
+"""What every LeRobot dataset has; one is often given where episodes are wanted."""
 
 
 def cure_for_missing(root: str | Path, split: str) -> str:
     """How this dataset gets (more) episodes of a split, in words."""
-    if (Path(root) / CONVERTED).is_file():
+    root = Path(root)
+    if (root / LEROBOT).is_file():
+        command = shlex.join(["irasim", "convert", str(root), "--out", f"data/{root.name}"])
+        return (
+            f"it is a LeRobot dataset: make episodes of it with `{command}` (--height, --width and "
+            "--fps make them small) and give that directory"
+        )
+    if (root / CONVERTED).is_file():
         option = (
             f" with --{split} N" if split in ("val", "test") else " with fewer in --val and --test"
         )
         return f"convert again{option} into another directory"
-    command = collect_again(Path(root), split)
+    command = collect_again(root, split)
     if command is not None:
         return f"record some with `{command}`"
     return f"record some with `irasim collect --split {split}`, or convert yours"

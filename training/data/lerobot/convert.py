@@ -7,6 +7,7 @@ that video is yuv420p (LeRobot's own always is), it had lost colour before it ca
 from pathlib import Path
 
 from training.data.lerobot.config import ConvertConfig
+from training.data.missing_split import LEROBOT
 from world_model.directories import check_directory
 from world_model.io.hub import fetch
 
@@ -17,7 +18,7 @@ def main(config: ConvertConfig) -> None:
     source = _locate(config.source)
     if source.resolve() == config.out.resolve():
         raise ValueError(f"{config.out}: source and out are the same directory")
-    if (source / "meta" / "info.json").is_file():
+    if (source / LEROBOT).is_file():
         from training.data.lerobot.convert_in import bring_in
 
         bring_in(config, source)
