@@ -31,7 +31,11 @@ CONFIG = AnchoredConfig(
 REFERRING = dataclasses.replace(
     CONFIG,
     painter=dataclasses.replace(
-        CONFIG.painter, references=6, references_per_frame=3, blend_contrast=2.0
+        CONFIG.painter,
+        references=6,
+        references_per_frame=3,
+        blend_contrast=2.0,
+        detail_contrast=5.0,
     ),
 )
 

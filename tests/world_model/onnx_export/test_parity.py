@@ -10,7 +10,9 @@ from safetensors.numpy import load_file
 
 from irasim_env import console
 from tests.conftest import TINY_CONFIG, make_starts, randomized, without_states
+from tests.world_model.anchored.test_world import REFERRING
 from tests.world_model.anchored.test_world import made as made_anchored
+from tests.world_model.streaming.test_unet import unet_config, unet_world
 from world_model import StreamingConfig, WorldModel
 from world_model.config import CodecConfig
 from world_model.io.checkpoint import find_world
@@ -108,7 +110,9 @@ WORLDS = {
     "states, two passes": lambda: made(TINY_CONFIG),
     "no states, one pass": lambda: made(one_pass(without_states(TINY_CONFIG))),
     "an autoencoder": with_autoencoder,
+    "a U-Net": lambda: unet_world(unet_config(num_steps=2)),
     "anchored": made_anchored,
+    "anchored, references": lambda: made_anchored(REFERRING),
 }
 
 
@@ -134,3 +138,9 @@ def test_the_shipped_world_steps_as_in_torch(tmp_path):
     # Its weights are float16, as in the world's own file.
     own = find_world("pusht") / "model.safetensors"
     assert (tmp_path / "out/step.onnx").stat().st_size < 1.1 * own.stat().st_size
+
+
+def test_a_world_that_draws_over_a_proxy_steps_as_in_torch(tmp_path):
+    world = exported("pusht_video", tmp_path / "out", starts=1)
+    assert world.config.states.proxy is not None
+    assert check_parity(world, tmp_path / "out", index=0) <= 1
