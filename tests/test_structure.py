@@ -296,3 +296,11 @@ def test_registering_the_ids_loads_no_torch():
     code = "import sys, irasim_env; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+@pytest.mark.xdist_group("together")
+def test_groups_of_tests_stay_in_one_process(request):
+    """pytest-xdist writes a test's group into its id, which pytest 9.2 does not let it do."""
+    if not getattr(request.config.option, "loadgroup", False):
+        pytest.skip("needs `pytest -n 2 --dist loadgroup`, as in `make test`")
+    assert request.node.nodeid.endswith("@together")

@@ -22,6 +22,9 @@ from tests.conftest import TINY_CONFIG, make_starts
 from world_model import WorldModel
 from world_model.video import read_video
 
+# The measurement that has been made is made once.
+pytestmark = pytest.mark.xdist_group("bench")
+
 
 @pytest.fixture(scope="module")
 def quality(episodes, tiny_world, tmp_path_factory) -> QualityConfig:

@@ -21,6 +21,8 @@ from policies.pusht.cloning import (
 from policies.pusht.from_pixels import GOAL, Hold, PixelExpert, SeenState
 
 REAL = "gym_pusht:gym_pusht/PushT-v0"
+# What is cloned here is cloned once.
+pytestmark = pytest.mark.xdist_group("family")
 
 
 def play(policy, env: gym.Env, seed: int, max_steps: int) -> tuple[np.ndarray, float]:
