@@ -6,6 +6,7 @@ import torch
 from accelerate import Accelerator
 
 from training.anchored.config import AnchoredTrainConfig
+from training.anchored.detail import choose_detail
 from training.anchored.references import FEWEST_EPISODES
 from training.anchored.trainer import PainterTrainer
 from training.data.clips import ClipStore
@@ -51,6 +52,13 @@ def train(config: AnchoredTrainConfig, accelerator: Accelerator) -> Path:
     finally:
         torch.set_flush_denormal(False)
     trainer.swap_average()
+    if config.detail_contrast is None:
+        sharpness = choose_detail(trainer.world, validation, config.validation_episodes)
+        contrast = trainer.world.config.painter.detail_contrast
+        accelerator.print(
+            f"frames are {sharpness:.2f} as sharp as recorded ones: fine detail is "
+            f"{'that of the nearest reference' if contrast else 'as it is'} (--detail-contrast)"
+        )
     directory = config.out / "world"
     error = trainer.fitted.error
     write_trained(trainer, trainer.world, validation, config, directory, dynamics_error=error)
@@ -93,7 +101,7 @@ def prepare(
             refiner_channels=config.refiner_channels,
             references=references,
             references_per_frame=min(config.references_per_frame, max(1, references)),
-            detail_contrast=config.detail_contrast,
+            detail_contrast=config.detail_contrast or 0.0,
         ),
         **own,
     )

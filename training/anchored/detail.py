@@ -1,0 +1,39 @@
+"""Whether a painted frame's fine detail is the nearest reference's: decided by what it lacks."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from benchmarks.metrics.frames import gradient_energy
+from training.data.clips import ClipStore
+from training.streaming.validate import predict_episodes
+from world_model.anchored.world import AnchoredWorld
+
+SOFT = 0.8
+"""Share of a recording's gradient energy below which frames are soft. Detail from one reference
+alone costs 0.5 dB where they are, and over 1 dB where they were sharp (docs/robot_video.md)."""
+CONTRAST = 5.0
+LATE = 16
+"""Steps after which frames are judged: the first ones are the anchor."""
+
+
+def choose_detail(world: AnchoredWorld, store: ClipStore, count: int) -> float:
+    """Give a world that takes all from the mean over references its `detail_contrast`.
+
+    Args:
+        world: With the weights that are kept.
+        store: Validation episodes.
+        count: Number of episodes to predict, at most.
+
+    Returns:
+        The gradient energy of its frames over that of the recorded ones, as they were before.
+    """
+    made = predict_episodes(world, store, count)
+    first = min(made.num_given + LATE, made.true.shape[1]) - 1
+    drawn, recorded = (gradient_energy(clips[:, first:]) for clips in (made.predicted, made.true))
+    sharpness = float(np.mean(drawn / np.maximum(recorded, 1e-6)))
+    if sharpness < SOFT:
+        painter = replace(world.config.painter, detail_contrast=CONTRAST)
+        world.config = replace(world.config, painter=painter)
+        world.weights_changed()
+    return sharpness
