@@ -43,7 +43,7 @@ class AnchoredTrainConfig(EpisodesOfWorldConfig, WorldRunConfig, EpisodeFilesCon
     detail_contrast: float | None = None
     """How decidedly fine detail is chosen from its sources in the world: 1 mixes them as in
     training, more is sharper. It comes from the nearest reference alone; 0: from the mean, as all
-    else does (default: 5 where frames would have less than 0.8 of the sharpness of validation
+    else does (default: 10 where frames would have less than 0.8 of the sharpness of validation
     episodes after 16 steps, else 0)."""
     lags: int = 5
     """Actions that the states follow: the present one and those before it."""

@@ -12,7 +12,7 @@ from world_model.anchored.world import AnchoredWorld
 SOFT = 0.8
 """Share of a recording's gradient energy below which frames are soft. Detail from one reference
 alone costs 0.5 dB where they are, and over 1 dB where they were sharp (docs/robot_video.md)."""
-CONTRAST = 5.0
+CONTRAST = 10.0
 LATE = 16
 """Steps after which frames are judged: the first ones are the anchor."""
 

@@ -8,7 +8,7 @@ from training.anchored import detail
 from training.streaming.validate import Validation
 
 
-@pytest.mark.parametrize(("blurred", "contrast"), [(False, 0.0), (True, 5.0)])
+@pytest.mark.parametrize(("blurred", "contrast"), [(False, 0.0), (True, detail.CONTRAST)])
 def test_detail_is_taken_from_one_only_where_frames_are_soft(monkeypatch, blurred, contrast):
     true = np.random.default_rng(0).integers(0, 256, (2, 30, 8, 8, 3), np.uint8)
     predicted = true.copy()
