@@ -1,4 +1,4 @@
-"""Whether a painted frame's fine detail is the nearest reference's: decided by what it lacks."""
+"""Decides, on validation episodes, whether frames take fine detail from the nearest reference."""
 
 from dataclasses import replace
 
@@ -11,8 +11,10 @@ from world_model.anchored.world import AnchoredWorld
 
 SOFT = 0.8
 """Share of a recording's gradient energy below which frames are soft. Detail from one reference
-alone costs 0.5 dB where they are, and over 1 dB where they were sharp (docs/robot_video.md)."""
+costs 0.3 to 0.5 dB where they are, and 1.3 dB where they are sharp (docs/lab/video_worlds.md,
+docs/metaworld.md)."""
 CONTRAST = 10.0
+"""`PainterConfig.detail_contrast` where it is taken."""
 LATE = 16
 """Steps after which frames are judged: the first ones are the anchor."""
 
