@@ -69,6 +69,17 @@ class _Parsed(BaseException):
     """Raised instead of running what a command line asks for."""
 
 
+
+def test_lines_of_code_fit_a_wide_screen():
+    wide = [
+        (page, line)
+        for page, text in PAGES.items()
+        for found in BLOCK.finditer(text)
+        for line in found["code"].splitlines()
+        if len(line) > 100
+    ]
+    assert not wide
+
 def parse(monkeypatch: pytest.MonkeyPatch, words: list[str]) -> None:
     """Parse `irasim ...` or `python -m module ...` as the command itself would, and stop there.
 
