@@ -69,7 +69,6 @@ class _Parsed(BaseException):
     """Raised instead of running what a command line asks for."""
 
 
-
 def test_lines_of_code_fit_a_wide_screen():
     wide = [
         (page, line)
@@ -79,6 +78,7 @@ def test_lines_of_code_fit_a_wide_screen():
         if len(line) > 100
     ]
     assert not wide
+
 
 def parse(monkeypatch: pytest.MonkeyPatch, words: list[str]) -> None:
     """Parse `irasim ...` or `python -m module ...` as the command itself would, and stop there.

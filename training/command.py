@@ -7,6 +7,7 @@ import tyro
 from training.anchored.config import ANCHORED_PRESETS, AnchoredTrainConfig
 from training.captured.config import GpuTrainConfig, gpu_preset, gpu_preset_names
 from training.chunk.config import CHUNK_PRESETS, ChunkTrainConfig
+from training.run.config import refuse_without_effect
 from training.streaming.config import TrainConfig, preset_names
 from training.streaming.config import preset as streaming_preset
 from world_model.renamed import with_current_flags
@@ -51,7 +52,7 @@ def parse(arguments: list[str]) -> TrainConfig | ChunkTrainConfig | AnchoredTrai
         preset = ANCHORED_PRESETS[name]()
     else:
         preset = gpu_preset(name) if name in by_the_clock else streaming_preset(name)
-    return tyro.cli(
+    config = tyro.cli(
         type(preset),
         default=preset,
         args=with_current_flags(type(preset), arguments),
@@ -64,6 +65,8 @@ def parse(arguments: list[str]) -> TrainConfig | ChunkTrainConfig | AnchoredTrai
         "and VDM do (rt1_frame_ada and others), and training within minutes on a GPU "
         f"({', '.join(by_the_clock)}).",
     )
+    refuse_without_effect(config, preset)
+    return config
 
 
 def age_of_process() -> float:

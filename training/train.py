@@ -17,12 +17,12 @@ from training.data.clips import ClipStore
 from training.data.episodes import read_json
 from training.data.irasim.layout import refuse_published
 from training.data.labels.plane import labelled_plane
-from training.run.config import FREE
+from training.run.config import FREE, flags
 from training.run.directory import HEAD_STATE, run_training
 from training.run.loop import resume, train_until
 from training.run.resumable import processes
 from training.streaming.codec import prepare_codec
-from training.streaming.config import TrainConfig
+from training.streaming.config import TrainConfig, preset
 from training.streaming.describe import describe_world, known_kinds, take_starts
 from training.streaming.heads import train_head
 from training.streaming.proxy import fill_proxy, labelled_scene
@@ -32,6 +32,14 @@ from training.streaming.validate import validate_and_film, write_trained
 from world_model import StreamingConfig, StreamingWorld, WorldModel
 from world_model.io.checkpoint import find_world, read_config
 from world_model.streaming.states.conditioner import StateConditioner
+from world_model.streaming.states.config import StatesConfig
+
+# What a world keeps that is trained on from.
+OF_DENOISER = ("network", "patch", "width", "depth", "num_heads", "parts", "context")
+OF_DENOISER += ("blend_contrast",)
+OF_SAMPLER = ("num_steps", "noise_scale", "change_threshold")
+OF_WORLD = ("action_names", "success_on_termination", "max_episode_steps")
+IN_ANY_ORDER = ("hidden", "poses", "points")
 
 
 def main(config: TrainConfig) -> Path:
@@ -87,6 +95,7 @@ def prepare(
                 "or --init"
             )
         check_fits(first, store, config.init)
+        check_kept(config, first.config)
         world = first
     else:
         codec_config, codec = prepare_codec(config, store, accelerator)
@@ -150,6 +159,36 @@ def check_fits(world: StreamingWorld, store: ClipStore, directory: Path | None) 
             f"states {mine[3]}; the episodes have {theirs[0]} x {theirs[1]}, {theirs[2]} and "
             f"{theirs[3]}. Train on episodes of the world's own environment, or without --init"
         )
+
+
+def check_kept(config: TrainConfig, world: StreamingConfig) -> None:
+    """Raise ValueError if a run asks for what the world that it goes on from has otherwise, and
+    keeps. What its preset says is no such wish."""
+    states = world.states or StatesConfig()
+    planar = states.planar
+    kept = {
+        **{name: getattr(world.denoiser, name) for name in OF_DENOISER},
+        **{name: getattr(world.sampler, name) for name in OF_SAMPLER},
+        **{name: getattr(world, name) for name in OF_WORLD},
+        "codec": world.codec.kind,
+        "states": world.states is not None,
+        "hidden": tuple(sorted(states.hidden)),
+        "poses": tuple(sorted(planar.poses)),
+        "points": tuple(sorted((*planar.points, *(["action"] * planar.action)))),
+        "mask_radii": planar.mask_radii,
+        "refinement_iterations": states.refinement_iterations,
+        "reward_frequencies": states.reward_frequencies,
+    }
+    usual = preset(config.preset)
+    for name, value in kept.items():
+        asked = getattr(config, name)
+        if asked == getattr(usual, name):
+            continue
+        if value != (tuple(sorted(asked)) if name in IN_ANY_ORDER else asked):
+            raise ValueError(
+                f"{flags([name])} is {asked}, but {config.init} has {value} and keeps it: leave "
+                "it out, or train a new world, without --init"
+            )
 
 
 def run_head(trainer: Trainer, world: StreamingWorld, config: TrainConfig) -> float:

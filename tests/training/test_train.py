@@ -214,7 +214,9 @@ def test_a_world_is_trained_on_from_with_further_episodes(data, tmp_path, accele
     first = main(config_for(data, tmp_path / "first"))
     write_moving_square(tmp_path / "more", "train", 3)
     config = config_for(data, tmp_path / "second", init=first, more_data=(tmp_path / "more",))
-    config = dataclasses.replace(config, name="second", width=64)  # the world's own shape counts
+    config = dataclasses.replace(config, name="second")
+    with pytest.raises(ValueError, match="--width is 64, but .* has 32 .*--init"):
+        prepare(dataclasses.replace(config, width=64), accelerator)
     trainer, world, _ = prepare(config, accelerator)
     assert trainer.store.num_episodes == 6 + 3
     (earlier,) = earlier_training(config)

@@ -94,6 +94,18 @@ class AnchoredTrainConfig(EpisodesOfWorldConfig, WorldRunConfig, EpisodeFilesCon
             check_within(self, 0, 100, "detail_contrast")
         check_positive("floor", self.floor)
 
+    def without_effect(self) -> dict[str, tuple[str, ...]]:
+        """Fields that change nothing in this run, by what they are for."""
+        unused: dict[str, tuple[str, ...]] = {}
+        if self.references == 0:
+            names = "references_per_frame", "detail_contrast"
+            unused["for worlds with references, and there are none (--references 0)"] = names
+        if self.sharpen_from == 1:
+            unused["for the discriminator, which is left out (--sharpen-from 1)"] = (
+                "sharpen_weight",
+            )
+        return unused
+
 
 ANCHORED_PRESETS: dict[str, Callable[[], AnchoredTrainConfig]] = {
     "robot_video": AnchoredTrainConfig,

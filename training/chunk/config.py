@@ -157,6 +157,15 @@ class ChunkTrainConfig:
         check_least(self, max_steps=0, samples=0, workers=0)
         seconds(self.save_every)
 
+    def without_effect(self) -> dict[str, tuple[str, ...]]:
+        """Fields that change nothing in this run, by what they are for."""
+        if self.on_unet:
+            others = "for the transformers", ("size", "patch", "depth", "width")
+        else:
+            others = "for the U-Nets, lvdm and vdm", ("unet_dim", "unet_mults")
+        purpose, names = others
+        return {f"{purpose}, and the model is {self.model}": names}
+
     @property
     def on_unet(self) -> bool:
         """Whether the model is one of the baselines."""

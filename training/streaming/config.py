@@ -39,8 +39,7 @@ class TrainConfig(EpisodesOfWorldConfig, ClipRunConfig, FilesConfig):
     codec: Literal["pixels", "autoencoder_tiny", "autoencoder_kl"] = "pixels"
     """Latent space: the pixels themselves, or a diffusers autoencoder that is trained first."""
     codec_share: float = 0.15
-    """Time for training the autoencoder first, as a share of the budget and in addition to it (no
-    effect for pixels)."""
+    """Time for training the autoencoder first, as a share of the budget and in addition to it."""
     codec_width: int = 32
     """Channels of the autoencoder's first layers."""
     network: Literal["transformer", "unet"] = "transformer"
@@ -190,6 +189,28 @@ class TrainConfig(EpisodesOfWorldConfig, ClipRunConfig, FilesConfig):
                 f"self_rollout_from is {self.self_rollout_from}, expected a share up to "
                 f"heads_from, {self.heads_from}, or 1 for never"
             )
+
+    def without_effect(self) -> dict[str, tuple[str, ...]]:
+        """Fields that change nothing in this run, by what they are for. What a world that is
+        trained on from (`init`) keeps is compared with it when it is loaded."""
+        unused: dict[str, tuple[str, ...]] = {}
+        if self.collect_env is None:
+            names = "collect_env_kwargs", "collect_policy", "collect_episodes"
+            unused["for recording an environment, which --collect-env names"] = names
+        if self.init is not None:
+            return unused
+        if self.codec == "pixels":
+            unused["for an autoencoder (--codec)"] = "codec_share", "codec_width"
+        if self.network == "unet":
+            unused["for the transformer, and the network is a U-Net"] = ("num_heads",)
+        else:
+            names = "parts", "blend_contrast"
+            unused["for the U-Net, and the network is a transformer (--network)"] = names
+        if not self.states:
+            names = "states_share", "dynamics_steps", "refinement_iterations"
+            names += "reward_frequencies", "mask_radii"
+            unused["for worlds that know states, and this one shall not (--no-states)"] = names
+        return unused
 
 
 # Of a world on frames and actions alone (docs/lab/video_core.md).
