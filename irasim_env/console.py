@@ -137,11 +137,14 @@ def dispatch(
         return
     import tyro
 
+    from world_model.config_fields import refuse_without_effect
     from world_model.renamed import with_current_flags
 
     options = load(command.config)
     current = with_current_flags(options, rest)
     config = tyro.cli(options, args=current, prog=f"{prog} {name}")
+    if hasattr(config, "without_effect"):
+        refuse_without_effect(config)
     load(command.run)(config)
 
 

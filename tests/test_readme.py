@@ -23,6 +23,7 @@ from irasim_env.env import WorldEnv
 from policies.pusht.family import FAMILY
 from tests.installed_tasks import install
 from tests.test_cli import FLAGS, GROUPS
+from world_model.config_fields import refuse_without_effect
 from world_model.io.checkpoint import shipped_worlds
 
 ROOT = Path(__file__).parent.parent
@@ -84,12 +85,15 @@ def parse(monkeypatch: pytest.MonkeyPatch, words: list[str]) -> None:
     """Parse `irasim ...` or `python -m module ...` as the command itself would, and stop there.
 
     Raises:
-        SystemExit: the parser refuses it, and has printed why.
+        SystemExit: the parser refuses it, and has printed why, or an option changes nothing.
     """
     real = tyro.cli
 
     def stop(*args, **kwargs):
-        raise _Parsed(real(*args, **kwargs))
+        config = real(*args, **kwargs)
+        if hasattr(config, "without_effect"):
+            refuse_without_effect(config, kwargs.get("default"))
+        raise _Parsed(config)
 
     monkeypatch.setattr(tyro, "cli", stop)
     run = functools.partial(console.main, words[1:])

@@ -7,9 +7,9 @@ import tyro
 from training.anchored.config import ANCHORED_PRESETS, AnchoredTrainConfig
 from training.captured.config import GpuTrainConfig, gpu_preset, gpu_preset_names
 from training.chunk.config import CHUNK_PRESETS, ChunkTrainConfig
-from training.run.config import refuse_without_effect
 from training.streaming.config import TrainConfig, preset_names
 from training.streaming.config import preset as streaming_preset
+from world_model.config_fields import refuse_without_effect
 from world_model.renamed import with_current_flags
 
 

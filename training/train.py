@@ -17,7 +17,7 @@ from training.data.clips import ClipStore
 from training.data.episodes import read_json
 from training.data.irasim.layout import refuse_published
 from training.data.labels.plane import labelled_plane
-from training.run.config import FREE, flags
+from training.run.config import FREE
 from training.run.directory import HEAD_STATE, run_training
 from training.run.loop import resume, train_until
 from training.run.resumable import processes
@@ -30,6 +30,7 @@ from training.streaming.states import prepare_states
 from training.streaming.trainer import Trainer
 from training.streaming.validate import validate_and_film, write_trained
 from world_model import StreamingConfig, StreamingWorld, WorldModel
+from world_model.config_fields import flags
 from world_model.io.checkpoint import find_world, read_config
 from world_model.streaming.states.conditioner import StateConditioner
 from world_model.streaming.states.config import StatesConfig

@@ -2,7 +2,8 @@
 
 import dataclasses
 import math
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol, get_args, get_origin, get_type_hints
 
 from world_model.renamed import with_current_names
 
@@ -49,6 +50,38 @@ def check_bounds(what: str, low: tuple[float, ...], high: tuple[float, ...]) -> 
         math.isfinite(a) and math.isfinite(b) and a < b for a, b in zip(low, high, strict=True)
     ):
         raise ValueError(f"{what} bounds must be finite with low < high, got {low} and {high}")
+
+
+class HasUnused(Protocol):
+    """Options of a command, of which some may have no effect."""
+
+    def without_effect(self) -> Mapping[str, tuple[str, ...]]:
+        """Fields that change nothing here, by what they are for."""
+        ...
+
+
+def refuse_without_effect(config: HasUnused, usual: Any = None) -> None:
+    """Raise ValueError if an option was given that changes nothing.
+
+    Args:
+        config: What the command line asks for.
+        usual: What it began with (default: the defaults of its fields); only what differs was
+            given.
+    """
+    defaults = {field.name: field.default for field in dataclasses.fields(config)}  # type: ignore[arg-type]
+    for purpose, names in config.without_effect().items():
+        given = [
+            name
+            for name in names
+            if getattr(config, name) != (getattr(usual, name) if usual else defaults[name])
+        ]
+        if given:
+            raise ValueError(f"{flags(given)}: {purpose}, so it changes nothing here: leave it out")
+
+
+def flags(names: list[str]) -> str:
+    """Fields as the options of a command."""
+    return ", ".join(f"--{name.replace('_', '-')}" for name in names)
 
 
 def read_dataclass(kind: type, data: Any, where: str) -> Any:

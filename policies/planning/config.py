@@ -48,7 +48,7 @@ class PlanConfig(ModelConfig):
     candidates: int = 64
     """K, the number of action sequences tried in an iteration."""
     horizon: int = 16
-    """H, the number of actions planned ahead; for best it is that of the proposals."""
+    """H, the number of actions planned ahead; best has that of the proposals."""
     iterations: int = 3
     """Iterations of trying candidates and refitting their distribution; best has one."""
     std: float = 0.3
@@ -86,3 +86,15 @@ class PlanConfig(ModelConfig):
                 "the plans that best chooses from are made from the real simulator's state; use "
                 "--env real, or another planner"
             )
+
+    def without_effect(self) -> dict[str, tuple[str, ...]]:
+        """Fields that change nothing here, by what they are for."""
+        unused = {}
+        if self.planner == "best":
+            names = "horizon", "iterations", "std"
+            unused["for planners that refit, and best takes plans as they are proposed"] = names
+        if self.model == "real":
+            unused["for a learned model (--model)"] = "precision", "max_rows"
+        else:
+            unused["for the real simulator as the model (--model real)"] = ("workers",)
+        return unused

@@ -62,6 +62,12 @@ class LearningConfig:
         if self.reach is not None and self.reach <= 0:
             raise ValueError(f"reach is {self.reach}, expected more than 0")
 
+    def without_effect(self) -> dict[str, tuple[str, ...]]:
+        """Fields that change nothing here, by what they are for."""
+        if self.algorithm == "sac":
+            return {}
+        return {f"for SAC, and the algorithm is {self.algorithm.upper()}": ("updates_per_step",)}
+
 
 @dataclass(frozen=True, kw_only=True)
 class RLConfig(LearningConfig):

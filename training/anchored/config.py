@@ -95,7 +95,7 @@ class AnchoredTrainConfig(EpisodesOfWorldConfig, WorldRunConfig, EpisodeFilesCon
         check_positive("floor", self.floor)
 
     def without_effect(self) -> dict[str, tuple[str, ...]]:
-        """Fields that change nothing in this run, by what they are for."""
+        """Fields that change nothing here, by what they are for."""
         unused: dict[str, tuple[str, ...]] = {}
         if self.references == 0:
             names = "references_per_frame", "detail_contrast"

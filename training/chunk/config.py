@@ -158,7 +158,7 @@ class ChunkTrainConfig:
         seconds(self.save_every)
 
     def without_effect(self) -> dict[str, tuple[str, ...]]:
-        """Fields that change nothing in this run, by what they are for."""
+        """Fields that change nothing here, by what they are for."""
         if self.on_unet:
             others = "for the transformers", ("size", "patch", "depth", "width")
         else:

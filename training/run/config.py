@@ -1,10 +1,9 @@
 """Options that kinds of training runs share. Kept free of torch, so that --help is quick."""
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal
 
 # In a field's metadata: its value in runs from before the field was there, where that is not its
 # default.
@@ -97,30 +96,6 @@ class EpisodesOfWorldConfig:
     """Frames that an episode in the world begins with: the first of a validation episode."""
     max_starts: int = 100
     """Most of these starts that are stored in the world."""
-
-
-class RunConfig(Protocol):
-    """What `irasim train` takes from the command line."""
-
-    def without_effect(self) -> Mapping[str, tuple[str, ...]]:
-        """Fields that change nothing in this run, by what they are for."""
-        ...
-
-
-def refuse_without_effect(config: RunConfig, preset: Any) -> None:
-    """Raise ValueError if an option was given that changes nothing in the run: one that has another
-    value than the preset that the command line began with."""
-    for purpose, names in config.without_effect().items():
-        given = [name for name in names if getattr(config, name) != getattr(preset, name)]
-        if given:
-            raise ValueError(
-                f"{flags(given)}: {purpose}, so it changes nothing in this run: leave it out"
-            )
-
-
-def flags(names: list[str]) -> str:
-    """Fields as the options of a command."""
-    return ", ".join(f"--{name.replace('_', '-')}" for name in names)
 
 
 def seconds(text: str) -> float:

@@ -191,7 +191,7 @@ class TrainConfig(EpisodesOfWorldConfig, ClipRunConfig, FilesConfig):
             )
 
     def without_effect(self) -> dict[str, tuple[str, ...]]:
-        """Fields that change nothing in this run, by what they are for. What a world that is
+        """Fields that change nothing here, by what they are for. What a world that is
         trained on from (`init`) keeps is compared with it when it is loaded."""
         unused: dict[str, tuple[str, ...]] = {}
         if self.collect_env is None:
