@@ -273,6 +273,7 @@ def test_arm_actions_is_the_function(first):
     assert done.stdout.strip() == "2", done.stderr
 
 
+@pytest.mark.slow_suite
 def test_imports_have_no_side_effects(tmp_path):
     ours = [
         ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")

@@ -40,6 +40,7 @@ def test_headless_video_shows_what_the_window_shows(endless_world, tmp_path, cap
     assert not list(tmp_path.glob(".*"))
 
 
+@pytest.mark.slow_suite
 def test_command_line(endless_world, tmp_path):
     """Without a display, in a process of its own."""
     command = [sys.executable, "-m", "irasim_env.console", "play", "--world", endless_world]

@@ -22,6 +22,7 @@ def test_what_is_between_samples_is_covered():
     assert figures[16]["spread, degrees"] == pytest.approx(np.degrees(0.05 * spread.std()))
 
 
+@pytest.mark.slow_suite
 def test_less_sure_is_more_spread(tmp_path):
     report = main(RamConfig(rams=2, samples=8, scales=(0.0, 1.0, 4.0), out=tmp_path))
     spread = [at[16]["spread, px"] for at in report["by_scale"].values()]

@@ -240,6 +240,7 @@ def test_the_detector_sees_success_as_the_simulator_does():
     assert nothing.verdict == "undecidable"
 
 
+@pytest.mark.slow_suite
 def test_the_family_goes_from_hopeless_to_good():
     assert len(FAMILY) >= 8
     env = make()
