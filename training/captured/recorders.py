@@ -160,14 +160,15 @@ def wait_for(directory: Path, split: str, count: int, recorders: Recorders, limi
     """Wait until a split has so many episodes.
 
     Raises:
-        RuntimeError: A recorder failed, or they are not there after `limit` seconds.
+        RuntimeError: A recorder failed.
+        ValueError: They are not there after `limit` seconds: too many are asked for.
     """
     end = time.monotonic() + limit
     while len(list(directory.glob(f"{split}-*.npz"))) < count:
         recorders.check()
         if time.monotonic() > end:
-            raise RuntimeError(
+            raise ValueError(
                 f"{directory} has fewer than {count} {split} episodes after {limit:.0f} s; give "
-                "the run more time (--budget), or record fewer"
+                "the run more time (--budget), or record fewer (--collect-episodes)"
             )
         time.sleep(0.1)

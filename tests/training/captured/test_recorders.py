@@ -82,7 +82,7 @@ def test_a_recorder_that_fails_is_told_of(tmp_path):
 def test_waiting_has_an_end(tmp_path):
     with (
         Recorders(recording(tmp_path, validation=0, train=0)) as recorders,
-        pytest.raises(RuntimeError, match="has fewer than 1 train episodes after 0 s.*--budget"),
+        pytest.raises(ValueError, match="has fewer than 1 train episodes after 0 s.*--budget"),
     ):
         wait_for(tmp_path, "train", 1, recorders, limit=0.0)
 
