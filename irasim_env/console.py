@@ -167,9 +167,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if not {"-h", "--help"} & set(arguments):
             print(_stopped(arguments, ", for nothing reads what it prints"), file=sys.stderr)
         sys.exit(128 + signal.SIGPIPE)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print(_stopped(arguments), file=sys.stderr)
-        sys.exit(128 + signal.SIGINT)
+        # By another signal, where one was noted (training/run/stopping.py).
+        sys.exit(128 + (stop.args[0] if stop.args else signal.SIGINT))
     except _mistakes() as error:
         if os.environ.get("IRASIM_TRACEBACK"):
             raise
@@ -191,7 +192,7 @@ def _stopped(arguments: Sequence[str], why: str = "") -> str:
     """In words, that a command was interrupted, and whether it can go on."""
     name = arguments[0] if arguments else ""
     resumes = name in COMMANDS and COMMANDS[name].resumes
-    said = f"stopped{why}{'; the same command goes on from here' * resumes}"
+    said = f"stopped{why}{'; the same command goes on from what was saved' * resumes}"
     return f"\n{f'irasim {name}'.rstrip()}: {said}"
 
 

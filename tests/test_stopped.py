@@ -34,5 +34,5 @@ def test_a_command_that_is_interrupted_says_so_and_whether_it_goes_on(resumes):
         _, errors = process.communicate(timeout=30)
     assert process.returncode == 128 + signal.SIGINT
     assert errors.strip().splitlines() == [
-        "irasim wait: stopped" + "; the same command goes on from here" * resumes
+        "irasim wait: stopped" + "; the same command goes on from what was saved" * resumes
     ]

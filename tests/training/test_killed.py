@@ -113,6 +113,28 @@ def test_interrupted_again_and_again(data, tmp_path, undisturbed):
     assert result(tmp_path) == undisturbed
 
 
+@pytest.mark.slow_suite
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_asked_to_stop_it_loses_no_step(data, tmp_path, undisturbed, number):
+    """Though states are hardly ever saved otherwise, in no phase a step is taken twice."""
+    config = dataclasses.replace(run_config(data, tmp_path), save_every="1h")
+    taken: list[str] = []
+    for _ in range(sum(PHASES.values())):
+        AcceleratorState._reset_state(reset_partial_state=True)
+        with pytest.MonkeyPatch.context() as patch:
+            small(patch.setattr)
+            now = at_step(5, lambda: os.kill(os.getpid(), number), patch.setattr)
+            try:
+                main(config)
+                break
+            except KeyboardInterrupt as stopped:
+                assert stopped.args == (number,)
+            finally:
+                taken += now
+    assert {name: taken.count(name) for name in PHASES} == PHASES
+    assert result(tmp_path) == undisturbed
+
+
 def test_killed_while_the_states_are_put_beside_the_run(data, tmp_path, undisturbed):
     """What a phase has made is there whole, and its state is not gone before."""
     for name in ("codec.safetensors", "states.safetensors"):

@@ -23,6 +23,7 @@ from training.captured.recorders import NewFiles, Recorders, Recording, read_arr
 from training.captured.trainer import CapturedTrainer
 from training.run.config import seconds
 from training.run.directory import STATE, run_training, write_result
+from training.run.stopping import noted_stops
 from training.streaming.states import prepare_states
 from training.streaming.validate import in_words, predict_episodes, validate_world
 from world_model import StreamingWorld
@@ -160,9 +161,16 @@ def run_phases(
         count, directory = config.validation_episodes, config.out / "world"
         validate_world(trainer, world, validation.filled(), count, directory)
 
+    def stop_if_asked() -> None:
+        if stop.number is not None:
+            trainer.save_state(config.out / STATE)
+            stop.obey()
+
     check = Every(seconds(config.validate_every), validate)
-    tasks = (Every(POLL, look_after), save, check)
-    trainer.run_dynamics(clock, tasks)
+    tasks = (Every(POLL, look_after), save, check, stop_if_asked)
+    with noted_stops(alone=True) as stop:
+        trainer.run_dynamics(clock, tasks)
+        stop_if_asked()
     trainer.save_state(config.out / STATE)
     trainer.swap_average()
     trainer.run_head(clock)

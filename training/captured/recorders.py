@@ -7,6 +7,7 @@ that was recorded; which episode is recorded from which seed does not depend on 
 
 import multiprocessing
 import os
+import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -96,6 +97,7 @@ class Recorders:
 def record_share(recording: Recording, number: int, stop: Event) -> None:
     """Record every so manieth episode; the work of one process."""
     os.nice(5)  # whoever trains comes first
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who trains says when they end
     parent = multiprocessing.parent_process()
     env = make_env(recording.env_id, recording.env_kwargs)
     factory = load_policy(recording.policy)

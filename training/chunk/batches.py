@@ -9,6 +9,7 @@ B batch, T frames, A action, C channels, h w latent size (or pixels).
 
 import itertools
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -105,7 +106,14 @@ def load(
         num_workers=workers,
         prefetch_factor=PREFETCH if workers else None,
         pin_memory=device.type == "cuda",
+        worker_init_fn=leave_stopping_to_the_run,
     )
+
+
+def leave_stopping_to_the_run(worker: int) -> None:
+    """Ignore Ctrl-C in a worker process: the run still needs its batch to end a step."""
+    del worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def make_batch(

@@ -15,6 +15,7 @@ from training.data.irasim.windows import WindowDataset
 from training.run.config import seconds
 from training.run.directory import STATE, run_training, write_result
 from training.run.resumable import processes
+from training.run.stopping import noted_stops
 from world_model import save_reference_checkpoint
 from world_model.progress import progress_bar
 
@@ -76,29 +77,33 @@ def run(trainer: ChunkTrainer, config: ChunkTrainConfig) -> None:
         shown=accelerator.is_main_process,
         desc=config.preset,
     )
-    while progress.step < config.max_steps:
-        figures = trainer.train_step()
-        losses.append(figures["loss"])
-        bar.update()
-        step, last = progress.step, progress.step == config.max_steps
-        if step % config.log_every == 0 or last:
-            figures |= {"loss": sum(losses) / len(losses)} | trainer.throughput()
-            losses = []
-            accelerator.log(figures, step=step)
-            bar.set_postfix_str(
-                f"loss {figures['loss']:.4f} {figures['frames_per_second']:.0f} frames/s, "
-                f"waiting {figures['data_share']:.0%}"
-            )
-        if step % config.validate_every == 0 or last:
-            validate(trainer, config, vae)
-        if accelerator.is_main_process and (step % config.checkpoint_every == 0 or last):
-            write_checkpoint(trainer, config)
-        if accelerator.is_main_process and last:
-            finish(trainer, config, vae)
-        # The last state is written last: it says that all else is there.
-        if progress.elapsed - saved > seconds(config.save_every) or last:
-            saved = progress.elapsed
-            trainer.save_state(config.out / STATE)
+    with noted_stops(alone=trainer.num_processes == 1) as stop:
+        while progress.step < config.max_steps:
+            if stop.number is not None:
+                trainer.save_state(config.out / STATE)
+                stop.obey()
+            figures = trainer.train_step()
+            losses.append(figures["loss"])
+            bar.update()
+            step, last = progress.step, progress.step == config.max_steps
+            if step % config.log_every == 0 or last:
+                figures |= {"loss": sum(losses) / len(losses)} | trainer.throughput()
+                losses = []
+                accelerator.log(figures, step=step)
+                bar.set_postfix_str(
+                    f"loss {figures['loss']:.4f} {figures['frames_per_second']:.0f} frames/s, "
+                    f"waiting {figures['data_share']:.0%}"
+                )
+            if step % config.validate_every == 0 or last:
+                validate(trainer, config, vae)
+            if accelerator.is_main_process and (step % config.checkpoint_every == 0 or last):
+                write_checkpoint(trainer, config)
+            if accelerator.is_main_process and last:
+                finish(trainer, config, vae)
+            # The last state is written last: it says that all else is there.
+            if progress.elapsed - saved > seconds(config.save_every) or last:
+                saved = progress.elapsed
+                trainer.save_state(config.out / STATE)
     bar.close()
 
 

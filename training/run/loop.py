@@ -1,6 +1,7 @@
 """The loop of optimizer steps, of every phase: logs, validation and saved states on the way.
 
-A run that is killed goes on where its phase was last saved, and comes to the same result.
+A run that is killed goes on where its phase was last saved, and comes to the same result. One that
+is asked to stop saves first.
 """
 
 import time
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from training.run.config import seconds
 from training.run.resumable import ResumableTrainer
+from training.run.stopping import noted_stops
 from world_model.io.whole_files import whole_file
 from world_model.progress import progress_bar
 
@@ -83,36 +85,44 @@ def train_until(
         name: Of the phase, beside the progress bar.
         shown: Figures of a step that are shown there.
         validate: Measures the model as it is, and reports.
+
+    Raises:
+        KeyboardInterrupt: The run was asked to stop; its state is saved.
     """
     accelerator, progress = trainer.accelerator, trainer.progress
     main, path = accelerator.is_main_process, config.out / trainer.state_name
     saved = progress.elapsed
     between, first = LEAST_BETWEEN, (progress.step, progress.validated)
     bar = progress_bar(desc=name, percent=True, shown=main)
-    while True:
-        # A state is saved first: a run that is killed before it has validated does so when it goes
-        # on.
-        due = progress.elapsed - progress.validated > seconds(config.validate_every)
-        if validate and due:
-            progress.validated = progress.elapsed
-            if main:
-                validate()
-        if trainer.fraction() >= end:
-            break
-        figures = trainer.train_step()
-        if figures:
-            figures = figures | trainer.throughput()
-            accelerator.log(figures, step=progress.step)
-            bar.n = min(100.0, round(100 * trainer.fraction(), 1))
-            values = " ".join(f"{key.rpartition('/')[2]} {figures[key]:.5f}" for key in shown)
-            bar.set_postfix_str(
-                f"step {progress.step} {values} {figures['frames_per_second']:.0f} frames/s"
-            )
-        # The main process's time is everybody's, so all come to the same answers.
-        if progress.elapsed - saved > min(between, seconds(config.save_every)):
-            begin, saved = time.perf_counter(), progress.elapsed
-            trainer.save_state(path)
-            between = max(LEAST_BETWEEN, CHEAP * trainer.agreed(time.perf_counter() - begin))
+    with noted_stops(alone=trainer.num_processes == 1) as stop:
+        while True:
+            if stop.number is not None:
+                trainer.save_state(path)
+                stop.obey()
+            # A state is saved first: a run that is killed before it has validated does so when it
+            # goes on.
+            due = progress.elapsed - progress.validated > seconds(config.validate_every)
+            if validate and due:
+                progress.validated = progress.elapsed
+                if main:
+                    validate()
+            if trainer.fraction() >= end:
+                break
+            figures = trainer.train_step()
+            if figures:
+                figures = figures | trainer.throughput()
+                accelerator.log(figures, step=progress.step)
+                bar.n = min(100.0, round(100 * trainer.fraction(), 1))
+                values = " ".join(f"{key.rpartition('/')[2]} {figures[key]:.5f}" for key in shown)
+                bar.set_postfix_str(
+                    f"step {progress.step} {values} {figures['frames_per_second']:.0f} frames/s"
+                )
+            # The main process's time is everybody's, so all come to the same answers.
+            if progress.elapsed - saved > min(between, seconds(config.save_every)):
+                begin, saved = time.perf_counter(), progress.elapsed
+                trainer.save_state(path)
+                between = max(LEAST_BETWEEN, CHEAP * trainer.agreed(time.perf_counter() - begin))
     bar.close()
     if (progress.step, progress.validated) != first:
         trainer.save_state(path)
+    stop.obey()

@@ -113,6 +113,42 @@ def test_a_run_that_was_killed_ends_as_one_that_was_not(chunk_data, tmp_path):
             assert torch.equal(a, b)
 
 
+STOPPED = """
+import os, signal, sys
+from training.run.resumable import ResumableTrainer
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
+count = ResumableTrainer.count_step
+
+def counted(trainer, *rest):
+    if trainer.progress.step == 4 and int(sys.argv[3]):
+        os.killpg(0, signal.SIGINT)  # as a terminal does: the workers get it too
+    return count(trainer, *rest)
+
+ResumableTrainer.count_step = counted
+"""
+
+
+@pytest.mark.slow_suite
+def test_ctrl_c_saves_the_step_that_it_comes_in(chunk_data, tmp_path):
+    script = tmp_path / "run.py"
+    run = RUN.replace('"0s"', '"1h"').replace("int(sys.argv[3])", "8")
+    script.write_text(STOPPED + run)
+    out = tmp_path / "out"
+    for asked, code, step in ((1, -signal.SIGINT, 5), (0, 0, 8)):
+        done = subprocess.run(
+            [sys.executable, str(script), str(chunk_data), str(out), str(asked)],
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+            start_new_session=True,
+        )
+        assert done.returncode == code, done.stderr[-2000:]
+        assert torch.load(out / "state.pt", weights_only=True)["progress"]["step"] == step
+    assert "resumed at step 5" in done.stdout
+
+
 PROCESS = f"""{BEFORE}
 import sys
 from training.chunk.command import FREE, prepare, train
