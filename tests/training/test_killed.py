@@ -119,6 +119,7 @@ def test_asked_to_stop_it_loses_no_step(data, tmp_path, undisturbed, number):
     """Though states are hardly ever saved otherwise, in no phase a step is taken twice."""
     config = dataclasses.replace(run_config(data, tmp_path), save_every="1h")
     taken: list[str] = []
+    reasons = set()
     for _ in range(sum(PHASES.values())):
         AcceleratorState._reset_state(reset_partial_state=True)
         with pytest.MonkeyPatch.context() as patch:
@@ -128,9 +129,10 @@ def test_asked_to_stop_it_loses_no_step(data, tmp_path, undisturbed, number):
                 main(config)
                 break
             except KeyboardInterrupt as stopped:
-                assert stopped.args == (number,)
+                reasons.add(stopped.args)
             finally:
                 taken += now
+    assert reasons == {(number,)}
     assert {name: taken.count(name) for name in PHASES} == PHASES
     assert result(tmp_path) == undisturbed
 

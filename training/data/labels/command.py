@@ -154,11 +154,14 @@ def _next(
 ) -> str:
     """The command that trains on the labels."""
     name = " ".join(names)
-    line = f"next: irasim train --data {config.data} --hidden {name} --poses {name}"
-    if scene.robot:
-        line += f" --points {' '.join(scene.observations)}"
+    line = f"next: irasim train --data {config.data} --hidden {name}"
+    poses = f"--poses {name} --points"
     if scene.camera is not None:
-        return f"{line} --points {scene.camera.state}"
+        return f"{line} {poses} {scene.camera.state}"
+    if not scene.robot:
+        # Poses are related to what acts on them, and nothing says where in the picture that is.
+        return f"{line}\n(where actions are places in the picture: {poses} action)"
+    line += f" {poses} {' '.join(scene.observations)}"
     if plane is None:
         line += (
             "\n(labels are in pixels, as --points must be then: where the observation is "

@@ -129,7 +129,7 @@ def fit_scene(
         if follows is not None:
             robot.append(_robot_part(kind, follows, frames, foreground, observations, background))
     camera, picture = None, None
-    if not robot and sizes is not None:
+    if not robot and names and sizes is not None:
         parts = np.split(observations, np.cumsum(sizes)[:-1], axis=1)
         camera = find_camera(frames, foreground, dict(zip(names, parts, strict=True)))
     if camera is not None:

@@ -9,6 +9,7 @@ import pytest
 
 from irasim_env import console
 from tests.training.data.labels.synthetic import errors
+from training.command import parse
 from training.data.clips import ClipStore
 from training.data.episodes import Episode, read_record, write_episode
 from training.data.labels import command
@@ -99,6 +100,22 @@ def test_another_data_set_is_labelled_alike(
         for where in (root, other)
     )
     np.testing.assert_allclose(ours, theirs, atol=1e-4)
+
+
+@pytest.mark.slow_suite
+def test_pictures_alone_are_labelled_and_trained_on(
+    episodes: list[Episode], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """No state is recorded: nothing is the robot's, and nothing says what acts on bodies."""
+    for number, episode in enumerate(episodes):
+        split = "val" if number == 0 else "train"
+        write_episode(tmp_path, split, replace(episode, states={}, hidden={}))
+    label(tmp_path, "--names", "one", "two", "three")
+    said = capsys.readouterr().out
+    assert "none is recorded" in said
+    (line,) = [line for line in said.splitlines() if line.startswith("next: irasim")]
+    assert line.endswith("--hidden one two three")
+    parse(line.removeprefix("next: irasim train ").split())
 
 
 def test_a_scene_comes_back_as_it_was(scene: Scene, tmp_path: Path):
