@@ -61,7 +61,7 @@ class Rollout:
 
 def main(config: DemoConfig) -> None:
     """Roll out, write the video and the strip, print the figures."""
-    print(f"{config.steps} steps in the world and in the simulator: about a minute", flush=True)
+    print(f"{config.steps} steps in the world and in the simulator: a minute at most", flush=True)
     world = WorldModel.from_pretrained(config.world)
     env = gym.make("IRASim/PushT-v0", world=world)
     truth = GroundTruth(world.config)
@@ -72,9 +72,10 @@ def main(config: DemoConfig) -> None:
         rollout = roll_out(env, truth, world, start, config.steps - steps, config.seed)
         rollouts.append(rollout)
         steps += len(rollout.seconds)
-        real, learned = ("ended" if end else "goes on" for end in rollout.ends)
+        real, learned = ("has ended" if end else "goes on" for end in rollout.ends)
         print(
-            f"start {start}: {len(rollout.seconds)} steps; real {real}, learned {learned}",
+            f"start {start}: {len(rollout.seconds)} steps; then the episode of the simulator "
+            f"{real}, that of the world {learned}",
             flush=True,
         )
     env.close()

@@ -112,8 +112,8 @@ def check_actions(
         array = np.where(ignored.reshape(-1, *[1] * (array.ndim - 1)), low, array)
     if not np.isfinite(array).all():
         raise error.InvalidAction(
-            f"action {array.tolist()} has NaN or infinite components, expected numbers within "
-            f"{low.tolist()} and {high.tolist()}; {cure}"
+            f"action {array.tolist()} has NaN or infinite components, expected numbers from "
+            f"{low.tolist()} to {high.tolist()}; {cure}"
         )
     return np.clip(array, low, high).astype(np.float32)
 

@@ -1,5 +1,6 @@
 """The `irasim` command: finds each command by import string; nothing heavy loads early."""
 
+import importlib.metadata
 import os
 import signal
 import sys
@@ -7,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from world_model.lazy_names import load
+from world_model.spelling import meant
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +122,9 @@ def dispatch(
     Raises:
         ValueError: The user's mistake, by our convention, and any other that a command raises.
     """
+    if [*arguments] == ["--version"]:
+        print(f"irasim-env {importlib.metadata.version('irasim-env')}")
+        return
     if not arguments or arguments[0] in ("-h", "--help"):
         width = max(map(len, commands))
         usage = f"{prog} {kind.upper()}"
@@ -130,7 +135,8 @@ def dispatch(
         return
     name, *rest = arguments
     if name not in commands:
-        sys.exit(f"{prog}: unknown {kind} {name!r}; choose one of {', '.join(commands)}")
+        choices = f"choose one of {', '.join(commands)}{meant(name, commands)}"
+        sys.exit(f"{prog}: unknown {kind} {name!r}; {choices}")
     command = commands[name]
     if command.config is None:
         load(command.run)(rest)

@@ -143,8 +143,9 @@ def _import_simulator(env_id: str) -> None:
         importlib.import_module(module)
     except ModuleNotFoundError as missing:
         task = find_task(env_id)
-        needed = module if task is None or task.extra is None else f"'{task.extra}'"
+        cure = f"put the folder that holds it on PYTHONPATH, or install what brings {module}"
+        if task is not None and task.extra is not None:
+            cure = f"run pip install '{task.extra}'"
         raise gym.error.DependencyNotInstalled(
-            f"the real simulator needs the package {missing.name!r}, which is not installed; run "
-            f"pip install {needed}"
+            f"the real simulator needs the module {missing.name!r}, which is not found; {cure}"
         ) from missing

@@ -42,6 +42,8 @@ def parse_keys(script: str, holdable: Collection[str], commands: Collection[str]
             raise ValueError(f"{token!r} in the keys has count {count}, expected at least 1")
         names = match["keys"].lower().split("+")
         for name in names:
+            if "*" in name:
+                raise ValueError(f"{token!r} in the keys: expected a whole number after the *")
             if name not in (*holdable, *commands, WAIT):
                 raise ValueError(
                     f"{token!r} in the keys has an unknown key {name!r}; this world's keys are "

@@ -198,8 +198,9 @@ def play_steadily(world: "WorldModel", config: PlayConfig) -> None:
         else:
             player.run_window()
     finally:
+        # What was played is kept however it ended, and said.
         player.close()
-    print(summary(player))
+        print(summary(player), flush=True)
 
 
 def play_typed(world: "WorldModel", config: PlayConfig) -> None:
@@ -225,13 +226,13 @@ def play_typed(world: "WorldModel", config: PlayConfig) -> None:
         fps=fps,
         about=about(config, world, controls, chunk=chunk),
     )
-    wanted = False
+    wanted = ended = False
     try:
         if config.typed is None:
             TypedWindow(session, fps).run()
         else:
             run_typed(session, sys.stdin if config.typed == "-" else [config.typed])
-        wanted = config.record is not None
+        wanted, ended = config.record is not None, True
     finally:
         # What was played is kept however it ended; a mistake at once leaves nothing.
         if wanted or session.total_steps:
@@ -239,7 +240,8 @@ def play_typed(world: "WorldModel", config: PlayConfig) -> None:
         else:
             session.discard()
         pygame.display.quit()
-    print(session.summary())
+        if ended or session.total_steps:
+            print(session.summary(), flush=True)
 
 
 def make_controls(world: "WorldModel", config: PlayConfig) -> "KeyControls":

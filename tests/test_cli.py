@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import bench, evaluate
-from irasim_env.console import COMMANDS
+from irasim_env.console import COMMANDS, main
 
 GROUPS = {"bench": bench.parts(), "evaluate": evaluate.PARTS}  # commands of several parts
 EVALUATE = """
@@ -202,6 +202,7 @@ def test_unknown_command_is_refused_with_the_known_ones():
     done = irasim("paly")
     assert done.returncode
     assert "unknown command 'paly'" in done.stderr
+    assert "did you mean play?" in done.stderr
     assert all(name in done.stderr for name in COMMANDS)
     done = irasim("bench", "sped")
     assert done.returncode
@@ -230,3 +231,8 @@ def test_unknown_device_is_refused_with_those_there(command, tmp_path, tiny_worl
     assert "device is 'banana', expected one that is here: cpu" in done.stderr, done.stderr
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_version_is_told(capsys):
+    main(["--version"])
+    assert capsys.readouterr().out.startswith("irasim-env 0.")

@@ -11,6 +11,7 @@ import pytest
 from accelerate.state import AcceleratorState
 
 from irasim_env import console
+from training.data.clips import ClipStore
 from training.data.episodes import Episode, write_episode
 
 PUSHT = "gym_pusht:gym_pusht/PushT-v0"
@@ -43,7 +44,9 @@ WRITING = [
 
 @pytest.fixture(autouse=True)
 def nothing_kept():
-    """accelerate keeps the first precision of a process: not for the tests that come after."""
+    """accelerate keeps the first precision of a process: not that of the tests before, nor for
+    those that come after."""
+    AcceleratorState._reset_state(reset_partial_state=True)
     yield
     AcceleratorState._reset_state(reset_partial_state=True)
 
@@ -62,12 +65,12 @@ def place(tmp_path: Path, tiny_world: Path) -> dict[str, Path]:
     return found | {"WORLD": tiny_world}
 
 
-def episode(name: str) -> Episode:
+def episode(name: str, size: int = 96) -> Episode:
     """Of the shape that `tiny_world` predicts."""
     rng = np.random.default_rng(0)
     return Episode(
         episode_id=name,
-        frames=rng.integers(0, 256, (7, 96, 96, 3), dtype=np.uint8),
+        frames=rng.integers(0, 256, (7, size, size, 3), dtype=np.uint8),
         actions=rng.uniform(0, 512, (6, 2)).astype(np.float32),
         rewards=rng.uniform(size=6),
         terminated=np.arange(6) == 5,
@@ -133,6 +136,10 @@ def test_data_that_cannot_be_read_is_named(
         ("bench quality --world WORLD --data DATA --out OUT --device gpu", "device is 'gpu'"),
         ("bench card --world WORLD --quality FILE", "FILE: is not readable as JSON"),
         ("encode DATA --vae EMPTY", "holds no AutoencoderKL"),
+        ("train --data absent", "absent does not exist"),
+        ("train --data FILE", "FILE is a file, expected a directory"),
+        ("bench speed --world EMPTY --out OUT", "EMPTY is no world"),
+        ("bench speed --world pusth --out OUT", "did you mean pusht?"),
         ("plan --world WORLD --out OUT --device gpu", "device is 'gpu'"),
         ("plan --world WORLD --out OUT --planner best --std 1", "--std: for planners that refit"),
         ("plan --world WORLD --out OUT --workers 2", "--workers: for the real simulator"),
@@ -149,6 +156,22 @@ def test_what_cannot_be_used_is_named(
         message = message.replace(name, str(path))
     assert message in told(place, command, monkeypatch)
     assert not place["OUT"].exists()
+
+
+def test_a_run_given_for_its_world_is_told_where_that_is(
+    place: dict[str, Path], tiny_world: Path, monkeypatch: pytest.MonkeyPatch
+):
+    shutil.copytree(tiny_world, place["OUT"] / "world")
+    message = told(place, "bench speed --world OUT --out EMPTY", monkeypatch)
+    assert f"its world is {place['OUT']}/world" in message
+
+
+def test_an_episode_of_another_size_is_the_one_that_is_named(tmp_path: Path):
+    for name in ("a", "b", "c"):
+        size = 48 if name == "a" else 32
+        write_episode(tmp_path, "train", episode(name, size))
+    with pytest.raises(ValueError, match=r"train/a\.json: frames of 48 x 48 x 3.*2 of 3 .*32 x 32"):
+        ClipStore(tmp_path, "train")
 
 
 @pytest.mark.parametrize(

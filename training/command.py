@@ -11,6 +11,7 @@ from training.streaming.config import TrainConfig, preset_names
 from training.streaming.config import preset as streaming_preset
 from world_model.config_fields import refuse_without_effect
 from world_model.renamed import with_current_flags
+from world_model.spelling import meant
 
 
 def cli(arguments: list[str]) -> None:
@@ -45,7 +46,8 @@ def parse(arguments: list[str]) -> TrainConfig | ChunkTrainConfig | AnchoredTrai
     by_the_clock = gpu_preset_names()
     known = [*preset_names(), *ANCHORED_PRESETS, *CHUNK_PRESETS, *by_the_clock]
     if name not in known:
-        raise SystemExit(f"irasim train: no preset {name!r}; choose one of {', '.join(known)}")
+        choices = f"choose one of {', '.join(known)}{meant(name, known)}"
+        raise SystemExit(f"irasim train: no preset {name!r}; {choices}")
     if name in CHUNK_PRESETS:
         preset = CHUNK_PRESETS[name]()
     elif name in ANCHORED_PRESETS:

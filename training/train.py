@@ -1,8 +1,8 @@
 """`irasim train`: from recorded episodes (or none) to a world directory, in one command.
 
-Phases: collect if there is no data; the codec if the world has one; what predicts states; dynamics
-on recorded clips, on the model's own rollouts, on rollouts that go on from step to step; the head.
-The world that is kept has the averaged weights.
+Phases: collect if there is no data; the codec if the world has one; what predicts states; the
+denoiser on recorded clips, on the model's own rollouts, on rollouts that go on from step to step;
+the head. The world that is kept has the averaged weights.
 """
 
 import dataclasses
@@ -67,8 +67,8 @@ def train(config: TrainConfig, accelerator: Accelerator) -> Path:
         config.heads_from if world.conditioner.head_learns else 1.0,
         trainer,
         config,
-        name="dynamics",
-        shown=("loss/dynamics",),
+        name="denoiser",
+        shown=("loss/denoiser",),
         validate=lambda: validate_and_film(trainer, world, validation, config),
     )
     trainer.swap_average()
@@ -89,6 +89,11 @@ def prepare(
     kinds = tracked_kinds(config)
     store = ClipStore(config.data, "train", accelerator.device, config.more_data, **kinds)
     validation = ClipStore(config.data, "val", accelerator.device, **kinds)
+    if not store.states and config.network == "transformer" and first is None:
+        accelerator.print(
+            "no states are recorded: `--preset video` learns more from frames and actions alone, "
+            "and `irasim label` may find bodies in the frames (docs/train.md)"
+        )
     if first is not None:
         if config.proxy and (first.config.states is None or not first.config.states.proxy):
             raise ValueError(
@@ -193,7 +198,7 @@ def check_kept(config: TrainConfig, world: StreamingConfig) -> None:
 
 
 def run_head(trainer: Trainer, world: StreamingWorld, config: TrainConfig) -> float:
-    """The head's phase: its share of the dynamics' steps. Nothing to do for a world without, or
+    """The head's phase: its share of the denoiser's steps. Nothing to do for a world without, or
     whose head has nothing to learn."""
     reads = world.config.reward_head or world.config.observations
     if not reads or not world.conditioner.head_learns:

@@ -208,9 +208,9 @@ class Bench:
 
 @torch.no_grad()
 def validation_loss(clips: ClipLoss) -> float:
-    """Mean dynamics loss of clips by numbers far past those that were trained on."""
+    """Mean loss of the denoiser of clips by numbers far past those that were trained on."""
     clips.count.fill_(2**40)
-    losses = [clips.dynamics()[1]["dynamics"] for _ in range(VALIDATION_STEPS)]
+    losses = [clips.drawing()[1]["denoiser"] for _ in range(VALIDATION_STEPS)]
     return float(torch.stack(losses).mean())
 
 

@@ -120,15 +120,17 @@ def limits(config: WorldConfig, quality: dict[str, Any] | None) -> list[str]:
 def _measured_limits(config: WorldConfig, quality: dict[str, Any]) -> list[str]:
     found = []
     horizon = quality["frames"]["horizon"]
-    pairs = zip(horizon["psnr"], horizon["psnr_still"], strict=True)
-    worse = [step for step, (ours, still) in enumerate(pairs, 1) if ours <= still]
-    if worse:
-        found.append(
-            f"PSNR is no better than that of a picture in which nothing moves at {len(worse)} of "
-            f"{len(horizon['psnr'])} steps (first at step {worse[0]}, last at {worse[-1]})."
-        )
-    else:
-        found.append("PSNR is above that of a picture in which nothing moves at every step.")
+    for metric in ("psnr", "ssim"):
+        pairs = zip(horizon[metric], horizon[f"{metric}_still"], strict=True)
+        worse = [step for step, (ours, still) in enumerate(pairs, 1) if ours <= still]
+        if worse:
+            found.append(
+                f"{metric.upper()} is no better than that of a picture in which nothing moves at "
+                f"{len(worse)} of {len(horizon[metric])} steps (first at step {worse[0]}, last at "
+                f"{worse[-1]})."
+            )
+        elif metric == "psnr":
+            found.append("PSNR is above that of a picture in which nothing moves at every step.")
     sharpness = quality["frames"]["all"]["sharpness"]
     if sharpness is not None and abs(sharpness - 1) > 0.1:
         kind = "blurred" if sharpness < 1 else "speckled"

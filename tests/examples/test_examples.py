@@ -56,7 +56,7 @@ def test_demo_writes_a_video_for_browsers_a_strip_and_its_figures(still_world, t
         stream = container.streams.video[0]
         assert (stream.codec_context.name, stream.pix_fmt) == ("h264", "yuv420p")
         num_frames = sum(1 for _ in container.decode(stream))
-    assert "start 0: 20 steps; real goes on, learned goes on" in printed
+    assert "start 0: 20 steps; then the episode of the simulator goes on" in printed
     assert num_frames == 21
     strip = cv2.imread(str(tmp_path / "demo/strip.png"))
     assert strip is not None
@@ -108,7 +108,7 @@ def test_demo_goes_on_with_the_next_start_where_an_episode_ends(still_world, tmp
     demo["main"](demo["DemoConfig"](world=str(tmp_path / "ending"), out=tmp_path, steps=3, start=1))
     printed = capsys.readouterr().out
     lines = [line for line in printed.splitlines() if line.startswith("start ")]
-    told = "1 steps; real goes on, learned ended"
+    told = "1 steps; then the episode of the simulator goes on, that of the world has ended"
     assert lines == [f"start {start}: {told}" for start in (1, 0, 1)]
     assert len(read_video(tmp_path / "demo.mp4")) == 6
 

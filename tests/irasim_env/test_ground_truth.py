@@ -82,7 +82,10 @@ def test_world_without_ground_truth_is_refused():
 
 @pytest.mark.parametrize(
     ("module", "cure"),
-    [("gym_pusht", r"pip install 'irasim-env\[pusht\]'"), ("no_such_sim", "install no_such_sim")],
+    [
+        ("gym_pusht", r"pip install 'irasim-env\[pusht\]'"),
+        ("no_such_sim", "PYTHONPATH"),
+    ],
 )
 def test_missing_simulator_names_what_to_install(monkeypatch, module, cure):
     def refuse(name):

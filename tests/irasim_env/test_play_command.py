@@ -64,6 +64,7 @@ def test_command_line(endless_world, tmp_path):
     ("arguments", "message"),
     [
         (["--keys", "jump"], "unknown key 'jump'"),
+        (["--keys", "right*x"], "a whole number after the"),
         (["--start", "99", "--steps", "1"], "start 99"),
         (["--world", "nowhere", "--steps", "1"], "nowhere"),
         (["--steps", "1", "--record", "nowhere/out.mp4"], "no folder nowhere"),

@@ -117,6 +117,8 @@ def test_interrupted_again_and_again(data, tmp_path, undisturbed):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_asked_to_stop_it_loses_no_step(data, tmp_path, undisturbed, number):
     """Though states are hardly ever saved otherwise, in no phase a step is taken twice."""
+    # A test run in the background ignores Ctrl-C, and so would the run.
+    before = signal.signal(number, signal.default_int_handler)
     config = dataclasses.replace(run_config(data, tmp_path), save_every="1h")
     taken: list[str] = []
     reasons = set()
@@ -132,6 +134,7 @@ def test_asked_to_stop_it_loses_no_step(data, tmp_path, undisturbed, number):
                 reasons.add(stopped.args)
             finally:
                 taken += now
+    signal.signal(number, before)
     assert reasons == {(number,)}
     assert {name: taken.count(name) for name in PHASES} == PHASES
     assert result(tmp_path) == undisturbed

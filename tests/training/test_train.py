@@ -104,7 +104,7 @@ def accelerator() -> Accelerator:
 
 
 def losses(trainer: Trainer, count: int) -> list[float]:
-    return [trainer.train_step()["loss/dynamics"] for _ in range(count)]
+    return [trainer.train_step()["loss/denoiser"] for _ in range(count)]
 
 
 @pytest.mark.slow_suite
@@ -168,7 +168,7 @@ def train(config, accelerator):
     for _ in range(4):
         figures = trainer.train_step()
         if accelerator.is_main_process:
-            print("loss", accelerator.num_processes, repr(figures["loss/dynamics"]), flush=True)
+            print("loss", accelerator.num_processes, repr(figures["loss/denoiser"]), flush=True)
     trainer.save_state(config.out / "state.pt")
     return config.out
 
@@ -261,8 +261,11 @@ def test_another_run_in_the_same_directory_is_refused(data, tmp_path):
 
 
 def test_missing_data_says_how_to_get_some(tmp_path):
-    with pytest.raises(SystemExit, match="has no train and no val episodes.*irasim collect"):
+    with pytest.raises(SystemExit, match="nothing does not exist.*irasim collect"):
         main(config_for(tmp_path / "nothing", tmp_path / "run"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SystemExit, match="has no train and no val episodes.*irasim collect"):
+        main(config_for(tmp_path / "empty", tmp_path / "run"))
 
 
 def test_recordings_of_lerobot_are_to_be_converted(tmp_path):

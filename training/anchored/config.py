@@ -7,7 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from training.run.config import BEFORE, EpisodeFilesConfig, EpisodesOfWorldConfig, WorldRunConfig
+from training.run.config import (
+    BEFORE,
+    BY_THE_CLOCK,
+    EpisodeFilesConfig,
+    EpisodesOfWorldConfig,
+    WorldRunConfig,
+)
 from world_model.config_fields import check_least, check_positive, check_within
 
 
@@ -97,6 +103,8 @@ class AnchoredTrainConfig(EpisodesOfWorldConfig, WorldRunConfig, EpisodeFilesCon
     def without_effect(self) -> dict[str, tuple[str, ...]]:
         """Fields that change nothing here, by what they are for."""
         unused: dict[str, tuple[str, ...]] = {}
+        if self.max_steps is not None:
+            unused[BY_THE_CLOCK] = ("budget",)
         if self.references == 0:
             names = "references_per_frame", "detail_contrast"
             unused["for worlds with references, and there are none (--references 0)"] = names

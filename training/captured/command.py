@@ -169,7 +169,7 @@ def run_phases(
     check = Every(seconds(config.validate_every), validate)
     tasks = (Every(POLL, look_after), save, check, stop_if_asked)
     with noted_stops(alone=True) as stop:
-        trainer.run_dynamics(clock, tasks)
+        trainer.run_denoiser(clock, tasks)
         stop_if_asked()
     trainer.save_state(config.out / STATE)
     trainer.swap_average()

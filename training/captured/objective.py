@@ -89,7 +89,7 @@ class ClipLoss:
         self.count = torch.zeros((), dtype=torch.int64, device=device)
         self._numbers = torch.arange(num_clips, device=device)
 
-    def dynamics(self) -> tuple[Tensor, dict[str, Tensor]]:
+    def drawing(self) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean loss of the supervised frames, and its two parts."""
         objective, (begins, batch) = self.objective, self._next()
         with in_autocast(self.world.device, self.autocast):
@@ -97,11 +97,11 @@ class ClipLoss:
         supervised = batch.supervised
         read = head * read_frames(batch, objective.config)
         total = supervised.sum().clamp(min=1)
-        dynamics = (error * supervised).sum() / total
+        drawing = (error * supervised).sum() / total
         reading = objective.head_weight * read.sum() / total
         each = (error.detach() * supervised).sum(1) / supervised.sum(1).clamp(min=1)
         self.store.note(begins, each)
-        return dynamics + reading, {"dynamics": dynamics.detach(), "head": reading.detach()}
+        return drawing + reading, {"denoiser": drawing.detach(), "head": reading.detach()}
 
     def head(self) -> tuple[Tensor, dict[str, Tensor]]:
         """The head's mean loss on the tokens that draw a frame, the denoiser staying as it is."""

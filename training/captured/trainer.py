@@ -30,7 +30,7 @@ YOUNG = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """What the dynamics learn from, from a share of the budget on."""
+    """What the denoiser learns from, from a share of the budget on."""
 
     name: str
     begins: float
@@ -76,13 +76,13 @@ class CapturedTrainer(ResumableTrainer):
             ),
         )
 
-    def run_dynamics(self, clock: Clock, tasks: Sequence[Callable[[], object]]) -> None:
+    def run_denoiser(self, clock: Clock, tasks: Sequence[Callable[[], object]]) -> None:
         """Steps until the head's turn; `tasks` are called between them."""
         config = self.config
         phase, launch = None, None
         report = time.monotonic()
         throttle = Throttle(self.world.device)
-        bar = self._bar("dynamics")
+        bar = self._bar("denoiser")
         while clock.fraction < config.heads_from:
             now = [one for one in self.phases if one.begins <= clock.fraction][-1]
             if now is not phase or launch is None:
@@ -157,7 +157,7 @@ class CapturedTrainer(ResumableTrainer):
         self.accelerator.log(logged, step=self.progress.step)
         bar.n = min(100.0, round(100 * clock.fraction, 1))
         bar.set_postfix_str(
-            f"{name}, step {self.progress.step}, dynamics {figures['dynamics']:.5f}, "
+            f"{name}, step {self.progress.step}, loss {figures['denoiser']:.5f}, "
             f"{logged['frames_per_second']:.0f} frames/s, {self.store.num_frames:,} recorded"
         )
 
@@ -189,7 +189,7 @@ def whole_step(
     optimizer: OptimizerName,
     compiled: bool,
 ) -> tuple[WholeStep, ClipLoss]:
-    """The step on a world's dynamics, and the loss that it is of."""
+    """The step on a world's denoiser, and the loss that it is of."""
     if compiled:
         for block in blocks_of(world):
             block.compile()
@@ -206,7 +206,7 @@ def whole_step(
     )
     step = WholeStep(
         [p for p in clips.objective.parameters() if p.requires_grad],
-        clips.dynamics,
+        clips.drawing,
         optimizer=optimizer,
         matrices=block_matrices(world) if optimizer == "muon" else (),
         clip_norm=config.clip_norm,

@@ -88,6 +88,13 @@ def check_complete(config: TrainConfig) -> None:
     missing = [split for split in ("train", "val") if not list_episodes(config.data, split)]
     if not missing:
         return
+    if not config.data.is_dir():
+        what = "is a file, expected a directory of" if config.data.exists() else "does not exist"
+        raise SystemExit(
+            f"{config.data} {what}{'' if config.data.exists() else ': there are no'} episodes; "
+            "record some with `irasim collect` (--split train and --split val), convert yours "
+            "with `irasim convert`, or correct --data"
+        )
     cures = "; ".join(dict.fromkeys(cure_for_missing(config.data, split) for split in missing))
     more = ", or name --collect-env and --data that do not exist yet"
     if config.collect_env is not None:

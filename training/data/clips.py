@@ -6,6 +6,7 @@ any number of processes, any accumulation, and after a resume.
 Dimensions: B clips, T frames, F frames of all episodes, E episodes, A action.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.data.episodes import Episode, list_episodes, read_episode
+from training.data.episodes import Episode, annotation_path, list_episodes, read_episode
 from training.data.missing_split import cure_for_missing
 from world_model.progress import progress_bar
 from world_model.runtime.counter_rng import counted_index
@@ -94,6 +95,8 @@ class ClipStore:
         total = sum(lengths)
         self.episode_ids = ids
         self.offsets = np.concatenate([[0], np.cumsum(lengths)])  # (E + 1,)
+        check_alike("frames of", [one.frames.shape[1:] for one in episodes], found, split)
+        check_alike("actions of", [one.actions.shape[1:] for one in episodes], found, split)
         shape, first = episodes[0].frames.shape[1:], episodes[0].episode_id
         self.frames = torch.empty((total, *shape), dtype=torch.uint8)
         self.actions = torch.zeros(total, episodes[0].actions.shape[1])
@@ -105,16 +108,6 @@ class ClipStore:
         episodes.reverse()  # each is let go once it is copied, so that memory holds all but once
         for begin, end in pairwise(self.offsets):
             episode = episodes.pop()
-            if episode.frames.shape[1:] != shape:
-                raise ValueError(
-                    f"episode {episode.episode_id} has frames {episode.frames.shape[1:]}, "
-                    f"{first} has {shape}: one size a dataset"
-                )
-            if episode.actions.shape[1] != self.actions.shape[1]:
-                raise ValueError(
-                    f"episode {episode.episode_id} has actions of {episode.actions.shape[1]} "
-                    f"components, {first} of {self.actions.shape[1]}: the same in all of a dataset"
-                )
             self.frames[begin:end] = torch.from_numpy(episode.frames)
             self.actions[begin + 1 : end] = torch.from_numpy(episode.actions)
             self.rewards[begin + 1 : end] = torch.from_numpy(episode.rewards)
@@ -224,6 +217,34 @@ class ClipStore:
         counts = moved.cumsum(0)
         ends = (torch.arange(len(last)) + SOON).minimum(last)
         return counts[ends] > counts
+
+
+def check_alike(
+    what: str, sizes: Sequence[tuple[int, ...]], places: Sequence[tuple[Path, str]], split: str
+) -> None:
+    """Raise ValueError, naming the files, if some of a split's episodes are of another size.
+
+    Args:
+        what: Has that size.
+        sizes: Of each episode.
+        places: Of each the dataset and the number.
+        split: Theirs.
+    """
+    (usual, count), *others = Counter(sizes).most_common()
+    if not others:
+        return
+    odd = [number for number, size in enumerate(sizes) if size != usual]
+    path = annotation_path(places[odd[0]][0], split, places[odd[0]][1])
+    more = f", and so are {len(odd) - 1} more" if len(odd) > 1 else ""
+    raise ValueError(
+        f"{path}: {what} {_by(sizes[odd[0]])}, where {count} of {len(sizes)} episodes have "
+        f"{_by(usual)}{more}. One size a dataset: delete such episodes with their videos, or make "
+        "them anew in that size"
+    )
+
+
+def _by(size: tuple[int, ...]) -> str:
+    return " x ".join(map(str, size))
 
 
 def labelled(episode: Episode, hidden: Sequence[str]) -> np.ndarray:

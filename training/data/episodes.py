@@ -305,7 +305,13 @@ def read_episode(root: str | Path, split: str, episode_id: str) -> Episode:
     video = labels.pop("video")
     if not video.is_file():
         raise ValueError(f"{video}: missing, though {path} describes it; restore it or delete both")
-    frames = read_video(video)
+    try:
+        frames = read_video(video)
+    except ValueError as error:
+        raise ValueError(
+            f"{error}; restore it, or delete it and {path}: the same `irasim collect` then records "
+            "that episode again"
+        ) from error
     _check_frames(str(video), frames, arrays["actions"])
     return Episode(episode_id=episode_id, frames=frames, **arrays, **labels)
 

@@ -105,7 +105,8 @@ def _make(env_id: str, env_kwargs: dict[str, Any]) -> "gym.Env":
     except (ImportError, gym.error.Error) as error:
         raise ValueError(
             f"{env_id}: cannot be made ({error}); name it with the module that registers it, as in "
-            f"module:Name-v0, and install that module{_how_to_install(env_id)}"
+            "module:Name-v0, and put that module's folder on PYTHONPATH or install it"
+            f"{_how_to_install(env_id)}"
         ) from error
 
 

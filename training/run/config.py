@@ -8,6 +8,8 @@ from typing import Literal
 # In a field's metadata: its value in runs from before the field was there, where that is not its
 # default.
 BEFORE = "before"
+# What `budget` is for.
+BY_THE_CLOCK = "for runs by the clock, and --max-steps counts steps"
 # A run that goes on may be given more time, or report otherwise; all else must be as it was.
 FREE = {"budget", "max_steps", "save_every", "validate_every", "validation_episodes"}
 

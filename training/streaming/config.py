@@ -10,7 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from training.run.config import ClipRunConfig, EpisodeFilesConfig, EpisodesOfWorldConfig
+from training.run.config import (
+    BY_THE_CLOCK,
+    ClipRunConfig,
+    EpisodeFilesConfig,
+    EpisodesOfWorldConfig,
+)
 from world_model.config_fields import check_least
 from world_model.renamed import renamed, renamed_fields
 from world_model.tasks import Task, all_tasks
@@ -197,6 +202,8 @@ class TrainConfig(EpisodesOfWorldConfig, ClipRunConfig, FilesConfig):
         if self.collect_env is None:
             names = "collect_env_kwargs", "collect_policy", "collect_episodes"
             unused["for recording an environment, which --collect-env names"] = names
+        if self.max_steps is not None:
+            unused[BY_THE_CLOCK] = ("budget",)
         if self.init is not None:
             return unused
         if self.codec == "pixels":

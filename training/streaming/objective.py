@@ -37,12 +37,12 @@ HAZE_SCALE = 0.12
 class Losses:
     """Sums over a batch's supervised frames, to be divided by their number."""
 
-    dynamics: Tensor
+    denoiser: Tensor
     head: Tensor
 
     @property
     def total(self) -> Tensor:
-        return self.dynamics + self.head
+        return self.denoiser + self.head
 
 
 class StreamingObjective(nn.Module):
@@ -69,7 +69,7 @@ class StreamingObjective(nn.Module):
         """Summed losses of the frames of one batch."""
         error, head = self.errors(batch)
         return Losses(
-            dynamics=(error * batch.supervised).sum(),
+            denoiser=(error * batch.supervised).sum(),
             head=self.head_weight * (head * read_frames(batch, self.config)).sum(),
         )
 

@@ -130,7 +130,8 @@ def write_trained(
         **more,
     )
     print(f"{directory}: {in_words(written['validation'])}")
-    print(f"next: irasim bench quality --world {directory} --data {config.data}")
+    print(f"next: irasim play --world {directory}")
+    print(f"      irasim bench quality --world {directory} --data {config.data}")
 
 
 def report(trainer: ResumableTrainer, result: Validation) -> None:

@@ -20,6 +20,7 @@ from world_model.io.json_files import parse_json
 from world_model.io.sound_weights import check_stored
 from world_model.io.starts import Starts
 from world_model.io.whole_files import whole_file, write_whole
+from world_model.spelling import meant
 
 SHIPPED = Path(__file__).parents[1] / "worlds"
 CONFIG, WEIGHTS, STARTS, CARD = (
@@ -81,6 +82,8 @@ def _find(name_or_path: str | Path, revision: str | None) -> Path:
     path = Path(name_or_path).expanduser()
     if (path / CONFIG).is_file():
         return path
+    if (path / "world" / CONFIG).is_file():
+        raise ValueError(f"{path} is the directory of a run: its world is {path / 'world'}")
     if path.exists():
         raise ValueError(
             f"{path} is no world: it has no {CONFIG}. `irasim train` and "
@@ -94,6 +97,7 @@ def _find(name_or_path: str | Path, revision: str | None) -> Path:
     raise ValueError(
         f"no world {name!r}: it is neither a directory nor shipped "
         f"({', '.join(shipped_worlds()) or 'none are'}) nor a Hub id (owner/name)"
+        f"{meant(name, shipped_worlds())}"
     )
 
 

@@ -97,7 +97,7 @@ def test_phases_follow_each_other_and_the_head_comes_last(device, optimizer, tmp
             assert result.predicted.shape == (2, 8, 96, 96, 3)
             trainer.swap_average()
 
-    trainer.run_dynamics(StepClock(), (look,))
+    trainer.run_denoiser(StepClock(), (look,))
     assert sorted(set(seen)) == [0.0, 1 / 3, 1 / 2]
     assert seen.index(1 / 2) < seen.index(1 / 3)
     assert trainer.progress.step == len(seen) == int(trainer.clips.count)
@@ -121,7 +121,7 @@ def test_phases_follow_each_other_and_the_head_comes_last(device, optimizer, tmp
 @pytest.mark.slow_suite
 def test_a_state_is_gone_on_from(tmp_path):
     trainer, *_ = trained("cpu", tmp_path)
-    trainer.run_dynamics(StepClock(), ())
+    trainer.run_denoiser(StepClock(), ())
     trainer.save_state(tmp_path / "state.pt")
     other, *_ = trained("cpu", tmp_path)
     other.load_state(tmp_path / "state.pt")

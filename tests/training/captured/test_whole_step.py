@@ -126,7 +126,7 @@ def clip_loss(device: str, rollouts: Rollouts = ROLLED, autocast: bool = False) 
 def whole(clips: ClipLoss, optimizer: Any = "adamw") -> WholeStep:
     matrices = block_matrices(clips.world) if optimizer == "muon" else ()
     parameters = [p for p in clips.objective.parameters() if p.requires_grad]
-    step = WholeStep(parameters, clips.dynamics, optimizer=optimizer, matrices=matrices)
+    step = WholeStep(parameters, clips.drawing, optimizer=optimizer, matrices=matrices)
     step.set(1e-3, 0.9)
     return step
 
@@ -158,7 +158,7 @@ def test_muon_asks_nothing_of_the_host():
 def test_the_clips_differ_from_step_to_step_and_their_losses_are_kept():
     clips = clip_loss("cpu")
     assert clips.store.losses.isinf().all()
-    losses = {clips.dynamics()[0].item() for _ in range(3)}
+    losses = {clips.drawing()[0].item() for _ in range(3)}
     assert len(losses) == 3
     assert clips.store.losses.isfinite().sum() >= 3
 

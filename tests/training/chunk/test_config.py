@@ -41,8 +41,10 @@ def test_command_line_overrides_the_preset():
         CHUNK_PRESETS["rt1_lvdm"](), batch=8, data=Path("here"), camera="front"
     )
     assert config == expected
-    with pytest.raises(SystemExit, match="choose one of .*bridge_video_ada"):
+    with pytest.raises(SystemExit, match="choose one of .*bridge_video_ada.*chunk_tiny"):
         parse(["--preset", "nosuch"])
+    with pytest.raises(SystemExit, match="did you mean rt1_lvdm"):
+        parse(["--preset", "rt1lvdm"])
 
 
 @pytest.mark.parametrize(

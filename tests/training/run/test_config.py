@@ -17,6 +17,8 @@ from training.streaming.config import preset_names
         ("--preset rt1_lvdm --size B", "--size: for the transformers"),
         ("--preset video --num-heads 8", "--num-heads: for the transformer"),
         ("--parts 2", "--parts: for the U-Net"),
+        ("--max-steps 3 --budget 80s", "--budget: for runs by the clock"),
+        ("--preset robot_video --max-steps 3 --budget 1h", "--budget: for runs by the clock"),
         ("--codec-width 8", "--codec-width: for an autoencoder"),
         ("--no-states --states-share 1", "--states-share: for worlds that know states"),
         ("--collect-policy policies.pusht:mixture", "--collect-policy: for recording"),

@@ -9,6 +9,14 @@ import pytest
 from training.run.stopping import SIGNALS, noted_stops
 
 
+@pytest.fixture(autouse=True)
+def as_in_a_terminal():
+    """A test run in the background ignores Ctrl-C, and so would its tests."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def ask(number: int) -> None:
     os.kill(os.getpid(), number)
 

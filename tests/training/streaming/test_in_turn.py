@@ -124,7 +124,7 @@ def test_it_learns_to_move_a_square(data, tmp_path, accelerator):
     optimizer = torch.optim.AdamW(world.denoiser.parameters(), lr=1e-3)
     made = []
     for _ in range(15):
-        loss = trainer.objective(batch).dynamics
+        loss = trainer.objective(batch).denoiser
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -74,7 +74,7 @@ def test_frames_are_drawn_around_recorded_states(data, tmp_path, accelerator):
         world.conditioner.dynamics.bias += 0.5
         assert trainer.objective(batch) == losses
         batch.wanted.add_(0.01)
-        assert trainer.objective(batch).dynamics != losses.dynamics
+        assert trainer.objective(batch).denoiser != losses.denoiser
 
 
 def test_smear_damages_some_frames_but_no_clips_first_and_is_counted(data, tmp_path, accelerator):

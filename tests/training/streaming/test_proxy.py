@@ -280,7 +280,7 @@ def test_the_head_learns_nothing_of_what_the_states_said_already(trainer):
             0,
         )
     )
-    assert losses.head == 0 < losses.dynamics
+    assert losses.head == 0 < losses.denoiser
     assert run_head(trainer, trainer.world, trainer.config) == 0
     after = list(trainer.world.head.parameters())
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))

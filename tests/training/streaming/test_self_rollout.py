@@ -88,7 +88,7 @@ def test_own_frames_are_inputs_and_recorded_ones_targets(data, tmp_path, smeared
     # Fresh weights draw no change, so the loss is that of the change that is wanted.
     wanted = (batch.latents - previous).square().flatten(2).mean(-1)
     expected = (wanted * batch.supervised).sum()
-    torch.testing.assert_close(losses.dynamics, expected, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(losses.denoiser, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_rows_begin_anew_under_bf16_and_with_a_codec(data, tmp_path, monkeypatch):

@@ -163,7 +163,7 @@ def _report(config: DataConfig, folder: Path, broken: dict[str, str], total: int
     if config.broken == "error":
         more = f"\n  and {len(problems) - NAMED} more" if len(problems) > NAMED else ""
         named = "\n  ".join(problems[:NAMED])
-        raise ValueError(f"{count} (broken='skip' leaves them out):\n  {named}{more}")
+        raise ValueError(f"{count} (--broken skip leaves them out):\n  {named}{more}")
     if len(broken) == total:
         raise ValueError(f"{count}, none is left:\n  " + "\n  ".join(problems[:NAMED]))
     _say("\n  ".join([f"{count} and left out:", *problems]))

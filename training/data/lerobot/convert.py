@@ -7,6 +7,7 @@ that video is yuv420p (LeRobot's own always is), it had lost colour before it ca
 from pathlib import Path
 
 from training.data.lerobot.config import ConvertConfig
+from training.data.lerobot.index import parquet
 from training.data.missing_split import LEROBOT
 from world_model.directories import check_directory
 from world_model.io.hub import fetch
@@ -15,6 +16,7 @@ from world_model.io.hub import fetch
 def main(config: ConvertConfig) -> None:
     """Convert in the direction that the source calls for."""
     check_directory(config.out)
+    parquet()  # told before the work, where it is missing
     source = _locate(config.source)
     if source.resolve() == config.out.resolve():
         raise ValueError(f"{config.out}: source and out are the same directory")

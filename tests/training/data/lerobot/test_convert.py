@@ -326,6 +326,9 @@ def test_missing_pyarrow_is_said_with_the_extra(foreign: Path, monkeypatch: pyte
     monkeypatch.setitem(__import__("sys").modules, "pyarrow.parquet", None)
     with pytest.raises(ValueError, match=r"pip install 'irasim-env\[lerobot\]'"):
         LeRobotReader(foreign)
+    with pytest.raises(ValueError, match=r"pip install 'irasim-env\[lerobot\]'"):
+        main(ConvertConfig(source="absent", out=foreign / "out"))
+    assert not (foreign / "out").exists()
 
 
 def test_meta_is_as_lerobot_describes_it(foreign: Path):
