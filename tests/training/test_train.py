@@ -20,6 +20,7 @@ from training.data.clips import ClipStore
 from training.data.episodes import Episode, write_episode
 from training.run.config import seconds
 from training.streaming.config import TrainConfig, preset
+from training.streaming.heads import HeadTrainer
 from training.streaming.objective import draw_levels
 from training.streaming.trainer import Trainer
 from training.train import earlier_training, main, prepare
@@ -101,6 +102,19 @@ def config_for(data: Path, out: Path, **changes) -> TrainConfig:
 @pytest.fixture
 def accelerator() -> Accelerator:
     return Accelerator(cpu=True)
+
+
+def test_the_head_keeps_to_its_share_of_the_budget(data, tmp_path, accelerator):
+    """A step of it may take longer than one of the denoiser, of which it has its share."""
+    config = config_for(data, tmp_path, states=False, heads_from=0.9)
+    trainer, world, _ = prepare(config, accelerator)
+    by_the_clock = dataclasses.replace(config, max_steps=None, budget="100s")
+    for one, shares in ((by_the_clock, (0.5, 0.9)), (config, (0.01, 0.9))):
+        head = HeadTrainer(world, trainer.store, one, accelerator, 0, 1000)
+        head.progress.elapsed = 5.0  # of its ten seconds
+        for step, share in zip((10, 900), shares, strict=True):
+            head.progress.step = step
+            assert head.fraction() == pytest.approx(share)
 
 
 def losses(trainer: Trainer, count: int) -> list[float]:

@@ -9,6 +9,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from training.data.clips import ClipStore
+from training.run.config import seconds
 from training.run.directory import HEAD_STATE
 from training.run.loop import resume, train_until
 from training.run.resumable import ResumableTrainer
@@ -64,8 +65,12 @@ class HeadTrainer(ResumableTrainer):
         self.first_step, self.num_steps = first_step, num_steps
 
     def fraction(self) -> float:
-        """Share of its steps that is done."""
-        return self.progress.step / self.num_steps
+        """Share of its steps that is done, or of its time where that is over sooner."""
+        config, done = self.config, self.progress.step / self.num_steps
+        if config.max_steps is not None:
+            return done
+        time_for_it = (1 - config.heads_from) * seconds(config.budget)
+        return max(done, self.progress.elapsed / max(time_for_it, 1e-9))
 
     def train_step(self) -> dict[str, float]:
         """One optimizer step; its mean loss, over all processes."""
