@@ -8,6 +8,7 @@ from accelerate import Accelerator
 from training.anchored.config import AnchoredTrainConfig
 from training.anchored.detail import choose_detail
 from training.anchored.references import FEWEST_EPISODES
+from training.anchored.rest import choose_rest
 from training.anchored.trainer import PainterTrainer
 from training.data.clips import ClipStore
 from training.data.irasim.layout import refuse_published
@@ -53,11 +54,21 @@ def train(config: AnchoredTrainConfig, accelerator: Accelerator) -> Path:
         torch.set_flush_denormal(False)
     trainer.swap_average()
     if config.detail_contrast is None:
-        sharpness = choose_detail(trainer.world, validation, config.validation_episodes)
+        before, now = choose_detail(trainer.world, validation, config.validation_episodes)
         contrast = trainer.world.config.painter.detail_contrast
+        taken = (
+            f"that of the nearest reference with contrast {contrast:g}, which makes it {now:.2f}"
+        )
         accelerator.print(
-            f"frames are {sharpness:.2f} as sharp as recorded ones: fine detail is "
-            f"{'that of the nearest reference' if contrast else 'as it is'} (--detail-contrast)"
+            f"frames are {before:.2f} as sharp as recorded ones: fine detail is "
+            f"{taken if contrast else 'as it is'} (--detail-contrast)"
+        )
+    if config.rest_within is None and trainer.world.references is not None:
+        tried = choose_rest(trainer.world, validation, config.validation_episodes)
+        within = trainer.world.config.painter.rest_within
+        accelerator.print(
+            f"first steps: {tried[within]:.2f} dB where frames are painted once the robot has "
+            f"moved by {within:g}, {tried[0.0]:.2f} dB where all are (--rest-within)"
         )
     directory = config.out / "world"
     error = trainer.fitted.error
@@ -102,6 +113,7 @@ def prepare(
             references=references,
             references_per_frame=min(config.references_per_frame, max(1, references)),
             detail_contrast=config.detail_contrast or 0.0,
+            rest_within=config.rest_within or 0.0,
         ),
         **own,
     )

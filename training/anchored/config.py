@@ -49,8 +49,12 @@ class AnchoredTrainConfig(EpisodesOfWorldConfig, WorldRunConfig, EpisodeFilesCon
     detail_contrast: float | None = None
     """How decidedly fine detail is chosen from its sources in the world: 1 mixes them as in
     training, more is sharper. It comes from the nearest reference alone; 0: from the mean, as all
-    else does (default: 10 where frames would have less than 0.8 of the sharpness of validation
-    episodes after 16 steps, else 0)."""
+    else does (default: where frames would have less than 0.8 of the sharpness of validation
+    episodes after 16 steps, the first of 1, 2, 3, 5, 10 by which they have it; else 0)."""
+    rest_within: float | None = None
+    """How far the robot must have moved from the anchor, about as the picture changes, before a
+    frame is painted in the world; until then it is the anchor. Needs references (default: of 0 to
+    1.5 what is nearest to the first frames of validation episodes)."""
     lags: int = 5
     """Actions that the states follow: the present one and those before it."""
 
@@ -96,8 +100,9 @@ class AnchoredTrainConfig(EpisodesOfWorldConfig, WorldRunConfig, EpisodeFilesCon
                 "rise"
             )
         check_least(self, batch=1, references=0, references_per_frame=1)
-        if self.detail_contrast is not None:
-            check_within(self, 0, 100, "detail_contrast")
+        for name in ("detail_contrast", "rest_within"):
+            if getattr(self, name) is not None:
+                check_within(self, 0, 100, name)
         check_positive("floor", self.floor)
 
     def without_effect(self) -> dict[str, tuple[str, ...]]:
@@ -106,7 +111,7 @@ class AnchoredTrainConfig(EpisodesOfWorldConfig, WorldRunConfig, EpisodeFilesCon
         if self.max_steps is not None:
             unused[BY_THE_CLOCK] = ("budget",)
         if self.references == 0:
-            names = "references_per_frame", "detail_contrast"
+            names = "references_per_frame", "detail_contrast", "rest_within"
             unused["for worlds with references, and there are none (--references 0)"] = names
         if self.sharpen_from == 1:
             unused["for the discriminator, which is left out (--sharpen-from 1)"] = (

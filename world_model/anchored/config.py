@@ -37,13 +37,17 @@ class PainterConfig:
     detail_contrast: float = 0.0
     """The same for fine detail, which then comes from what is painted with the nearest reference
     alone: a mean over several has little. 0: detail is the mean's too."""
+    rest_within: float = 0.0
+    """While states are nearer to the anchor's than this, in the references' metric (about how much
+    the picture changes), the frame is the anchor: how motion begins is the hardest to foresee, and
+    what rests shall rest. 0, or without references: every frame is painted."""
 
     def __post_init__(self) -> None:
         check_counts(self, "coarse", "channels", "embedding", "refiner_channels")
         check_within(self, 0, MOST_REFERENCES, "references")
         check_within(self, 1, max(1, self.references), "references_per_frame")
         check_within(self, 0.01, 100, "blend_contrast")
-        check_within(self, 0, 100, "detail_contrast")
+        check_within(self, 0, 100, "detail_contrast", "rest_within")
         for name in ("channels", "refiner_channels"):
             if getattr(self, name) % 8:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected a multiple of 8")

@@ -41,10 +41,15 @@ class References(nn.Module):
         """The frames (B * count, 3, H, W) in [-1, 1] that were recorded nearest to states (B, S),
         those of one row together, the nearest first, and the states that they show, (B * count,
         S)."""
+        far = self.distance(states[:, None], self.states)  # (B, M)
+        index = far.topk(count, dim=1, largest=False).indices.flatten()
+        return frames_to_pixels(self.frames[index]), self.states[index]
+
+    def distance(self, states: Tensor, others: Tensor) -> Tensor:
+        """How far states (..., S) are from others, squared, (...)."""
         # No matrix product, whose last bits depend on B.
-        away = states.float()[:, None] - self.states  # (B, M, S)
+        away = states.float() - others
         far = torch.zeros_like(away[..., 0])
         for row in self.metric.unbind(0):
             far += (away * row).sum(dim=-1).square()
-        index = far.topk(count, dim=1, largest=False).indices.flatten()
-        return frames_to_pixels(self.frames[index]), self.states[index]
+        return far

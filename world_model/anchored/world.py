@@ -123,7 +123,8 @@ class AnchoredWorld(SteppedWorld):
         self, anchor: Tensor, anchor_states: Tensor, states: Tensor, *, frames: bool
     ) -> tuple[Tensor | None, Tensor]:
         """A frame (B, 3, H, W) of states (B, S), and the painter's pooled features (B, 4 channels):
-        means of what is painted with each of the nearest references, but for fine detail."""
+        means of what is painted with each of the nearest references, but for fine detail, and the
+        anchor while the robot rests."""
         painter, shape = self._painter(), self.config.painter
         many, explained = shape.references_per_frame, self.dynamics.explained
         states = states * explained  # the rest would be noise to the painter
@@ -140,6 +141,10 @@ class AnchoredWorld(SteppedWorld):
             if shape.detail_contrast:
                 sharp = blended(logits[::many], sources[::many], shape.detail_contrast).frame
                 frame = with_detail_of(frame, sharp)
+            if shape.rest_within and self.references is not None:
+                far = self.references.distance(states[::many], anchor_states[::many])
+                rests = far < shape.rest_within**2
+                frame = torch.where(rests[:, None, None, None], anchor[::many], frame)
         return frame, sketch.pooled.unflatten(0, (-1, many)).mean(dim=1)
 
     def read_reward(self, states: Tensor, pooled: Tensor) -> Tensor:

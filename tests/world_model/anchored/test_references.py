@@ -124,6 +124,21 @@ def test_fine_detail_is_that_of_the_nearest_reference():
     torch.testing.assert_close(both[..., 2:-2, 2:-2], expected, rtol=0, atol=0.02)
 
 
+def test_a_robot_that_has_hardly_moved_is_shown_as_it_was():
+    """Each environment for itself, and painted again as soon as it has moved far enough."""
+    action = np.array([[0.3, -0.4], [0.3, -0.4]], np.float32)
+    shown = {}
+    for within in (0.0, 1e-6, 100.0):
+        painter = dataclasses.replace(REFERRING.painter, rest_within=within)
+        world = made(dataclasses.replace(REFERRING, painter=painter))
+        state = world.begin([0, 1], [0, 0])
+        given = state.output.frame.clone()
+        shown[within] = world.step_(state, action).frame.clone()
+    assert torch.equal(shown[100.0], given)
+    assert torch.equal(shown[1e-6], shown[0.0])
+    assert not torch.equal(shown[0.0], given)
+
+
 def test_the_reference_is_in_the_picture():
     world = made(REFERRING)
     action = np.array([[0.3, -0.4]], np.float32)
@@ -141,6 +156,7 @@ def test_the_reference_is_in_the_picture():
         {"references_per_frame": 2},
         {"blend_contrast": 0},
         {"detail_contrast": -1},
+        {"rest_within": -1},
     ],
 )
 def test_shapes_that_it_cannot_have_are_refused(changes):
