@@ -111,7 +111,7 @@ class AnchoredTrainConfig(EpisodesOfWorldConfig, WorldRunConfig, EpisodeFilesCon
         if self.max_steps is not None:
             unused[BY_THE_CLOCK] = ("budget",)
         if self.references == 0:
-            names = "references_per_frame", "detail_contrast", "rest_within"
+            names = "references_per_frame", "rest_within"
             unused["for worlds with references, and there are none (--references 0)"] = names
         if self.sharpen_from == 1:
             unused["for the discriminator, which is left out (--sharpen-from 1)"] = (

@@ -23,8 +23,8 @@ from training.streaming.config import preset_names
         ("--no-states --states-share 1", "--states-share: for worlds that know states"),
         ("--collect-policy policies.pusht:mixture", "--collect-policy: for recording"),
         (
-            "--preset robot_video --references 0 --detail-contrast 5",
-            "--detail-contrast: for worlds",
+            "--preset robot_video --references 0 --rest-within 1",
+            "--rest-within: for worlds",
         ),
         ("--preset robot_video --sharpen-from 1 --sharpen-weight 1", "--sharpen-weight: for the"),
         ("--preset pusht_video_gpu --num-heads 2 --parts 3", "--parts: for the U-Net"),
@@ -43,6 +43,7 @@ def test_what_changes_nothing_is_refused(line, message):
         "--preset video --parts 2",
         "--codec autoencoder_tiny --codec-width 8",
         "--preset robot_video --references 0",
+        "--preset robot_video --references 0 --detail-contrast 5",  # of the one blend that there is
         "--init runs/mine/world --parts 2",  # compared with the world, once it is loaded
     ],
 )

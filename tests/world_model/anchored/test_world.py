@@ -36,6 +36,7 @@ REFERRING = dataclasses.replace(
         references_per_frame=3,
         blend_contrast=2.0,
         detail_contrast=5.0,
+        rest_within=0.05,
     ),
 )
 
